@@ -1,0 +1,117 @@
+"""What a rule can see of a packet, and of the host around it.
+
+A :class:`View` is one packet at one moment of its way through the hooks. It changes as targets rewrite it (NAT, marks),
+so it is mutable and copied where the walk forks. Addresses are integers (IPv4: the 32-bit value).
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, field
+
+NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED = "NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"
+
+
+@dataclass(slots=True)
+class View:
+    """One packet as the rules see it now.
+
+    ``in_interface`` and ``out_interface`` are empty where the hook has none and None where nothing tells.
+    ``mark`` and ``connmark`` are None once an unknown value was written. ``reply`` is the packet's direction;
+    ``original`` and ``replied`` are the connection's two tuples as (src, sport, dst, dport), or None.
+    """
+
+    protocol: int
+    src: int
+    dst: int
+    sport: int = -1
+    dport: int = -1
+    in_interface: str | None = ""
+    out_interface: str | None = ""
+    state: str = NEW
+    reply: bool = False
+    seen_reply: bool = False
+    original: tuple[int, int, int, int] | None = None
+    replied: tuple[int, int, int, int] | None = None
+    dnat: bool | None = False
+    snat: bool | None = False
+    mark: int | None = 0
+    connmark: int | None = 0
+    length: int = 0
+    ttl: int = 64
+    tos: int = 0
+    tcp_flags: int = 0
+    tcp_option_kinds: int | None = None
+    icmp_type: int = -1
+    icmp_code: int = -1
+    mac_src: int | None = None
+    packet_type: int | None = None
+    fragment: bool = False
+    malformed: bool = False
+    hook: str = ""
+
+    def clone(self) -> View:
+        """A copy that can be rewritten on its own."""
+        return copy.copy(self)
+
+
+@dataclass(frozen=True)
+class Route:
+    """Where packets to ``net``/``length`` go; ``local`` for this host's own addresses."""
+
+    net: int
+    length: int
+    device: str
+    local: bool = False
+    broadcast: bool = False
+    source: int = 0
+    metric: int = 0
+    blackhole: bool = False
+
+
+@dataclass(frozen=True)
+class Host:
+    """The host around the rules: own addresses, routes, bridges, ipsets.
+
+    ``routes`` is sorted by falling prefix length, local ones first. ``addresses`` maps an interface to its own
+    addresses in order (MASQUERADE takes the first that fits).
+    """
+
+    local: frozenset[int]
+    broadcast: frozenset[int] = frozenset()
+    routes: tuple[Route, ...] = ()
+    addresses: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    bridges: frozenset[str] = frozenset()
+    sets: dict[str, frozenset[int]] = field(default_factory=dict)
+    certain: bool = True
+
+    def is_local(self, address: int) -> bool:
+        """Whether the kernel's local table has that address (127.0.0.0/8 whole, fib_trie.c)."""
+        return address >> 24 == 127 or address in self.local
+
+    def route(self, address: int) -> Route | None:
+        """The route to an address, or None where there is none."""
+        if self.is_local(address):
+            return Route(address, 32, "lo", local=True, source=address)
+        for route in self.routes:
+            shift = 32 - route.length
+            if not route.local and (address >> shift if shift < 32 else 0) == (
+                route.net >> shift if shift < 32 else 0
+            ):
+                return route
+        return None
+
+    def address_type(self, address: int) -> str:
+        """What ``-m addrtype`` calls an address (net/netfilter/xt_addrtype.c over inet_addr_type)."""
+        if address == 0:
+            return "UNSPEC"
+        if address == 0xFFFFFFFF or address in self.broadcast:
+            return "BROADCAST"
+        if 224 <= address >> 24 < 240:
+            return "MULTICAST"
+        if self.is_local(address):
+            return "LOCAL"
+        route = self.route(address)
+        if route is not None and route.blackhole:
+            return "BLACKHOLE"
+        return "UNICAST"
