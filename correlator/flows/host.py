@@ -1,0 +1,227 @@
+"""The host behind the packets: which frames it received or sent, and its addresses, from facts or from the packets.
+
+Without ``addr.json`` and its like, the interface's own MAC is the one that every unicast frame has on one side; where
+two fit, frames that reappear with their TTL one less tell which side is the host's. What the host sends without
+having received it bears its own addresses; Docker's rules name the bridges' subnets.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.firewall.matches import parse_address
+from correlator.firewall.view import Host, Route
+from correlator.flows.crossings import BRIDGED, IN, LOOP, OUT, WINDOW_NS, invariant_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    from correlator.dataset.facts import Facts
+    from correlator.decode import Capture
+    from correlator.firewall.model import Ruleset
+
+_MASQUERADED = re.compile(r"-s (\S+) ! -o (\S+) .*-j MASQUERADE")
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the taps saw: ``wire`` int8 (n,) of IN, OUT, LOOP or BRIDGED; ``bridge`` bool per interface.
+
+    ``inferred`` names the facts that were worked out, for the report.
+    """
+
+    wire: npt.NDArray[np.int8]
+    bridge: npt.NDArray[np.bool_]
+    macs: dict[str, int]
+    inferred: tuple[str, ...]
+
+
+def look(capture: Capture, facts: Facts) -> Sight:
+    """Tell for every frame whether the host received or sent it."""
+    packets = capture.packets
+    wire = np.zeros(len(packets), dtype=np.int8)
+    interface = packets["interface"].to_numpy()
+    direction = packets["direction"].to_numpy()
+    wire[direction == 1] = IN
+    wire[direction == 2] = OUT
+    votes = _ttl_votes(packets)
+    macs: dict[str, int] = {}
+    guessed: list[str] = []
+    for code, info in enumerate(capture.interfaces):
+        rows = np.flatnonzero(interface == code)
+        if not len(rows):
+            continue
+        if info.name == "lo":
+            wire[rows] = LOOP
+            continue
+        fact = facts.interfaces.get(info.name)
+        mac = fact.mac if fact is not None else 0
+        if not mac and (wire[rows] == 0).any():
+            mac = _own_mac(packets.iloc[rows], votes[rows])
+            guessed.append(info.name)
+        macs[info.name] = mac
+        _by_mac(packets, rows, mac, wire)
+        _by_address(packets, rows, votes, facts, wire)
+    bridge = np.array([_is_bridge(info.name, facts) for info in capture.interfaces], dtype=bool)
+    inferred = (f"MAC addresses of {', '.join(guessed)}",) if guessed else ()
+    return Sight(wire, bridge, macs, inferred)
+
+
+def _is_bridge(name: str, facts: Facts) -> bool:
+    """Whether the tap sits behind br_netfilter's PREROUTING."""
+    enabled = facts.sysctls.get("net.bridge.bridge-nf-call-iptables", "1").strip() != "0"
+    return enabled and facts.is_bridge(name)
+
+
+def _ttl_votes(packets: pd.DataFrame) -> npt.NDArray[np.int8]:
+    """IN for the first sight of a packet that reappears with TTL one less, OUT for that second sight, else 0."""
+    key, ttl = invariant_key(packets), packets["ttl"].to_numpy().astype(np.int64)
+    time = packets["time"].to_numpy()
+    order = np.lexsort((-ttl, key))
+    a, b = order[:-1], order[1:]
+    pair = (key[a] == key[b]) & (ttl[a] == ttl[b] + 1) & (time[b] >= time[a]) & (time[b] - time[a] < WINDOW_NS)
+    votes = np.zeros(len(packets), dtype=np.int8)
+    votes[a[pair]], votes[b[pair]] = IN, OUT
+    return votes
+
+
+def _own_mac(frames: pd.DataFrame, votes: npt.NDArray[np.int8]) -> int:
+    """The interface's own MAC, as the frames on it tell; 0 where nothing does."""
+    src, dst = frames["mac_src"].to_numpy(), frames["mac_dst"].to_numpy()
+    unicast = ((dst >> np.uint64(40)) & np.uint64(1)) == 0
+    unicast &= src != 0
+    candidates = set(np.unique(np.r_[src[unicast], dst[unicast]]).tolist())
+    scores: list[tuple[int, int, int]] = []
+    for mac in candidates:
+        present = int(((src == mac) | (dst == mac))[unicast].sum())
+        agree = int(((src == mac) & (votes == OUT)).sum() + ((dst == mac) & (votes == IN)).sum())
+        oppose = int(((src == mac) & (votes == IN)).sum() + ((dst == mac) & (votes == OUT)).sum())
+        scores.append((present, agree - oppose, mac))
+    return max(scores)[2] if scores else 0
+
+
+def _by_mac(packets: pd.DataFrame, rows: npt.NDArray[np.int64], mac: int, wire: npt.NDArray[np.int8]) -> None:
+    if not mac:
+        return
+    src = packets["mac_src"].to_numpy()[rows]
+    dst = packets["mac_dst"].to_numpy()[rows]
+    unknown = (wire[rows] == 0) & (src != 0)
+    group = ((dst >> np.uint64(40)) & np.uint64(1)) == 1
+    told = np.where(src == mac, OUT, np.where((dst == mac) | group, IN, BRIDGED))
+    wire[rows[unknown]] = told[unknown]
+
+
+def _by_address(
+    packets: pd.DataFrame, rows: npt.NDArray[np.int64], votes: npt.NDArray[np.int8], facts: Facts,
+    wire: npt.NDArray[np.int8],
+) -> None:  # fmt: skip
+    """Frames without link addresses (raw IP): by reappearance, else by the host's own addresses."""
+    unknown = rows[wire[rows] == 0]
+    if not len(unknown):
+        return
+    own = np.array([a for f in facts.interfaces.values() for a, _ in f.addresses], dtype=np.uint64)
+    sent = np.isin(packets["src"].to_numpy()[unknown], own)
+    wire[unknown] = np.where(votes[unknown] != 0, votes[unknown], np.where(sent, OUT, IN))
+
+
+def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[str, ...],
+               rulesets: Iterable[Ruleset], left_alone: npt.NDArray[np.int64]) -> tuple[Host, tuple[str, ...]]:  # fmt: skip
+    """The host for the walk, and what of it was inferred.
+
+    ``left_alone`` are rows of frames that left without having come in: the host's own.
+    """
+    bridges = frozenset(name for name in {*facts.interfaces, *names} if facts.is_bridge(name))
+    if "addr.json" in facts.present:
+        addresses = {name: tuple(a for a, _ in fact.addresses) for name, fact in facts.interfaces.items()}
+        local = frozenset(a for many in addresses.values() for a in many)
+        broadcast = {r.destination for r in facts.routes if r.kind == "broadcast"}
+        for fact in facts.interfaces.values():
+            broadcast |= {a | (0xFFFFFFFF >> length) for a, length in fact.addresses if length < 31}
+        routes = _routes(facts)
+        return Host(local, frozenset(broadcast), routes, addresses, bridges, {}, bool(routes)), ()
+    found, nets = _infer(packets, sight, names, rulesets, left_alone)
+    local = frozenset(a for many in found.values() for a in many)
+    routes = _routes(facts) or tuple(
+        sorted((Route(low, length, device) for device, (low, length) in nets.items()), key=lambda r: -r.length)
+    )
+    outside = [n for n in names if n != "lo" and n not in nets and n not in bridges]
+    if not any(r.length == 0 for r in routes) and len(outside) == 1:
+        routes = (*routes, Route(0, 0, outside[0]))
+    broadcast = {low | (0xFFFFFFFF >> length) for low, length in nets.values()}
+    host = Host(local, frozenset(broadcast), routes, found, bridges | frozenset(nets), {}, False)
+    return host, ("the host's addresses and bridge subnets",)
+
+
+def _routes(facts: Facts) -> tuple[Route, ...]:
+    routes = [
+        Route(
+            r.destination, r.length, r.device, r.kind == "local", r.kind == "broadcast", r.prefsrc, r.metric,
+            r.kind in ("blackhole", "unreachable", "prohibit"),
+        )
+        for r in facts.routes
+        if r.kind not in ("multicast",)
+    ]  # fmt: skip
+    return tuple(sorted(routes, key=lambda r: (-r.length, r.metric)))
+
+
+def _infer(
+    packets: pd.DataFrame, sight: Sight, names: tuple[str, ...], rulesets: Iterable[Ruleset],
+    left_alone: npt.NDArray[np.int64],
+) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:  # fmt: skip
+    """(own addresses per interface, subnet per bridge) from what the host sent and what the rules name."""
+    nets: dict[str, tuple[int, int]] = {}
+    for ruleset in rulesets:
+        for chain in ruleset.chains:
+            for rule in chain.rules:
+                named = _MASQUERADED.search(rule.text)
+                if named and "/" in named[1]:
+                    low, high = parse_address(named[1])
+                    nets.setdefault(named[2], (low, 32 - (high - low).bit_length()))
+    src = packets["src"].to_numpy()
+    interface = packets["interface"].to_numpy()
+    found: dict[str, dict[int, None]] = {}
+    for device, (low, _) in nets.items():
+        found.setdefault(device, {})[low + 1] = None
+    for code, name in enumerate(names):
+        own = np.unique(src[left_alone][interface[left_alone] == code])
+        for address in own.tolist():
+            if address < 1 << 32 and not _claimed(address, name, nets):
+                found.setdefault(name, {})[address] = None
+    known = {address for many in found.values() for address in many}
+    _dialled(packets, sight, names, nets, known, found)
+    return {name: tuple(many) for name, many in found.items()}, nets
+
+
+def _claimed(address: int, name: str, nets: dict[str, tuple[int, int]]) -> bool:
+    """Whether the address belongs to another device's subnet (the host uses it there, not here)."""
+    return any(
+        device != name and address >> (32 - length) == low >> (32 - length) for device, (low, length) in nets.items()
+    )
+
+
+def _dialled(
+    packets: pd.DataFrame, sight: Sight, names: tuple[str, ...], nets: dict[str, tuple[int, int]], known: set[int],
+    found: dict[str, dict[int, None]],
+) -> None:  # fmt: skip
+    """Unicast destinations of frames addressed to an outside interface's MAC are the host's own there.
+
+    True only where the outside does not route through this host to its containers, so subnets of bridges are left out.
+    """
+    dst = packets["dst"].to_numpy()
+    interface = packets["interface"].to_numpy()
+    mac_dst = packets["mac_dst"].to_numpy()
+    for code, name in enumerate(names):
+        if name in nets or name == "lo" or not sight.macs.get(name):
+            continue
+        rows = (sight.wire == IN) & (interface == code) & (mac_dst == sight.macs[name])
+        for address in np.unique(dst[rows]).tolist():
+            inside = any(address >> (32 - n) == low >> (32 - n) for low, n in nets.values())
+            if address < 1 << 32 and not inside and address not in known:
+                found.setdefault(name, {})[address] = None
