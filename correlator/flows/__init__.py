@@ -1,0 +1,1 @@
+"""Packets to connections as conntrack sees them, joined across NAT and interfaces."""
