@@ -25,7 +25,8 @@ CONTINUE_TARGETS = frozenset(
     "CONNSECMARK".split()
 ) | {""}
 Event = tuple[str, str, str, int, int, str]
-"""(kind, hook, table, entry, depth, text): kind is rule, policy, nat, route or end."""
+"""(kind, hook, table, entry, depth, text): kind is rule, policy, nat, route, end, or absent (a rule that might have matched
+and did not)."""
 
 
 class TooManyPaths(Exception):
@@ -97,11 +98,12 @@ class _State:
 
 
 class Walker:
-    """Walks passages through one program on one host."""
+    """Walks passages through one program on one host; what leaves by ``watched`` interfaces was seen."""
 
-    def __init__(self, program: Program, host: Host) -> None:
+    def __init__(self, program: Program, host: Host, watched: frozenset[str] = frozenset()) -> None:
         self.program = program
         self.host = host
+        self.watched = watched
 
     def walk(self, passage: Passage) -> list[Path]:
         """Every path that rules and wire allow; empty where they contradict each other.
@@ -127,7 +129,7 @@ class Walker:
         if passage.leaves is True:
             return [path for path in paths if path.end in ("sent", "unknown-target")]
         if passage.leaves is False:
-            stayed = [path for path in paths if path.end != "sent"]
+            stayed = [path for path in paths if path.end != "sent" or path.out_interface not in self.watched]
             return stayed or paths
         return paths
 
@@ -358,7 +360,9 @@ class Walker:
                     if len(pending) + len(results) > MAX_PATHS:
                         raise TooManyPaths
                     current.forked = True
-                    pending.append((current.fork(), index))  # the path on which it did not match
+                    other = current.fork()  # the path on which it did not match
+                    other.note("absent", table, rule.entry, depth)
+                    pending.append((other, index))
                 current.note("rule", table, rule.entry, depth)
                 name = rule.target.name
                 jumped = self.program.chains.get((table, name))

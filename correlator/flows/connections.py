@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 NOWHERE = np.int64(-1)
 """An endpoint that nothing tells."""
 
+FRESH, OLDER_FORWARD, OLDER_BACKWARD = 0, 1, 2
+"""How a pair opens: by its first packet, or as a connection from before the capture (by its original direction)."""
+
 QUERIES = frozenset((8, 13, 15, 17))
 ANSWERS = frozenset((0, 14, 16, 18))
 
@@ -207,7 +210,7 @@ def _kinds(
 
 @dataclass(frozen=True)
 class Labels:
-    """What conntrack made of each crossing; arrays of shape (n,), ``connection`` from 0 over the whole capture."""
+    """What conntrack made of each crossing; arrays of shape (n,), ``connection`` from 0 within its pair."""
 
     connection: npt.NDArray[np.int64]
     direction: npt.NDArray[np.int64]
@@ -220,12 +223,13 @@ class Labels:
 
 def track(
     crossings: Crossings, opening: npt.NDArray[np.int8], unconfirmed: npt.NDArray[np.bool_],
-    untracked: npt.NDArray[np.bool_],
+    untracked: npt.NDArray[np.bool_], only: npt.NDArray[np.bool_] | None = None,
 ) -> Labels:  # fmt: skip
-    """Run conntrack's state machine over every pair.
+    """Run conntrack's state machine over every pair (those in ``only`` (pairs,), where given; the others stay 0).
 
-    ``opening`` (pairs,): 0 the first packet opens its connection, 1 an older connection whose original direction is
-    forward, 2 an older one the other way round. ``unconfirmed`` and ``untracked`` (n,): see :class:`Tracker`.
+    ``opening`` (pairs,): FRESH the first packet opens its connection, OLDER_FORWARD an older connection whose original
+    direction is forward, OLDER_BACKWARD an older one the other way round. ``unconfirmed`` and ``untracked`` (n,): see
+    :class:`Tracker`.
     """
     n = len(crossings)
     connection = np.zeros(n, dtype=np.int64)
@@ -243,19 +247,19 @@ def track(
         )
     ]  # fmt: skip
     pairs = crossings.pair[order].tolist()
-    base = 0
     for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+        if only is not None and not only[pairs[begin]]:
+            continue
         how = int(opening[pairs[begin]])
         tracker = Tracker(columns[6][begin], how > 0, how == 1)
         rows = order[begin:end]
         labels = tracker.run(*(column[begin:end] for column in columns[:6]))
         for row, label in zip(rows.tolist(), labels, strict=True):
-            connection[row] = base + label.connection
+            connection[row] = label.connection
             direction[row] = label.direction
             state[row] = label.state
             flags[0, row], flags[1, row] = label.destination_nat, label.source_nat
             flags[2, row], flags[3, row] = label.seen_reply, label.older
-        base += tracker.number + 1
     return Labels(connection, direction, state, flags[0], flags[1], flags[2], flags[3])
 
 

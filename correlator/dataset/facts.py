@@ -1,0 +1,135 @@
+"""Facts about the host: interfaces, addresses, routes and sysctls, as ``ip -j`` and ``sysctl -a`` print them."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from correlator.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceFact:
+    """One interface. ``mac`` as an integer (0 none), ``master`` the bridge it is a port of, ``addresses`` as
+    (IPv4 value, prefix length)."""
+
+    name: str
+    index: int = 0
+    mac: int = 0
+    master: str = ""
+    kind: str = ""
+    addresses: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RouteFact:
+    """One IPv4 route; ``kind`` as ip-route(8) calls its type, addresses as 32-bit values (0 none)."""
+
+    destination: int
+    length: int
+    device: str = ""
+    gateway: int = 0
+    kind: str = "unicast"
+    prefsrc: int = 0
+    metric: int = 0
+    table: str = "main"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of the host; ``present`` names the files that were there."""
+
+    interfaces: dict[str, InterfaceFact] = field(default_factory=dict)
+    routes: tuple[RouteFact, ...] = ()
+    sysctls: dict[str, str] = field(default_factory=dict)
+    present: frozenset[str] = frozenset()
+
+    def is_bridge(self, name: str) -> bool:
+        """Whether an interface is a bridge: by its kind, by its ports, or (nothing known of it) by Docker's names."""
+        fact = self.interfaces.get(name)
+        if (fact is not None and fact.kind == "bridge") or any(f.master == name for f in self.interfaces.values()):
+            return True
+        if "link.json" in self.present and fact is not None:
+            return False
+        return name == "docker0" or name.startswith("br-")
+
+
+def read_facts(folder: Path | None) -> Facts:
+    """The facts in a folder: ``addr.json``, ``link.json``, ``route.json``, ``sysctl.txt``, those that are there.
+
+    Raises :class:`~correlator.errors.InputError` where one of them is not what its name says.
+    """
+    if folder is None:
+        return Facts()
+    if not folder.is_dir():
+        raise InputError(f"{folder}: is not a folder: expected one with addr.json, link.json, route.json, sysctl.txt")
+    present = set()
+    links: dict[str, dict[str, Any]] = {}
+    for name in ("link.json", "addr.json"):
+        items = _read_json(folder / name)
+        if items is None:
+            continue
+        present.add(name)
+        for item in items:
+            if item.get("ifname"):
+                links.setdefault(item["ifname"], {}).update(item)
+    routes = _read_json(folder / "route.json")
+    if routes is not None:
+        present.add("route.json")
+    sysctls: dict[str, str] = {}
+    if (folder / "sysctl.txt").is_file():
+        present.add("sysctl.txt")
+        for line in (folder / "sysctl.txt").read_text(errors="replace").splitlines():
+            key, found, value = line.partition("=")
+            if found:
+                sysctls[key.strip()] = value.strip()
+    try:
+        interfaces = {name: _interface(name, item) for name, item in links.items()}
+        known = tuple(route for item in routes or [] if (route := _route(item)) is not None)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}") from None
+    return Facts(interfaces, known, sysctls, frozenset(present))
+
+
+def _read_json(path: Path) -> list[dict[str, Any]] | None:
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(errors="replace"))
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg}): save it with ip -j") from None
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise InputError(f"{path}: is not a list of objects: save it with ip -j")
+    return found
+
+
+def _interface(name: str, item: dict[str, Any]) -> InterfaceFact:
+    mac = item.get("address", "") if item.get("link_type", "ether") == "ether" else ""
+    addresses = tuple(
+        (int(ipaddress.IPv4Address(a["local"])), int(a.get("prefixlen", 32)))
+        for a in item.get("addr_info", [])
+        if a.get("family", "inet") == "inet" and "local" in a
+    )
+    return InterfaceFact(
+        name, int(item.get("ifindex", 0)), int(mac.replace(":", ""), 16) if mac else 0, item.get("master") or "",
+        (item.get("linkinfo") or {}).get("info_kind", ""), addresses,
+    )  # fmt: skip
+
+
+def _route(item: dict[str, Any]) -> RouteFact | None:
+    text = item.get("dst", "default")
+    if ":" in text:
+        return None
+    network = ipaddress.IPv4Network("0.0.0.0/0" if text == "default" else text, strict=False)
+
+    def address(key: str) -> int:
+        value = item.get(key)
+        return int(ipaddress.IPv4Address(value)) if value and ":" not in value else 0
+
+    return RouteFact(
+        int(network.network_address), network.prefixlen, item.get("dev", ""), address("gateway"),
+        item.get("type", "unicast"), address("prefsrc"), int(item.get("metric", 0)), str(item.get("table", "main")),
+    )  # fmt: skip

@@ -1,0 +1,220 @@
+"""The offset between the counters' clock and the packets', from the data, with its bounds.
+
+For an offset d every sample bounds every rule's cumulative count: with c hits counted by a sample that was read in
+[begin, end], the c-th hit came before the reading and the next one after it, so ``begin - t[c+1] <= d <= end - t[c]``.
+A drift r makes that ``d + r * (t - reference)``: each bound is a half-plane, and what is left of the (d, r) plane is
+the estimate and its uncertainty at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.reconcile.analysis import Clock
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.reconcile.counters import Counters
+    from correlator.reconcile.hits import Hits
+
+    Ints = npt.NDArray[np.int64]
+    Floats = npt.NDArray[np.float64]
+
+DRIFT_PPM = 200.0
+VOTES = 1500
+MARGIN_NS = 1_000
+"""Rounding of time stamps and of the fit; a bound is never claimed tighter than this."""
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Half-planes ``sign * (d + r * x) <= limit``: times x (s from the reference), limits in ns relative to a base."""
+
+    x: Floats
+    limit: Floats
+    sign: Floats
+    entry: Ints
+
+
+def estimate(hits: Hits, counters: Counters, entries: Ints) -> Clock:
+    """The clock from the hits of ``entries`` (the register's numbers), which are known for certain."""
+    if counters.samples < 2 or not len(hits):
+        return Clock()
+    series = _series(hits, counters, entries)
+    if not series:
+        return Clock()
+    reference = int(np.median(hits.low))
+    coarse = _vote(series, counters)
+    matching = [s for s in series if s[3]] or series
+    best: Clock | None = None
+    for base in dict.fromkeys((0, coarse)):
+        bounds = _half_planes(matching, counters, base, reference)
+        found = _fit(bounds, base, reference)
+        if best is None or found.consistent > best.consistent:
+            best = found
+    assert best is not None
+    return best
+
+
+def _series(hits: Hits, counters: Counters, entries: Ints) -> list[tuple[int, Ints, Ints, bool]]:
+    """(entry, hit times sorted, cumulative count per sample, whether hits and counts agree in number)."""
+    result = []
+    for entry in entries.tolist():
+        if not (counters.known[:, entry].all() and counters.present[0, entry]):
+            continue
+        if (counters.packets_low[:, entry] != counters.packets_high[:, entry]).any():
+            continue
+        cumulative = np.r_[0, np.cumsum(counters.packets_low[:, entry])]
+        mine = hits.entry == entry
+        if cumulative[-1] == 0 or not mine.any():
+            continue
+        times = np.sort((hits.low[mine] + hits.high[mine]) // 2)
+        result.append((entry, times, cumulative, bool(cumulative[-1] == len(times))))
+    return result
+
+
+def _vote(series: list[tuple[int, Ints, Ints, bool]], counters: Counters) -> int:
+    """The offset that most pairs of hit and counter movement agree on, within one sampling interval."""
+    width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
+    votes: dict[int, float] = {}
+    for _, times, cumulative, _ in series:
+        moved = np.flatnonzero(np.diff(cumulative) > 0)
+        some = times[:: max(1, len(times) // VOTES)]
+        moved = moved[:: max(1, len(moved) // VOTES)]
+        apart = counters.end[moved + 1][:, None] - some[None, :]
+        bins, count = np.unique(apart // width, return_counts=True)
+        for where, number in zip(bins.tolist(), count.tolist(), strict=True):
+            # a hit falls into one of two neighbouring bins, according to where in the interval it came
+            votes[where] = votes.get(where, 0.0) + number / len(some)
+    if not votes:
+        return 0
+    best = max(votes, key=lambda w: (votes[w] + votes.get(w - 1, 0) + votes.get(w + 1, 0), -abs(w)))
+    return int(best * width)
+
+
+def _half_planes(
+    series: list[tuple[int, Ints, Ints, bool]], counters: Counters, base: int, reference: int
+) -> _Bounds:
+    x: list[Floats] = []
+    limit: list[Floats] = []
+    sign: list[Floats] = []
+    entry: list[Ints] = []
+    for number, times, cumulative, agree in series:
+        before = 0 if agree else int(np.searchsorted(times + base, counters.begin[0]))
+        counted = cumulative + before
+        has = (counted >= 1) & (counted <= len(times))
+        last = times[np.clip(counted - 1, 0, len(times) - 1)]
+        x.append((last[has] - reference) / 1e9)
+        limit.append((counters.end[has] - last[has] - base).astype(float))
+        sign.append(np.ones(int(has.sum())))
+        more = counted < len(times)
+        following = times[np.clip(counted, 0, len(times) - 1)]
+        x.append((following[more] - reference) / 1e9)
+        limit.append(-(counters.begin[more] - following[more] - base).astype(float))
+        sign.append(-np.ones(int(more.sum())))
+        entry.append(np.full(int(has.sum()) + int(more.sum()), number))
+    return _Bounds(np.concatenate(x), np.concatenate(limit), np.concatenate(sign), np.concatenate(entry))
+
+
+def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
+    """The polygon of (d, r) that all bounds leave; without the entries that contradict the others if need be."""
+    total = len(bounds.x)
+    polygon = _clip(bounds)
+    if polygon is None:
+        bounds = _majority(bounds)
+        polygon = _clip(bounds)
+    if polygon is None:
+        return Clock(base, None, None, 0.0, 0.0, 0.0, reference, "estimated", 0, total)
+    d, r = polygon[:, 0], polygon[:, 1]
+    at_zero = _range_at(polygon, 0.0)
+    if at_zero is not None and base + at_zero[0] - MARGIN_NS <= 0 <= base + at_zero[1] + MARGIN_NS:
+        return Clock(
+            0, int(base + d.min()), int(base + d.max()), 0.0, r.min() / 1e3, r.max() / 1e3, reference, "same clock",
+            len(bounds.x), total,
+        )  # fmt: skip
+    drift = 0.0 if at_zero is not None else float((r.min() + r.max()) / 2)
+    low, high = _range_at(polygon, drift) or (float(d.min()), float(d.max()))
+    return Clock(
+        int(base + (low + high) / 2), int(base + d.min()), int(base + d.max()), drift / 1e3, r.min() / 1e3,
+        r.max() / 1e3, reference, "estimated", len(bounds.x), total,
+    )  # fmt: skip
+
+
+def _clip(bounds: _Bounds) -> Floats | None:
+    """Vertices (v, 2) of the polygon of (d ns, r ns/s), or None where nothing is left.
+
+    Cuts with the bound that is violated most until none is: few bounds matter, however many there are.
+    """
+    box = 4e9
+    polygon: Floats = np.array(
+        [[-box, -DRIFT_PPM * 1e3], [box, -DRIFT_PPM * 1e3], [box, DRIFT_PPM * 1e3], [-box, DRIFT_PPM * 1e3]]
+    )
+    for _ in range(4096):
+        excess = bounds.sign[None, :] * (polygon[:, :1] + polygon[:, 1:] * bounds.x[None, :]) - bounds.limit[None, :]
+        worst = np.unravel_index(int(np.argmax(excess)), excess.shape)[1]
+        if excess[:, worst].max() <= MARGIN_NS:
+            return polygon
+        cut = _cut(polygon, float(bounds.sign[worst]), float(bounds.x[worst]), float(bounds.limit[worst]))
+        if cut is None:
+            return None
+        polygon = cut
+    return polygon
+
+
+def _cut(polygon: Floats, sign: float, x: float, limit: float) -> Floats | None:
+    """Sutherland and Hodgman's clipping of a convex polygon by one half-plane."""
+    value = sign * (polygon[:, 0] + polygon[:, 1] * x) - limit
+    kept: list[Floats] = []
+    for i in range(len(polygon)):
+        a, b = value[i - 1], value[i]
+        if (a > 0) != (b > 0):
+            kept.append(polygon[i - 1] + (polygon[i] - polygon[i - 1]) * (a / (a - b)))
+        if b <= 0:
+            kept.append(polygon[i])
+    return np.array(kept) if len(kept) else None
+
+
+def _range_at(polygon: Floats, r: float) -> tuple[float, float] | None:
+    """The range of d on the polygon at drift r; None where the polygon does not reach there."""
+    found: list[float] = []
+    for i in range(len(polygon)):
+        (d0, r0), (d1, r1) = polygon[i - 1], polygon[i]
+        if min(r0, r1) <= r <= max(r0, r1):
+            found += [d0, d1] if r0 == r1 else [d0 + (d1 - d0) * (r - r0) / (r1 - r0)]
+    return (float(min(found)), float(max(found))) if found else None
+
+
+def _majority(bounds: _Bounds) -> _Bounds:
+    """Without the entries whose own bounds exclude what most entries agree on."""
+    intervals: list[tuple[int, float, float]] = []
+    for entry in np.unique(bounds.entry).tolist():
+        mine = bounds.entry == entry
+        high = bounds.limit[mine & (bounds.sign > 0)]
+        low = -bounds.limit[mine & (bounds.sign < 0)]
+        intervals.append((entry, float(low.max(initial=-4e9)), float(high.min(initial=4e9))))
+    sane = [i for i in intervals if i[1] <= i[2]] or intervals
+    best, most = 0.0, -1
+    for _, low, high in sane:
+        for point in (low, high):
+            agree = sum(lo <= point <= hi for _, lo, hi in sane)
+            if agree > most:
+                best, most = point, agree
+    keep = [e for e, low, high in sane if low - 1e6 <= best <= high + 1e6]
+    chosen = np.isin(bounds.entry, np.array(keep))
+    return _Bounds(bounds.x[chosen], bounds.limit[chosen], bounds.sign[chosen], bounds.entry[chosen])
+
+
+def to_counters(clock: Clock, time: Ints) -> tuple[Ints, Ints]:
+    """(earliest, latest) reading of the counters' clock at a time of the packets' clock; int64, ns.
+
+    A point where the clocks are the same or the offset was given.
+    """
+    shift = clock.offset + np.rint((time - clock.reference) * (clock.drift_ppm / 1e6)).astype(np.int64)
+    return time + shift, time + shift
+
+
+__all__ = ["DRIFT_PPM", "Clock", "estimate", "to_counters"]

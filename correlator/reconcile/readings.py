@@ -1,0 +1,258 @@
+"""Readings: what the packets may mean where they alone do not tell.
+
+A pair of endpoints whose first packet may open its connection or continue an older one has several readings; so has
+one whose dialled destination no tap saw (the host's own packets; what a bridge delivers after its PREROUTING). Each is
+a row of :class:`Alternatives`; rules, wire and counters choose among them later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.firewall.matches import parse_address, parse_ports
+from correlator.firewall.nat import target_ranges
+from correlator.flows import conntrack
+from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
+from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_NEW, S_RELATED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import numpy.typing as npt
+
+    from correlator.firewall.model import Rule, Ruleset
+    from correlator.firewall.view import Host
+
+    Ints = npt.NDArray[np.int64]
+
+MEMORY_NS = {1: 30_000_000_000, 17: 120_000_000_000}
+"""How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout, ..._udp_timeout_stream)."""
+MAX_CANDIDATES = 12
+
+
+@dataclass(frozen=True)
+class Ends:
+    """A connection's endpoints, one row a crossing (n,), ``address << 16 | port``, -1 unknown.
+
+    ``client`` dialled ``dialled``; the ``server`` was reached and saw the client as ``seen``: the original tuple is
+    client -> dialled, the reply tuple server -> seen. ``in_code``/``out_code``: interface by which this direction of
+    the connection comes in and leaves, as any of its crossings shows (-1 none).
+    """
+
+    client: Ints
+    dialled: Ints
+    seen: Ints
+    server: Ints
+    in_code: Ints
+    out_code: Ints
+
+
+def first_known(owner: Ints, values: Ints, count: int) -> Ints:
+    """The first value that is not -1 of every owner; int64 (count,)."""
+    good = values != NOWHERE
+    result = np.full(count, NOWHERE, dtype=np.int64)
+    result[owner[good][::-1]] = values[good][::-1]
+    return result
+
+
+def connection_codes(crossings: Crossings, labels: Labels) -> Ints:
+    """A number for every (pair, connection within it), per crossing."""
+    return crossings.pair << 20 | labels.connection
+
+
+def find_ends(crossings: Crossings, labels: Labels, in_codes: Ints, out_codes: Ints, told: Ints) -> Ends:
+    """The endpoints of every crossing's connection, as all its crossings together show them.
+
+    ``told`` (n,): the server that a walk found out where no tap saw it (-1 none).
+    """
+    _, owner = np.unique(connection_codes(crossings, labels), return_inverse=True)
+    count = int(owner.max()) + 1 if len(owner) else 0
+    plain = (labels.state != S_RELATED) & (crossings.kind != RELATED_KIND) & (labels.direction <= REPLY)
+    original = plain & (labels.direction == ORIGINAL)
+    reply = plain & (labels.direction == REPLY)
+    # a tap on loopback and one on transmit sit behind POSTROUTING, one on a bridge's receive behind PREROUTING
+    before = crossings.entered & ~crossings.loop & ~crossings.after_prerouting
+    after = crossings.entered & ~crossings.loop & crossings.after_prerouting
+    received = crossings.entered & ~crossings.loop
+    sent = crossings.sent
+
+    def gather(*seen: tuple[npt.NDArray[np.bool_], Ints]) -> Ints:
+        best = np.full(count, NOWHERE, dtype=np.int64)
+        for where, values in seen:
+            found = first_known(owner, np.where(where, values, NOWHERE), count)
+            best = np.where(best == NOWHERE, found, best)
+        return best[owner] if count else best
+
+    client = gather(
+        (original & received, crossings.in_source), (reply & sent, crossings.out_destination),
+        (reply & after, crossings.in_destination),
+    )  # fmt: skip
+    dialled = gather((original & before, crossings.in_destination), (reply & sent, crossings.out_source))
+    seen = gather((original & sent, crossings.out_source), (reply & before, crossings.in_destination))
+    server = gather(
+        (original & sent, crossings.out_destination), (original & after, crossings.in_destination),
+        (reply & received, crossings.in_source), (original, told),
+    )  # fmt: skip
+    way = owner * 3 + np.minimum(labels.direction, 2)
+    in_code = first_known(way, in_codes, count * 3)[way] if count else in_codes
+    out_code = first_known(way, out_codes, count * 3)[way] if count else out_codes
+    client = np.where(client == NOWHERE, seen, client)
+    return Ends(client, dialled, seen, server, in_code, out_code)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Labels under one way of opening, with their endpoints."""
+
+    labels: Labels
+    ends: Ends
+
+
+@dataclass(frozen=True)
+class Alternatives:
+    """What each pair may be: arrays (k,), grouped by ``pair``; the first of a pair is the likeliest.
+
+    ``reading`` is the index of its :class:`Reading`; ``dialled`` replaces an unknown dialled endpoint (-1: none).
+    """
+
+    pair: Ints
+    reading: Ints
+    dialled: Ints
+
+
+def openings(crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: int) -> list[npt.NDArray[np.int8]]:
+    """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way."""
+    count = len(guess)
+    order = np.lexsort((crossings.time, crossings.pair))
+    first = order[np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0])] if len(order) else order
+    protocol, kind = crossings.protocol[first], crossings.kind[first]
+    age = crossings.time[first] - capture_begin
+    recent = np.zeros(len(first), dtype=bool)
+    for number, memory in MEMORY_NS.items():
+        recent |= (protocol == number) & (age < memory)
+    recent &= (protocol != 1) | (kind != conntrack.OTHER)
+    stream = (protocol == 6) & (kind != conntrack.SYN)
+    open_question = np.zeros(count, dtype=bool)
+    open_question[crossings.pair[first[recent | stream]]] = True
+    others: list[npt.NDArray[np.int8]] = []
+    for way in (FRESH, OLDER_FORWARD, OLDER_BACKWARD):
+        other = np.where(open_question & (guess != way), way, -1).astype(np.int8)
+        if (other >= 0).any():
+            others.append(other)
+    return others
+
+
+def dnat_rules(rulesets: Iterable[Ruleset]) -> list[Rule]:
+    """Every rule that rewrites destinations to addresses that it names, each text once."""
+    found: dict[tuple[str, str, str], Rule] = {}
+    for ruleset in rulesets:
+        for chain in ruleset.chains:
+            for rule in chain.rules:
+                if rule.target.name == "DNAT":
+                    found.setdefault((rule.table, rule.chain, rule.text), rule)
+    return list(found.values())
+
+
+def servers_of(rules: Iterable[Rule]) -> frozenset[int]:
+    """The endpoints that DNAT rules lead to, where they name one address and port."""
+    result: set[int] = set()
+    for rule in rules:
+        for addresses, ports in target_ranges(rule.target):
+            if addresses is not None and addresses[0] == addresses[1] and ports is not None:
+                result.update(addresses[0] << 16 | port for port in range(ports[0], min(ports[1], ports[0] + 64) + 1))
+    return frozenset(result)
+
+
+def candidates(server: int, client: int, rules: Iterable[Rule], host: Host, host_sent: bool) -> tuple[int, ...]:
+    """What the client may have dialled to reach ``server``, likeliest first; the identity is among them.
+
+    Source selection tells most for the host's own packets: who dials an own address sends from it, who dials the
+    container itself sends from the address that the route prefers (ip-route(8), fib_select_default).
+    """
+    address, port = server >> 16, server & 0xFFFF
+    dialled: dict[int, None] = {}
+    for rule in rules:
+        for addresses, ports in target_ranges(rule.target):
+            if addresses is not None and not addresses[0] <= address <= addresses[1]:
+                continue
+            if ports is not None and not ports[0] <= port <= ports[1]:
+                continue
+            for where in _named_addresses(rule, host):
+                for door in _named_ports(rule, port):
+                    dialled[where << 16 | door] = None
+    if host_sent:
+        own = [d for d in dialled if d >> 16 == client >> 16]
+        route = host.route(address)
+        direct = route is None or not route.source or route.source == client >> 16
+        plain = [d for d in dialled if not host.is_local(d >> 16)]
+        fitting = [*own, *([server] if direct or not own else []), *plain]
+        return tuple(dict.fromkeys(fitting))[:MAX_CANDIDATES]
+    return tuple(dict.fromkeys([server, *dialled]))[:MAX_CANDIDATES]
+
+
+def _named_addresses(rule: Rule, host: Host) -> list[int]:
+    for match in rule.matches:
+        if match.name == "destination" and not match.options[0].negated:
+            low, high = parse_address(match.options[0].value)
+            if low == high:
+                return [low]
+            return [a for a in sorted(host.local) if low <= a <= high]
+    return sorted(a for a in host.local if a >> 24 != 127)
+
+
+def _named_ports(rule: Rule, port: int) -> list[int]:
+    for match in rule.matches:
+        for name in ("--dport", "--dports"):
+            option = match.option(name)
+            if option is not None and not option.negated:
+                first = [parse_ports(part)[0] for part in option.value.split(",")]
+                return first if len(first) > 1 or ":" not in option.value else [port]
+    return [port]
+
+
+def list_alternatives(
+    crossings: Crossings, readings: list[Reading], asked: list[npt.NDArray[np.int8] | None], rules: list[Rule], host: Host
+) -> Alternatives:
+    """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate it needs."""
+    pairs: list[Ints] = []
+    numbers: list[Ints] = []
+    doors: list[Ints] = []
+    count = int(crossings.pair.max()) + 1 if len(crossings) else 0
+    for number, (reading, question) in enumerate(zip(readings, asked, strict=True)):
+        concerned = np.ones(count, dtype=bool) if question is None else question >= 0
+        needs = _undialled(crossings, reading) if rules else {}
+        plain = np.flatnonzero(concerned)
+        listed = np.array([p for p in plain.tolist() if p not in needs], dtype=np.int64)
+        pairs.append(listed)
+        doors.append(np.full(len(listed), NOWHERE, dtype=np.int64))
+        for pair, (server, client, host_sent) in needs.items():
+            if not concerned[pair]:
+                continue
+            found = candidates(server, client, rules, host, host_sent)
+            pairs.append(np.full(len(found), pair, dtype=np.int64))
+            doors.append(np.array(found, dtype=np.int64))
+        numbers.append(np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64))
+    pair, dialled = np.concatenate(pairs), np.concatenate(doors)
+    order = np.argsort(pair, kind="stable")
+    return Alternatives(pair[order], np.concatenate(numbers)[order], dialled[order])
+
+
+def _undialled(crossings: Crossings, reading: Reading) -> dict[int, tuple[int, int, bool]]:
+    """pair -> (server, client, sent by the host) where no tap saw what the client dialled."""
+    labels, ends = reading.labels, reading.ends
+    unseen = (ends.dialled == NOWHERE) & (ends.server != NOWHERE) & (labels.direction == ORIGINAL)
+    unseen &= crossings.kind != RELATED_KIND
+    rows = np.flatnonzero(unseen)
+    _, first = np.unique(crossings.pair[rows], return_index=True)
+    return {
+        int(crossings.pair[row]): (int(ends.server[row]), int(ends.client[row]), not bool(crossings.entered[row]))
+        for row in rows[first].tolist()
+    }
+
+
+def is_new(labels: Labels) -> npt.NDArray[np.bool_]:
+    """Whether the packet opened its connection as far as conntrack knew."""
+    return labels.state == S_NEW

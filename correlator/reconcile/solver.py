@@ -1,0 +1,247 @@
+"""A small exact solver for counts: which options did the members of each group take, so that all sums come out?
+
+It knows nothing of packets or rules. Terminology: a *group* of ``size`` members that are alike; each member takes one
+*option*; an option adds amounts to *sums*; every sum has bounds. A *solution* says how many members of each group took
+each option. Sums that cannot be met whatever is chosen are left out and reported (``broken``), so that one
+contradiction does not hide the rest.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+MAX_NODES = 4000
+MAX_SOLUTIONS = 512
+INFINITE = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """``options[j]`` maps a sum's number to what one member that takes option j adds to it."""
+
+    size: int
+    options: tuple[dict[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """``counts[g]`` is the set of ways in which group g can be split (tuples of counts per option).
+
+    ``complete[g]`` is False where the search gave up: ``counts[g]`` is then only what bounds left possible.
+    """
+
+    counts: tuple[frozenset[tuple[int, ...]], ...]
+    complete: tuple[bool, ...]
+    broken: frozenset[int]
+
+
+class _Contradiction(Exception):
+    pass
+
+
+@dataclass(slots=True)
+class _Box:
+    """Bounds on every count: low[g][j] <= count <= high[g][j]."""
+
+    low: list[list[int]]
+    high: list[list[int]]
+
+    def copy(self) -> _Box:
+        return _Box([list(x) for x in self.low], [list(x) for x in self.high])
+
+
+@dataclass(slots=True)
+class _Problem:
+    groups: list[Group]
+    bounds: dict[int, tuple[int, int]]
+    members: dict[int, list[int]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        members: dict[int, set[int]] = defaultdict(set)
+        for g, group in enumerate(self.groups):
+            for option in group.options:
+                for number in option:
+                    if number in self.bounds:
+                        members[number].add(g)
+        self.members = {number: sorted(found) for number, found in members.items()}
+
+
+def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
+    """Every way to meet the sums' ``bounds`` (inclusive)."""
+    problem = _Problem(groups, dict(bounds))
+    box = _Box([[0] * len(g.options) for g in groups], [[g.size] * len(g.options) for g in groups])
+    broken = _drop_broken(problem, box)
+    counts: list[frozenset[tuple[int, ...]]] = [frozenset() for _ in groups]
+    complete = [True] * len(groups)
+    while True:
+        trial = box.copy()
+        try:
+            _propagate(problem, trial, list(problem.members))
+            break
+        except _Contradiction as reason:
+            number = int(str(reason))
+            broken.add(number)
+            problem.members.pop(number, None)
+    box = trial
+    for component in _components(problem, box):
+        solutions, done = _search(problem, box, component)
+        for i, g in enumerate(component):
+            found = frozenset(solution[i] for solution in solutions)
+            counts[g], complete[g] = (found, True) if done and found else (_corners(box, g), False)
+    return Outcome(tuple(counts), tuple(complete), frozenset(broken))
+
+
+def _drop_broken(problem: _Problem, box: _Box) -> set[int]:
+    """Sums out of reach whatever is chosen."""
+    broken = set()
+    for number in list(problem.members):
+        low, high = _reach(problem, box, number)
+        if low > problem.bounds[number][1] or high < problem.bounds[number][0]:
+            broken.add(number)
+            del problem.members[number]
+    return broken
+
+
+def _extremes(group: Group, low: list[int], high: list[int], number: int) -> tuple[int, int]:
+    """Least and most that a group can add to a sum within its box."""
+    values = [option.get(number, 0) for option in group.options]
+    rest = group.size - sum(low)
+    base = sum(v * n for v, n in zip(values, low, strict=True))
+    least = most = base
+    left = rest
+    for value, room in sorted((v, h - n) for v, h, n in zip(values, high, low, strict=True)):
+        taken = min(left, room)
+        least += value * taken
+        left -= taken
+    left = rest
+    for value, room in sorted(((v, h - n) for v, h, n in zip(values, high, low, strict=True)), reverse=True):
+        taken = min(left, room)
+        most += value * taken
+        left -= taken
+    return least, most
+
+
+def _reach(problem: _Problem, box: _Box, number: int) -> tuple[int, int]:
+    least = most = 0
+    for g in problem.members[number]:
+        low, high = _extremes(problem.groups[g], box.low[g], box.high[g], number)
+        least, most = least + low, most + high
+    return least, most
+
+
+def _propagate(problem: _Problem, box: _Box, queue: list[int]) -> None:
+    """Tighten the box until nothing changes; raises with the sum's number where it becomes empty."""
+    waiting = set(queue)
+    while waiting:
+        number = min(waiting)
+        waiting.discard(number)
+        if number not in problem.members:
+            continue
+        for g in _tighten(problem, box, number):
+            for option in problem.groups[g].options:
+                waiting.update(n for n in option if n in problem.members)
+
+
+def _tighten(problem: _Problem, box: _Box, number: int) -> list[int]:
+    want_low, want_high = problem.bounds[number]
+    extremes = {g: _extremes(problem.groups[g], box.low[g], box.high[g], number) for g in problem.members[number]}
+    least, most = sum(e[0] for e in extremes.values()), sum(e[1] for e in extremes.values())
+    if least > want_high or most < want_low:
+        raise _Contradiction(number)
+    changed = []
+    for g, (low, high) in extremes.items():
+        if low == high or (most <= want_high and least >= want_low):
+            continue
+        group, before = problem.groups[g], (tuple(box.low[g]), tuple(box.high[g]))
+        values = [option.get(number, 0) for option in group.options]
+        smallest, largest = _span(values, box.high[g])
+        for j, value in enumerate(values):
+            if value > smallest:
+                room = want_high - (least - low) - group.size * smallest
+                box.high[g][j] = min(box.high[g][j], room // (value - smallest))
+            if value < largest:
+                room = (most - high) + group.size * largest - want_low
+                box.high[g][j] = min(box.high[g][j], room // (largest - value))
+        _balance(box, g, group.size, number)
+        if before != (tuple(box.low[g]), tuple(box.high[g])):
+            changed.append(g)
+    return changed
+
+
+def _span(values: list[int], high: list[int]) -> tuple[int, int]:
+    possible = [v for v, h in zip(values, high, strict=True) if h > 0]
+    return min(possible), max(possible)
+
+
+def _balance(box: _Box, g: int, size: int, number: int) -> None:
+    """All members take some option: what the others cannot take, this one must."""
+    total = sum(box.high[g])
+    if total < size or min(box.high[g]) < 0:
+        raise _Contradiction(number)
+    for j, high in enumerate(box.high[g]):
+        box.low[g][j] = max(box.low[g][j], size - (total - high))
+
+
+def _components(problem: _Problem, box: _Box) -> list[list[int]]:
+    """Groups that share a sum that is not decided yet, together; decided groups alone."""
+    parent = list(range(len(problem.groups)))
+
+    def find(x: int) -> int:
+        while parent[x] != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        return x
+
+    for members in problem.members.values():
+        undecided = [g for g in members if box.low[g] != box.high[g]]
+        for g in undecided[1:]:
+            parent[find(g)] = find(undecided[0])
+    together: dict[int, list[int]] = defaultdict(list)
+    for g in range(len(problem.groups)):
+        together[find(g)].append(g)
+    return list(together.values())
+
+
+def _search(problem: _Problem, box: _Box, component: list[int]) -> tuple[set[tuple[tuple[int, ...], ...]], bool]:
+    """All solutions of a component, and whether the search went through."""
+    solutions: set[tuple[tuple[int, ...], ...]] = set()
+    stack, nodes = [box.copy()], 0
+    while stack:
+        current = stack.pop()
+        nodes += 1
+        if nodes > MAX_NODES or len(solutions) > MAX_SOLUTIONS:
+            return solutions, False
+        choice = _undecided(current, component)
+        if choice is None:
+            solutions.add(tuple(tuple(current.low[g]) for g in component))
+            continue
+        g, j = choice
+        for value in range(current.low[g][j], current.high[g][j] + 1):
+            branch = current.copy()
+            branch.low[g][j] = branch.high[g][j] = value
+            try:
+                _balance(branch, g, problem.groups[g].size, 0)
+                if sum(branch.low[g]) > problem.groups[g].size:
+                    continue
+                touched = {n for option in problem.groups[g].options for n in option if n in problem.members}
+                _propagate(problem, branch, list(touched))
+            except _Contradiction:
+                continue
+            stack.append(branch)
+    return solutions, True
+
+
+def _undecided(box: _Box, component: list[int]) -> tuple[int, int] | None:
+    """The count with the fewest values left."""
+    best, room = None, INFINITE
+    for g in component:
+        for j, (low, high) in enumerate(zip(box.low[g], box.high[g], strict=True)):
+            if 0 < high - low < room:
+                best, room = (g, j), high - low
+    return best
+
+
+def _corners(box: _Box, g: int) -> frozenset[tuple[int, ...]]:
+    """What the bounds leave, as the two ends of the box."""
+    return frozenset((tuple(box.low[g]), tuple(box.high[g])))
