@@ -1,0 +1,135 @@
+"""A capture: interfaces and one packet table, however many files it came from."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from correlator.decode import pcap, pcapng
+from correlator.decode.columns import COLUMNS
+from correlator.decode.frames import Frames, Interface
+from correlator.decode.link import find_network
+from correlator.decode.network import decode_network
+from correlator.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class Capture:
+    """``packets``: a DataFrame as :data:`~correlator.decode.columns.COLUMNS` declares it, in order of time.
+
+    ``addresses`` are what values from 2**32 on stand for. ``skipped`` counts frames that hold no IPv4, by what they
+    hold; ``warnings`` are losses and damage, one line each.
+    """
+
+    interfaces: tuple[Interface, ...]
+    packets: pd.DataFrame
+    warnings: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the interfaces, in the order of their codes."""
+        return tuple(interface.name for interface in self.interfaces)
+
+
+def interface_name(path: Path) -> str:
+    """The interface that a file is named after: ``docker0.pcap.gz`` is docker0."""
+    name = path.name
+    for ending in (".gz", ".pcapng", ".pcap", ".cap", ".dmp"):
+        name = name.removesuffix(ending)
+    return name
+
+
+def read_packets(path: str | Path, interface: str | None = None) -> Capture:
+    """Read a pcap or pcapng file, plain or gzipped, of the link types that ``decode.link`` knows.
+
+    ``interface`` names it where the file does not; without it, the file's name does. Raises
+    :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind; a file that was cut
+    short is read up to there, with a warning.
+    """
+    path = Path(path)
+    data = _bytes(path)
+    if data[:4] in pcap.MAGICS:
+        frames = pcap.index(data, str(path), interface or interface_name(path))
+    elif data[:4] == pcapng.MAGIC:
+        frames = pcapng.index(data, str(path), interface, interface_name(path))
+    else:
+        raise InputError(f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote")
+    return _decode(frames)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if data[:2] == GZIP:
+        try:
+            data = _gunzip(data)
+        except zlib.error as error:
+            raise InputError(f"{path}: is a damaged gzip file: {error}") from None
+    if not data:
+        raise InputError(f"{path}: is empty: expected a pcap or pcapng file")
+    return data
+
+
+def _gunzip(data: bytes) -> bytes:
+    """What a gzip file holds, as far as it goes (a cut one is read up to the cut)."""
+    try:
+        return gzip.decompress(data)
+    except (EOFError, gzip.BadGzipFile):
+        return zlib.decompressobj(wbits=31).decompress(data)
+
+
+def _decode(frames: Frames) -> Capture:
+    network = find_network(frames)
+    columns, addresses, skipped = decode_network(frames, network)
+    table = {name: np.asarray(columns[name], dtype=dtype) for name, (dtype, _) in COLUMNS.items()}
+    packets = pd.DataFrame(table, copy=False).sort_values("time", kind="stable", ignore_index=True)
+    interfaces, codes = _used(frames.interfaces, packets["interface"].to_numpy())
+    packets["interface"] = codes
+    return Capture(interfaces, packets, frames.warnings, addresses, skipped)
+
+
+def _used(
+    interfaces: tuple[Interface, ...], codes: npt.NDArray[np.int16]
+) -> tuple[tuple[Interface, ...], npt.NDArray[np.int16]]:
+    """Interfaces of one name are one."""
+    names = list(dict.fromkeys(i.name for i in interfaces))
+    position = np.array([names.index(i.name) for i in interfaces] or [0], dtype=np.int16)
+    first = {i.name: i for i in reversed(interfaces)}
+    return tuple(first[name] for name in names), position[codes]
+
+
+def concat(captures: Sequence[Capture]) -> Capture:
+    """All captures in one, in order of time; interfaces of the same name become one."""
+    interfaces: dict[str, Interface] = {}
+    tables: list[pd.DataFrame] = []
+    skipped: dict[str, int] = {}
+    for capture in captures:
+        for interface in capture.interfaces:
+            interfaces.setdefault(interface.name, interface)
+    names = list(interfaces)
+    for capture in captures:
+        position = np.array([names.index(name) for name in capture.names] or [0], dtype=np.int16)
+        tables.append(capture.packets.assign(interface=position[capture.packets["interface"].to_numpy()]))
+        for kind, number in capture.skipped:
+            skipped[kind] = skipped.get(kind, 0) + number
+    packets = pd.concat(tables, ignore_index=True).sort_values("time", kind="stable", ignore_index=True)
+    warnings = tuple(warning for capture in captures for warning in capture.warnings)
+    return Capture(tuple(interfaces.values()), packets, warnings, (), tuple(skipped.items()))

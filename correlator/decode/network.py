@@ -1,0 +1,171 @@
+"""IPv4 headers and what lies behind them, for all frames at once.
+
+RFC 791 (IPv4), 9293 (TCP), 768 (UDP), 792 (ICMP). A field that the snap length cut off is 0 and the row ``truncated``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from correlator.decode.frames import Bytes, Frames
+from correlator.decode.link import IPV4, IPV6, Network
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+ICMP, TCP, UDP = 1, 6, 17
+PORTED = (6, 17, 33, 132, 136)
+ICMP_QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
+ICMP_ERRORS = (3, 4, 5, 11, 12)
+L4_HEADER = {ICMP: 8, UDP: 8, 33: 12, 132: 12, 136: 8}
+LADDER = (8, 4, 2, 1)
+"""Words of payload that are hashed: as many as were captured of every sight of the packet, in coarse steps."""
+
+
+def decode_network(
+    frames: Frames, network: Network
+) -> tuple[dict[str, npt.NDArray[Any]], tuple[str, ...], tuple[tuple[str, int], ...]]:
+    """(columns of the IPv4 frames, addresses, what was skipped and how often)."""
+    data = Bytes(frames.data)
+    end = frames.start + frames.captured
+    room = end - network.position
+    version = data.u8(network.position) >> 4
+    whole = (network.ethertype == IPV4) & (version == 4) & (room >= 20)
+    rows = np.flatnonzero(whole)
+    at, end = network.position[rows], end[rows]
+    c: dict[str, npt.NDArray[Any]] = {
+        "time": frames.time[rows], "interface": network.interface[rows], "frame": _numbers(frames)[rows],
+        "direction": network.direction[rows], "packet_type": network.packet_type[rows],
+        "mac_src": network.mac_src[rows], "mac_dst": network.mac_dst[rows], "vlan": network.vlan[rows],
+    }  # fmt: skip
+    _header(data, c, at, frames.wire[rows] - (at - frames.start[rows]))
+    _transport(data, c, at + c["header_length"], end)
+    _errors(data, c, at + c["header_length"], end)
+    return c, (), _skipped(network, whole)
+
+
+def _numbers(frames: Frames) -> Ints:
+    return np.arange(1, len(frames) + 1, dtype=np.int64)
+
+
+def _skipped(network: Network, whole: Bools) -> tuple[tuple[str, int], ...]:
+    names = {0x0806: "ARP", IPV6: "IPv6", IPV4: "cut or broken IPv4"}
+    kinds, counts = np.unique(network.ethertype[~whole], return_counts=True)
+    found: dict[str, int] = {}
+    for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
+        name = names.get(kind, "other")
+        found[name] = found.get(name, 0) + count
+    return tuple(found.items())
+
+
+def _header(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, wire: Ints) -> None:
+    c["header_length"] = np.maximum((data.u8(at) & 15) * 4, 20)
+    c["tos"] = data.u8(at + 1)
+    total = data.u16(at + 2)
+    c["length"] = np.where(total == 0, wire, total)
+    c["ip_id"] = data.u16(at + 4)
+    fragment = data.u16(at + 6)
+    c["more_fragments"] = fragment & 0x2000 != 0
+    c["fragment_offset"] = (fragment & 0x1FFF) * 8
+    c["ttl"], c["protocol"] = data.u8(at + 8), data.u8(at + 9)
+    c["src"], c["dst"] = data.u32(at + 12), data.u32(at + 16)
+
+
+def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) -> None:
+    """Ports, TCP's fields, payload, and whether all of it was there."""
+    protocol, first = c["protocol"], c["fragment_offset"] == 0
+    size = c["length"] - c["header_length"]
+    tcp, udp, icmp = ((protocol == p) & first for p in (TCP, UDP, ICMP))
+    has = lambda bytes_: at + bytes_ <= end  # noqa: E731
+    ported = np.isin(protocol, PORTED) & first & has(4)
+    c["icmp_type"] = np.where(icmp & has(2), data.u8(at), -1)
+    c["icmp_code"] = np.where(icmp & has(2), data.u8(at + 1), -1)
+    query = icmp & np.isin(c["icmp_type"], ICMP_QUERIES) & has(8)
+    number = data.u16(at + 4)
+    c["sport"] = np.where(ported, data.u16(at), np.where(query, number, np.where(first, 0, -1)))
+    c["dport"] = np.where(ported, data.u16(at + 2), np.where(query, number, np.where(first, 0, -1)))
+    full = tcp & has(20)
+    c["seq"] = np.where(full, data.u32(at + 4), np.where(query, data.u16(at + 6), 0))
+    c["ack"] = np.where(full, data.u32(at + 8), 0)
+    offset = np.where(full, (data.u8(at + 12) >> 4) * 4, 0)
+    c["tcp_flags"] = np.where(full, data.u16(at + 12) & 0x1FF, 0)
+    c["window"] = np.where(full, data.u16(at + 14), 0)
+    c["tcp_option_kinds"] = _options(data, full, at, offset, end)
+    header = np.zeros(len(at), dtype=np.int64)
+    for known, length in L4_HEADER.items():
+        header[(protocol == known) & first] = length
+    header = np.where(tcp, np.maximum(offset, 20), header)
+    c["payload_length"] = np.maximum(size - header, 0)
+    stated = data.u16(at + 4)
+    c["malformed"] = (
+        (tcp & ((size < 20) | (full & ((offset < 20) | (offset > size)))))
+        | (udp & ((size < 8) | (has(8) & ((stated > size) | (stated < 8)))))
+        | (icmp & (size < 8))
+    )
+    c["truncated"] = first & (at + np.minimum(header, size) > end)
+    c["payload_hash"] = _hash(data, at + header, np.minimum(end - at - header, c["payload_length"]))
+
+
+def _options(data: Bytes, full: Bools, at: Ints, offset: Ints, end: Ints) -> Ints:
+    """Bit k of a row: a TCP option of kind k is there."""
+    kinds = np.zeros(len(at), dtype=np.int64)
+    active = np.flatnonzero(full & (offset > 20))
+    position, limit = at[active] + 20, np.minimum(at + offset, end)[active]
+    for _ in range(40):
+        going = position < limit
+        active, position, limit = active[going], position[going], limit[going]
+        if not len(active):
+            break
+        kind = data.u8(position)
+        known = (kind > 0) & (kind < 32)
+        kinds[active[known]] |= np.int64(1) << kind[known]
+        length = np.where(kind == 1, 1, data.u8(position + 1))
+        going = (kind > 0) & ((kind == 1) | (length >= 2))
+        active, position, limit = active[going], (position + length)[going], limit[going]
+    return kinds
+
+
+def _hash(data: Bytes, at: Ints, available: Ints) -> npt.NDArray[np.uint64]:
+    result = np.zeros(len(at), dtype=np.uint64)
+    done = np.zeros(len(at), dtype=bool)
+    for words in LADDER:
+        rows = np.flatnonzero(~done & (available >= 4 * words))
+        if not len(rows):
+            continue
+        total = np.full(len(rows), words, dtype=np.uint64)
+        values = data.words(at[rows], words)
+        for i in range(words):
+            total = (total ^ values[:, i]) * np.uint64(0x9E3779B97F4A7C15)
+            total ^= total >> np.uint64(29)
+        result[rows] = total
+        done[rows] = True
+    return result
+
+
+def _errors(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) -> None:
+    """The header that an ICMP error quotes; its own payload hash is dropped, since NAT rewrites what it quotes."""
+    n = len(at)
+    for name in ("inner_protocol", "inner_src", "inner_dst", "inner_sport", "inner_dport", "inner_ip_id"):
+        c[name] = np.zeros(n, dtype=np.int64)
+    kind = np.isin(c["icmp_type"], ICMP_ERRORS)
+    c["payload_hash"][kind] = 0
+    inner = at + 8
+    rows = np.flatnonzero(kind & (inner + 20 <= end) & (data.u8(inner) >> 4 == 4))
+    if not len(rows):
+        return
+    inner = inner[rows]
+    protocol = data.u8(inner + 9)
+    c["inner_protocol"][rows] = protocol
+    c["inner_ip_id"][rows] = data.u16(inner + 4)
+    c["inner_src"][rows], c["inner_dst"][rows] = data.u32(inner + 12), data.u32(inner + 16)
+    l4 = inner + (data.u8(inner) & 15) * 4
+    first = (data.u16(inner + 6) & 0x1FFF == 0) & (l4 + 8 <= end[rows])
+    ported = first & np.isin(protocol, PORTED)
+    query = first & (protocol == ICMP)
+    for name, at_port in (("inner_sport", 0), ("inner_dport", 2)):
+        c[name][rows] = np.where(ported, data.u16(l4 + at_port), np.where(query, data.u16(l4 + 4), 0))
