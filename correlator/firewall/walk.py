@@ -115,7 +115,9 @@ class Walker:
             return self._prefer(passage, self._incoming(passage, state, passage.walks_destination_nat))
         paths: list[Path] = []
         for sent, end in self._outgoing(passage, state):
-            if passage.loops and end == "sent":
+            if passage.loops:
+                if end != "sent":
+                    continue  # it was seen on loopback
                 sent.view.in_interface, sent.view.out_interface = "lo", ""
                 looped = replace(passage, walks_destination_nat=False, walks_source_nat=False, leaves=None)
                 looped = replace(looped, destination=None, source=None)

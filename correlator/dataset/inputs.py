@@ -1,0 +1,111 @@
+"""What a replay reads: a folder of loose files, or files named one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from correlator.dataset.facts import Facts, read_facts
+from correlator.decode import Capture, concat, interface_name, read_packets
+from correlator.errors import InputError
+from correlator.firewall.counter_log import CounterLog, normalise, parse_counter_log
+from correlator.firewall.save import parse_iptables_save
+
+if TYPE_CHECKING:
+    from correlator.firewall.model import Ruleset
+
+PCAP_ENDINGS = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz")
+COUNTER_LOGS = ("counters.log", "listing.log")
+RULES = ("rules.v4",)
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and how far it got (0 to 1)."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that was saved: packets, facts, and counters or at least rules."""
+
+    capture: Capture
+    facts: Facts
+    log: CounterLog | None
+    ruleset: Ruleset | None
+    source: str
+
+    @property
+    def rulesets(self) -> tuple[Ruleset, ...]:
+        """The rulesets of all generations."""
+        if self.log is not None:
+            return self.log.rulesets
+        assert self.ruleset is not None
+        return (self.ruleset,)
+
+
+def read_inputs(
+    path: Path | None, pcaps: Sequence[tuple[str | None, Path]] = (), counters: Path | None = None,
+    rules: Path | None = None, facts: Path | None = None, progress: Progress | None = None,
+) -> Inputs:  # fmt: skip
+    """Read a folder, with files named beside it taking the place of the folder's.
+
+    Raises :class:`~correlator.errors.InputError` where there are no packets, or neither counters nor rules.
+    """
+    if path is not None and not path.is_dir():
+        hint = "give pcaps with --pcap" if path.is_file() else "expected a folder of pcaps and counters"
+        raise InputError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}: {hint}")
+    named = list(pcaps) or _find_pcaps(path)
+    if not named:
+        raise InputError(f"{path or 'no input'}: no pcap there: expected <interface>.pcap files, or --pcap IF=FILE")
+    counters, rules = _find_rules(path, counters, rules)
+    if counters is None and rules is None:
+        raise InputError(
+            f"{path or 'no rules'}: neither counters nor rules: expected counters.log, listing.log or rules.v4, "
+            "or --counters FILE or --rules FILE"
+        )
+    captures = []
+    for number, (name, file) in enumerate(named):
+        if progress is not None:
+            progress(f"reading {file.name}", number / len(named))
+        captures.append(read_packets(file, name))
+    capture = concat(captures)
+    if not len(capture.packets):
+        raise InputError(f"{path or named[0][1]}: no IPv4 packet in any pcap: nothing to replay")
+    log = parse_counter_log(_text(counters), str(counters)) if counters is not None else None
+    ruleset = normalise(parse_iptables_save(_text(rules), str(rules))) if log is None and rules is not None else None
+    return Inputs(capture, read_facts(facts if facts is not None else path), log, ruleset, str(path or named[0][1]))
+
+
+def split_pcap(argument: str) -> tuple[str | None, Path]:
+    """``docker0=FILE`` or ``FILE`` as (interface or None, path)."""
+    name, found, file = argument.partition("=")
+    if found and "/" not in name and not Path(argument).exists():
+        return name, Path(file)
+    return None, Path(argument)
+
+
+def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
+    if path is None:
+        return []
+    files = sorted(file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and file.is_file())
+    return [(None if "pcapng" in file.name else interface_name(file), file) for file in files]
+
+
+def _find_rules(path: Path | None, counters: Path | None, rules: Path | None) -> tuple[Path | None, Path | None]:
+    """Counters come before rules, unless rules alone were named."""
+    if path is not None and counters is None and rules is None:
+        counters = next((path / name for name in COUNTER_LOGS if (path / name).is_file()), None)
+        rules = next((path / name for name in RULES if (path / name).is_file()), None)
+    return counters, rules
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data.strip():
+        raise InputError(f"{path}: is empty: expected counters or rules of iptables")
+    return data.decode("utf-8", "replace")

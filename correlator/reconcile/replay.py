@@ -1,0 +1,179 @@
+"""The reconciliation from end to end: packets, rules and counters in, a verdict on every packet out.
+
+frames -> crossings -> readings -> kinds walked -> choices -> clock -> counters settle -> ledger.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.errors import InputError
+from correlator.flows.connections import cross, guess_opening
+from correlator.flows.fragments import reassemble
+from correlator.flows.host import Sight, build_host, look
+from correlator.reconcile.analysis import Clock
+from correlator.reconcile.choices import Choices, Unit, find_choices
+from correlator.reconcile.clock import estimate, to_counters
+from correlator.reconcile.counters import Counters, phantom_chains, read_counters
+from correlator.reconcile.explore import Explored, explore
+from correlator.reconcile.generations import Register, Stages, register
+from correlator.reconcile.hits import Hits, join_hits, spread
+from correlator.reconcile.kinds import Scene
+from correlator.reconcile.ledger import Ledger, keep_ledger
+from correlator.reconcile.moments import moments
+from correlator.reconcile.readings import dnat_rules, servers_of
+from correlator.reconcile.settle import settle
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.dataset.inputs import Inputs, Progress
+
+    Ints = npt.NDArray[np.int64]
+
+PASSES = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of every row of ``explored.rows``.
+
+    ``row`` and ``way`` int64 (k,): rows that are decided, and the number of their way. ``open``: units that nothing
+    settled, likeliest option first. ``hits`` are those of decided rows and of the open units' first options, ordered by
+    entry and time.
+    """
+
+    inputs: Inputs
+    scene: Scene
+    register: Register
+    stages: Stages
+    explored: Explored
+    choices: Choices
+    row: Ints
+    way: Ints
+    open: tuple[Unit, ...]
+    broken: int
+    hits: Hits
+    counters: Counters | None
+    ledger: Ledger | None
+    clock: Clock
+    warnings: tuple[str, ...]
+    inferred: tuple[str, ...]
+
+
+def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:
+    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'."""
+    say = progress or (lambda _what, _part: None)
+    scene, inferred, warnings = _set_scene(inputs)
+    entries = register(inputs.rulesets)
+    stages = Stages(inputs.rulesets, entries, phantom_chains(inputs.log))
+    counters = read_counters(inputs.log, entries) if inputs.log is not None else None
+    begin = int(scene.packets["time"].iloc[0])
+    guess = guess_opening(scene.crossings, begin, servers_of(dnat_rules(inputs.rulesets)))
+    low, high = moments(scene)
+    clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
+    for number in range(PASSES):
+        say("walking the rules", 0.4 + 0.1 * number)
+        stage_of = _stage_of(stages, counters, clock, low, high)
+        explored = explore(scene, stages, stage_of, guess, begin)
+        choices = find_choices(explored, scene.watched)
+        row_low, row_high = low[explored.rows.crossing], high[explored.rows.crossing]
+        length = explored.rows.columns["length"]
+        zeros = np.zeros(len(choices.settled), dtype=np.int64)
+        base = spread(choices.settled, zeros, explored.walked, row_low, row_high, length)
+        if counters is None:
+            break
+        found = clock if clock_offset is not None else estimate(base, counters, _certain(explored, choices, len(entries)))
+        moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
+        clock = found
+        if not moved or len(inputs.rulesets) == 1:
+            break
+    say("settling against the counters", 0.8)
+    settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
+    row, way = _decided(choices, settlement.taken)
+    standing = settlement.standing if counters is not None and counters.samples > 1 else choices.units
+    shown = [spread(row, way, explored.walked, row_low, row_high, length)]
+    first = [pick for unit in standing for pick in unit.options[0] if len(explored.walked.ways[int(explored.walked.kind[pick[0]])])]
+    if first:
+        rows, ways = (np.array(part, dtype=np.int64) for part in zip(*first, strict=True))
+        shown.append(spread(rows, ways, explored.walked, row_low, row_high, length))
+    hits = join_hits(shown).by_time()
+    policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
+    ledger = keep_ledger(hits, counters, clock, policies) if counters is not None and counters.samples > 1 else None
+    return Verdict(
+        inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
+        clock, warnings, inferred,
+    )  # fmt: skip
+
+
+def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
+    """The packets joined into crossings, on their host; what was inferred; losses."""
+    packets, lost = reassemble(inputs.capture.packets)
+    capture = replace(inputs.capture, packets=packets)
+    sight = look(capture, inputs.facts)
+    warnings = [*capture.warnings, *(inputs.log.warnings if inputs.log is not None else ())]
+    warnings += _foreign(inputs, capture.names, sight)
+    if lost:
+        warnings.append(f"{lost} fragments belong to datagrams that are incomplete: no rule saw them")
+    for interface in capture.interfaces:
+        if interface.dropped:
+            warnings.append(f"{interface.name}: {interface.dropped} packets were lost while capturing ({interface.file})")
+    crossings = cross(packets, sight)
+    alone = crossings.left[(crossings.came_in < 0) & (crossings.left >= 0)]
+    host, guessed = build_host(inputs.facts, packets, sight, capture.names, inputs.rulesets, alone)
+    names = tuple(dict.fromkeys([*capture.names, *(r.device for r in host.routes if r.device), "lo"]))
+    code = packets["interface"].to_numpy().astype(np.int64)
+    scene = Scene(
+        packets, crossings, sight, host, names, np.where(crossings.entered, code[crossings.came_in], -1),
+        np.where(crossings.sent, code[crossings.left], -1), frozenset(capture.names),
+    )  # fmt: skip
+    return scene, (*sight.inferred, *guessed), tuple(warnings)
+
+
+def _foreign(inputs: Inputs, names: tuple[str, ...], sight: Sight) -> list[str]:
+    """Interfaces none of whose frames bears the address that the facts give it. Raises where that holds for all."""
+    codes = inputs.capture.packets["interface"].to_numpy()
+    mac_src, mac_dst = (inputs.capture.packets[n].to_numpy() for n in ("mac_src", "mac_dst"))
+    asked, strange = 0, []
+    for code, name in enumerate(names):
+        fact = inputs.facts.interfaces.get(name)
+        rows = (codes == code) & (mac_src != 0) & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
+        if fact is None or not fact.mac or not rows.any():
+            continue
+        asked += 1
+        if not ((mac_src[rows] == fact.mac) | (mac_dst[rows] == fact.mac)).any():
+            strange.append(name)
+    if strange and len(strange) == asked:
+        raise InputError(
+            f"{inputs.source}: no frame on {', '.join(strange)} bears the host's own address from link.json: "
+            "these pcaps are of another host"
+        )
+    return [f"{name}: no frame bears its own address from link.json: from another host?" for name in strange]
+
+
+def _stage_of(stages: Stages, counters: Counters | None, clock: Clock, low: Ints, high: Ints) -> Ints:
+    if counters is None or len(stages.rulesets) == 1:
+        return np.full(len(low), stages.number(0, 0), dtype=np.int64)
+    early, late = to_counters(clock, low)[0], to_counters(clock, high)[1]
+    return stages.assign(early, late, counters.begin, counters.end, counters.generation)
+
+
+def _certain(explored: Explored, choices: Choices, count: int) -> Ints:
+    """Entries that no open choice touches."""
+    touched = np.zeros(count, dtype=bool)
+    for unit in choices.units:
+        for option in unit.options:
+            for row, _ in option:
+                for way in explored.walked.ways[int(explored.walked.kind[row])]:
+                    touched[list(way.hits)] = True
+    return np.flatnonzero(~touched)
+
+
+def _decided(choices: Choices, taken: tuple[tuple[int, int], ...]) -> tuple[Ints, Ints]:
+    settled = choices.settled
+    more = np.array(taken, dtype=np.int64).reshape(-1, 2)
+    return np.r_[settled, more[:, 0]], np.r_[np.zeros(len(settled), dtype=np.int64), more[:, 1]]
+

@@ -1,0 +1,64 @@
+"""Numbers -> the words that tables show."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.dataset.schema import Columns
+
+    Ints = npt.NDArray[np.int64]
+
+PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp"}
+DIRECTIONS = ("original", "reply", "untracked")
+
+
+@lru_cache(maxsize=65536)
+def address(value: int) -> str:
+    """Dotted form of an IPv4 value; empty for an unknown one."""
+    return str(ipaddress.IPv4Address(value)) if 0 <= value < 1 << 32 else ""
+
+
+def endpoint(value: int) -> str:
+    """``address:port`` of ``address << 16 | port``."""
+    return f"{address(value >> 16)}:{value & 0xFFFF}"
+
+
+def protocol(number: int) -> str:
+    """``tcp``, ``udp``, ``icmp`` or the number."""
+    return PROTOCOL_NAMES.get(number, str(number))
+
+
+def categorical(values: Ints, name: Any) -> pd.Categorical:
+    """Integers as a categorical of what ``name`` calls them."""
+    found, codes = np.unique(values, return_inverse=True)
+    words = [name(int(value)) for value in found]
+    unique = list(dict.fromkeys(words))
+    position = np.array([unique.index(word) for word in words] or [0], dtype=np.int64)
+    return pd.Categorical.from_codes(position[codes] if len(codes) else codes, categories=unique)
+
+
+def tuple_columns(numbers: Ints, client: Ints, dialled: Ints, server: Ints, seen: Ints) -> dict[str, Any]:
+    """The columns of an original and a reply tuple."""
+    columns: dict[str, Any] = {"protocol": categorical(numbers, protocol)}
+    for prefix, one, other in (("", client, dialled), ("reply_", server, seen)):
+        for side, ends in (("src", one), ("dst", other)):
+            columns[f"{prefix}{side}"] = categorical(ends >> 16, address)
+            columns[f"{prefix}{'sport' if side == 'src' else 'dport'}"] = (ends & 0xFFFF).astype(np.int32)
+    return columns
+
+
+def table(columns: dict[str, Any], schema: Columns) -> pd.DataFrame:
+    """A DataFrame with exactly the columns and dtypes that a schema declares."""
+    frame = pd.DataFrame({name: columns[name] for name in schema})
+    for name, (dtype, _) in schema.items():
+        if str(frame[name].dtype) != dtype:
+            frame[name] = frame[name].astype(dtype)
+    return frame
