@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from correlator.dataset.facts import Facts, read_facts
 from correlator.decode import Capture, concat, interface_name, read_packets
 from correlator.errors import InputError
-from correlator.firewall.counter_log import CounterLog, normalise, parse_counter_log
+from correlator.firewall.counter_log import CounterLog, dumped_phantoms, normalise, parse_counter_log
 from correlator.firewall.save import parse_iptables_save
 
 if TYPE_CHECKING:
@@ -26,13 +26,17 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything that was saved: packets, facts, and counters or at least rules."""
+    """Everything that was saved: packets, facts, and counters or at least rules.
+
+    ``phantoms``: (table, chain) that a dump of rules alone shows and the kernel probably does not have.
+    """
 
     capture: Capture
     facts: Facts
     log: CounterLog | None
     ruleset: Ruleset | None
     source: str
+    phantoms: frozenset[tuple[str, str]] = frozenset()
 
     @property
     def rulesets(self) -> tuple[Ruleset, ...]:
@@ -72,8 +76,13 @@ def read_inputs(
     if not len(capture.packets):
         raise InputError(f"{path or named[0][1]}: no IPv4 packet in any pcap: nothing to replay")
     log = parse_counter_log(_text(counters), str(counters)) if counters is not None else None
-    ruleset = normalise(parse_iptables_save(_text(rules), str(rules))) if log is None and rules is not None else None
-    return Inputs(capture, read_facts(facts if facts is not None else path), log, ruleset, str(path or named[0][1]))
+    ruleset, phantoms = None, frozenset[tuple[str, str]]()
+    if log is None and rules is not None:
+        text = _text(rules)
+        ruleset = normalise(parse_iptables_save(text, str(rules)))
+        phantoms = dumped_phantoms(text, ruleset)
+    source = str(path or named[0][1])
+    return Inputs(capture, read_facts(facts if facts is not None else path), log, ruleset, source, phantoms)
 
 
 def split_pcap(argument: str) -> tuple[str | None, Path]:

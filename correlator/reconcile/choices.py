@@ -49,9 +49,10 @@ class Choices:
     crowded: Ints
 
 
-def find_choices(explored: Explored, watched: frozenset[str]) -> Choices:
+def find_choices(explored: Explored, watched: frozenset[str], counted: bool) -> Choices:
     """Split rows into settled ones and units. What should have been seen leaving a ``watched`` interface and was not
-    speaks against an alternative, as long as the pair has a better one."""
+    speaks against an alternative, as long as the pair has a better one. Where nothing was ``counted``, no counter will
+    ever choose between the alternatives of a pair: the likeliest is taken (and nothing is called exact)."""
     rows, walked, alternatives = explored.rows, explored.walked, explored.alternatives
     forks = walked.forks[walked.kind]
     count = len(alternatives.pair)
@@ -61,6 +62,8 @@ def find_choices(explored: Explored, watched: frozenset[str]) -> Choices:
     best = np.full(int(alternatives.pair.max()) + 1 if count else 0, np.inf)
     np.minimum.at(best, alternatives.pair, penalty)
     alive = penalty <= best[alternatives.pair]
+    if not counted:
+        alive = _first_alive(alive, alternatives.pair)
     several = np.bincount(alternatives.pair[alive], minlength=len(best)) > 1
     keep = alive[rows.alternative]
     lone = keep & ~several[alternatives.pair[rows.alternative]]
@@ -71,6 +74,14 @@ def find_choices(explored: Explored, watched: frozenset[str]) -> Choices:
         np.flatnonzero(lone & (forks == 1)), tuple(units), np.flatnonzero(lone & (forks == 0) & ~crowded),
         np.flatnonzero(lone & crowded),
     )  # fmt: skip
+
+
+def _first_alive(alive: Bools, pair: Ints) -> Bools:
+    rows = np.flatnonzero(alive)
+    _, first = np.unique(pair[rows], return_index=True)
+    result = np.zeros_like(alive)
+    result[rows[first]] = True
+    return result
 
 
 def _must_leave(explored: Explored, watched: frozenset[str]) -> Bools:

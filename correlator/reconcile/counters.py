@@ -98,13 +98,11 @@ def _spread(fell: Bools, register: Register) -> Bools:
     return result
 
 
-def phantom_chains(log: CounterLog | None) -> frozenset[tuple[str, str]]:
+def phantom_chains(log: CounterLog) -> frozenset[tuple[str, str]]:
     """Base chains that no generation gives a rule and whose policy never counted: as far as anyone can tell, not there.
 
     iptables-save of nft 1.8.9 prints base chains that do not exist in the kernel.
     """
-    if log is None:
-        return frozenset()
     empty: dict[tuple[str, str], bool] = {}
     for ruleset, packets in zip(log.rulesets, log.packets_high, strict=True):
         for chain in ruleset.chains:

@@ -68,7 +68,8 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
     foreign = np.array([not scene.host.is_local(int(d) >> 16) for d in crossings.in_destination], dtype=bool)
     n = len(crossings)
     hints = _Hints(alone & foreign, np.zeros(n, dtype=bool), np.full(n, NOWHERE), np.zeros(n, dtype=np.int64))
-    others = openings(crossings, guess, capture_begin)
+    shown = np.where(crossings.entered, crossings.came_in, crossings.left)
+    others = openings(crossings, guess, capture_begin, scene.packets["seq"].to_numpy()[shown].astype(np.int64))
     for _ in range(ROUNDS):
         readings = [_read(scene, guess, hints, None)]
         readings += [_read(scene, np.where(o >= 0, o, 0).astype(np.int8), hints, o >= 0) for o in others]

@@ -123,8 +123,14 @@ class Alternatives:
     dialled: Ints
 
 
-def openings(crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: int) -> list[npt.NDArray[np.int8]]:
-    """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way."""
+def openings(
+    crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: int, sequence: Ints
+) -> list[npt.NDArray[np.int8]]:
+    """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way.
+
+    ``sequence`` (n,): the ICMP sequence number of every crossing. ping(8) counts from 1, so that its first packet opens;
+    and the direction of a query is the original one, whenever it began (nf_conntrack_proto_icmp.c).
+    """
     count = len(guess)
     order = np.lexsort((crossings.time, crossings.pair))
     first = order[np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0])] if len(order) else order
@@ -133,13 +139,17 @@ def openings(crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: i
     recent = np.zeros(len(first), dtype=bool)
     for number, memory in MEMORY_NS.items():
         recent |= (protocol == number) & (age < memory)
-    recent &= (protocol != 1) | (kind != conntrack.OTHER)
+    recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
     stream = (protocol == 6) & (kind != conntrack.SYN)
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
+    asks = np.full(count, -1, dtype=np.int8)
+    pings = first[protocol == 1]
+    asks[crossings.pair[pings]] = np.where(crossings.forward[pings], OLDER_FORWARD, OLDER_BACKWARD)
     others: list[npt.NDArray[np.int8]] = []
     for way in (FRESH, OLDER_FORWARD, OLDER_BACKWARD):
-        other = np.where(open_question & (guess != way), way, -1).astype(np.int8)
+        fits = (way == FRESH) | (asks < 0) | (asks == way)
+        other = np.where(open_question & (guess != way) & fits, way, -1).astype(np.int8)
         if (other >= 0).any():
             others.append(other)
     return others
@@ -188,7 +198,7 @@ def candidates(server: int, client: int, rules: Iterable[Rule], host: Host, host
         route = host.route(address)
         direct = route is None or not route.source or route.source == client >> 16
         plain = [d for d in dialled if not host.is_local(d >> 16)]
-        fitting = [*own, *([server] if direct or not own else []), *plain]
+        fitting = [*([server] if direct else []), *own, *([] if own else [server]), *plain]
         return tuple(dict.fromkeys(fitting))[:MAX_CANDIDATES]
     return tuple(dict.fromkeys([server, *dialled]))[:MAX_CANDIDATES]
 

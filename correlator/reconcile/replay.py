@@ -69,7 +69,8 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     say = progress or (lambda _what, _part: None)
     scene, inferred, warnings = _set_scene(inputs)
     entries = register(inputs.rulesets)
-    stages = Stages(inputs.rulesets, entries, phantom_chains(inputs.log))
+    phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
+    stages = Stages(inputs.rulesets, entries, phantoms)
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
     begin = int(scene.packets["time"].iloc[0])
     guess = guess_opening(scene.crossings, begin, servers_of(dnat_rules(inputs.rulesets)))
@@ -79,7 +80,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
         say("walking the rules", 0.4 + 0.1 * number)
         stage_of = _stage_of(stages, counters, clock, low, high)
         explored = explore(scene, stages, stage_of, guess, begin)
-        choices = find_choices(explored, scene.watched)
+        choices = find_choices(explored, scene.watched, counters is not None and counters.samples > 1)
         row_low, row_high = low[explored.rows.crossing], high[explored.rows.crossing]
         length = explored.rows.columns["length"]
         zeros = np.zeros(len(choices.settled), dtype=np.int64)
