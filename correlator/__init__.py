@@ -1,0 +1,45 @@
+"""correlator: which iptables rules did each connection traverse?
+
+The pipeline, in the order of the folders:
+
+1. ``dataset`` finds what was saved; ``decode`` turns pcap and pcapng into one packet table;
+2. ``firewall`` turns iptables-save and ``iptables -L`` into rulesets and counters;
+3. ``flows`` joins packets into connections as conntrack saw them, across NAT and interfaces;
+4. ``reconcile`` walks each kind of packet through the rules and settles what is open by wire and counters;
+5. ``report`` shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from correlator.dataset.inputs import Progress
+    from correlator.reconcile.analysis import Analysis
+
+__version__ = "0.1.0"
+
+
+def load(
+    path: str | Path | None = None, *, pcaps: Sequence[tuple[str | None, str | Path]] = (),
+    counters: str | Path | None = None, rules: str | Path | None = None, facts: str | Path | None = None,
+    clock_offset: float | None = None, progress: Progress | None = None,
+) -> Analysis:  # fmt: skip
+    """Replay what was saved: a folder of loose files, or files one by one.
+
+    ``pcaps`` are (interface or None, file). ``clock_offset``: the counters' clock minus the packets' in seconds, where
+    it shall not be estimated. The result holds the DataFrames ``connections``, ``hits``, ``ledger``, ``packets`` and
+    ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
+    :class:`correlator.errors.InputError` for input that cannot be used.
+    """
+    from correlator.dataset.inputs import read_inputs
+    from correlator.reconcile.build import analyse
+
+    as_path = lambda value: Path(value) if value is not None else None  # noqa: E731
+    inputs = read_inputs(
+        as_path(path), [(name, Path(file)) for name, file in pcaps], as_path(counters), as_path(rules), as_path(facts),
+        progress,
+    )  # fmt: skip
+    return analyse(inputs, None if clock_offset is None else round(clock_offset * 1e9), progress)
