@@ -1,0 +1,101 @@
+"""Options that say what to replay, shared by all commands."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from correlator.errors import InputError
+
+if TYPE_CHECKING:
+    from correlator.reconcile.analysis import Analysis
+
+_OFFSET = re.compile(r"^([+-]?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)$")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
+BAR = 28
+
+
+def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command PATH and the options beside it; it is called with ``analyse``, which loads on demand."""
+
+    @click.argument("path", type=click.Path(path_type=Path), required=False)
+    @click.option("--pcap", "pcaps", multiple=True, metavar="[IF=]FILE", help="Packets of an interface; may repeat.")
+    @click.option("--counters", type=click.Path(path_type=Path), help="Counter log: iptables-save -c or -L -n -v snapshots.")
+    @click.option("--rules", type=click.Path(path_type=Path), help="iptables-save output, where nothing was counted.")
+    @click.option("--facts", type=click.Path(path_type=Path), help="Folder of addr.json, link.json, route.json, sysctl.txt.")
+    @click.option("--clock-offset", metavar="TIME", help="Counters' clock minus packets' (3.2s, -15ms); default: estimated.")
+    @wraps(command)
+    def wrapper(
+        path: Path | None, pcaps: tuple[str, ...], counters: Path | None, rules: Path | None, facts: Path | None,
+        clock_offset: str | None, **rest: Any,
+    ) -> Any:  # fmt: skip
+        if "table" in rest:
+            path, rest["table"] = _table_alone(path, rest["table"])
+
+        def analyse() -> Analysis:
+            from correlator import load
+            from correlator.dataset.inputs import split_pcap
+
+            if path is None and not pcaps:
+                raise InputError("nothing to replay: name a folder, or pcaps with --pcap IF=FILE")
+            with Bar() as bar:
+                return load(
+                    path, pcaps=[split_pcap(p) for p in pcaps], counters=counters, rules=rules, facts=facts,
+                    clock_offset=parse_offset(clock_offset), progress=bar,
+                )  # fmt: skip
+
+        return command(analyse, **rest)
+
+    return wrapper
+
+
+def _table_alone(path: Path | None, table: str | None) -> tuple[Path | None, str]:
+    """`correlator export --pcap ... hits` names a table and no PATH."""
+    from correlator.dataset.schema import TABLES
+
+    if table is None:
+        path, table = None, str(path or "")
+    if table not in TABLES:
+        raise InputError(f"export: name a table: one of {', '.join(TABLES)}")
+    return path, table
+
+
+def parse_offset(text: str | None) -> float | None:
+    """``3.2s``, ``-15ms`` or ``0.5`` in seconds."""
+    if text is None:
+        return None
+    found = _OFFSET.match(text.strip())
+    if found is None:
+        raise InputError(f"--clock-offset {text}: is no time: expected a number with ns, us, ms or s, as in 3.2s or -15ms")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+class Bar:
+    """A progress bar on a terminal, once something takes longer than a second; silent elsewhere."""
+
+    def __init__(self) -> None:
+        self.begun = time.monotonic()
+        self.drawn = False
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __call__(self, what: str, part: float) -> None:
+        if not sys.stderr.isatty() or time.monotonic() - self.begun < 1.0:
+            return
+        done = round(BAR * min(max(part, 0.0), 1.0))
+        sys.stderr.write(f"\r\033[K[{'#' * done}{'.' * (BAR - done)}] {what}")
+        sys.stderr.flush()
+        self.drawn = True
+
+    def __exit__(self, *_: object) -> None:
+        if self.drawn:
+            sys.stderr.write("\r\033[K")
+            sys.stderr.flush()

@@ -1,0 +1,1 @@
+"""An analysis shown: for people, for machines, as a picture."""

@@ -1,0 +1,78 @@
+"""Tables and reports for machines: CSV, JSON, Parquet; written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from correlator.dataset.schema import TABLES
+from correlator.errors import InputError
+from correlator.report.summary import summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from correlator.reconcile.analysis import Analysis
+
+FORMATS = (".csv", ".json", ".parquet")
+
+
+def replay_json(analysis: Analysis) -> str:
+    """The replay report as one JSON object: summary, clock, warnings, and all tables but packets as records."""
+    report: dict[str, Any] = {
+        "source": analysis.source, "interfaces": analysis.interfaces, "samples": analysis.samples,
+        "generations": analysis.generations, "summary": asdict(summarise(analysis)), "clock": asdict(analysis.clock),
+        "warnings": list(analysis.warnings), "inferred": list(analysis.inferred),
+    }  # fmt: skip
+    for name in ("connections", "hits", "ledger"):
+        report[name] = json.loads(getattr(analysis, name).to_json(orient="records"))
+    return json.dumps(report, indent=1, default=float) + "\n"
+
+
+def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path``, and put it in its place when it is done; nothing half-written stays."""
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise InputError(f"{path}: the folder {folder} does not exist")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder: name a file")
+    try:
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}-", dir=folder)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    os.close(handle)
+    try:
+        write(Path(name))
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def export_table(analysis: Analysis, name: str, path: Path) -> int:
+    """Write one table by the file's ending; returns its rows. Raises :class:`~correlator.errors.InputError`."""
+    if name not in TABLES:
+        raise InputError(f"{name}: is no table: expected one of {', '.join(TABLES)}")
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: unknown ending {path.suffix!r}: expected one of {', '.join(FORMATS)}")
+    frame: pd.DataFrame = getattr(analysis, name)
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ImportError:
+            raise InputError(f"{path}: Parquet needs pyarrow: pip install 'correlator[parquet]'") from None
+        write_whole(path, lambda file: frame.to_parquet(file, index=False))
+    elif path.suffix == ".json":
+        write_whole(path, lambda file: frame.to_json(file, orient="records", indent=1))
+    else:
+        write_whole(path, lambda file: frame.to_csv(file, index=False))
+    return len(frame)

@@ -1,0 +1,133 @@
+"""The report for people: the answer, one line a connection, the ledger with residuals first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from correlator.report.summary import Summary, summarise
+from correlator.report.units import clock_line, moment, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from correlator.reconcile.analysis import Analysis
+
+CONNECTIONS_SHOWN, LEDGER_SHOWN = 60, 30
+NOWHERE = ("dropped", "rejected", "expired", "lost")
+"""Outcomes of packets that did not leave."""
+
+
+def render_replay(analysis: Analysis, everything: bool = False) -> str:
+    """The whole report as text; ``everything`` lifts the bounds on its lists."""
+    summary = summarise(analysis)
+    parts = [_answer(analysis, summary), _connections(analysis, everything), _ledger(analysis, everything)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _answer(analysis: Analysis, summary: Summary) -> str:
+    frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
+    counters = f"{plural(analysis.samples, 'counter sample')}, {plural(analysis.generations, 'generation')} of rules"
+    lines = [
+        f"{plural(len(analysis.connections), 'connection')} in {analysis.source}",
+        f"  packets: {frames}; {counters if analysis.samples else 'no counters'}",
+        "",
+    ]
+    width = max((len(group.what) for group in summary.groups), default=0)
+    lines += [f"  {group.number:>6,}  {group.what:<{width}}  {group.rule}".rstrip() for group in summary.groups]
+    lines += ["", *_proof(analysis, summary)]
+    if analysis.inferred:
+        lines.append(f"inferred  {'; '.join(analysis.inferred)} (no facts were saved)")
+    lines += [f"warning   {warning}" for warning in analysis.warnings]
+    return "\n".join(lines)
+
+
+def _proof(analysis: Analysis, summary: Summary) -> list[str]:
+    statuses = ", ".join(f"{number:,} {word}" for word, number in summary.statuses.items())
+    lines = [f"status    {statuses or 'nothing to attribute'}"]
+    if not analysis.samples:
+        return [*lines, "counters  none: no row is verified"]
+    share = 100.0 if not summary.counted else 100.0 * min(summary.explained, summary.counted) / summary.counted
+    share = min(share, 99.99) if summary.residuals else share
+    balance = (
+        f"no residual in {plural(summary.lines, 'ledger line')}" if not summary.residuals
+        else f"{plural(summary.residuals, 'ledger line')} of {summary.lines:,} with a residual"
+    )  # fmt: skip
+    lines.append(
+        f"counters  {summary.counted:,} hits counted, {summary.explained:,} explained by packets ({share:.4g}%), {balance}"
+    )
+    if summary.uncounted:
+        lines.append(f"          policies that the kernel does not count yet: {', '.join(summary.uncounted)}")
+    return [*lines, f"clock     {clock_line(analysis.clock)}"]
+
+
+def _connections(analysis: Analysis, everything: bool) -> str:
+    table = analysis.connections
+    if not len(table):
+        return ""
+    shown = table if everything else table.head(CONNECTIONS_SHOWN)
+    rows = [("#", "first seen", "", "client", "dialled", "server", "in > out", "packets", "outcome", "decided by", "status")]
+    for row in shown.itertuples():
+        bare = row.protocol not in ("tcp", "udp")
+        away = "" if row.outcome in NOWHERE else row.out_interface or "host"
+        server = _end(row.reply_src, row.reply_sport, bare)
+        dialled = _end(row.dst, row.dport, bare)
+        linked = f" with #{row.linked}" if row.linked else ""
+        rows.append((
+            str(row.connection), moment(int(row.first_seen)), str(row.protocol), _end(row.src, row.sport, bare), dialled,
+            "" if server == dialled else server, f"{row.in_interface or 'host'} > {away}".rstrip(),
+            f"{row.packets_original}+{row.packets_reply}", f"{row.outcome}{linked}", str(row.rule),
+            f"{row.status}{': ' if row.reason else ''}{row.reason}",
+        ))  # fmt: skip
+    text = "Connections (packets: original+reply)\n" + _columns(rows)
+    if len(shown) < len(table):
+        text += f"\n... and {len(table) - len(shown):,} more: --all shows them, `correlator export` writes them"
+    return text
+
+
+def _end(address: object, port: object, bare: bool) -> str:
+    return str(address) if bare else f"{address}:{port}"
+
+
+def _columns(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _ledger(analysis: Analysis, everything: bool) -> str:
+    if not analysis.samples:
+        return ""
+    residuals = _residuals(analysis, everything)
+    rows = [("counted", "explained", "residual", "connections", "rule", "")]
+    rules = analysis.rules
+    moved = rules[(rules["counted_packets"] > 0) | (rules["explained_packets"] > 0) | (rules["residual_packets"] != 0)]
+    moved = moved.assign(off=moved["residual_packets"].abs()).sort_values("off", ascending=False, kind="stable")
+    shown = moved if everything else moved.head(LEDGER_SHOWN)
+    many = analysis.generations > 1
+    for row in shown.itertuples():
+        name = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}" + (f" (generation {row.generation})" if many else "")
+        rows.append((
+            f"{row.counted_packets:,}", f"{row.explained_packets:,}", f"{row.residual_packets:+,}" if row.residual_packets else "0",
+            f"{row.connections:,}", name, str(row.rule if row.rule_number else f"policy {row.target}"),
+        ))  # fmt: skip
+    text = f"{residuals}Ledger (packets per rule)\n" + _columns(rows)
+    if len(shown) < len(moved):
+        text += f"\n... and {len(moved) - len(shown):,} more that balance: --all shows them"
+    return text
+
+
+def _residuals(analysis: Analysis, everything: bool) -> str:
+    """What is not explained, by rule and interval."""
+    ledger = analysis.ledger
+    off: pd.DataFrame = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
+    if not len(off):
+        return ""
+    shown = off if everything else off.head(LEDGER_SHOWN)
+    rows = [("from", "until", "rule", "counted", "explained", "residual", "bytes", "connections")]
+    for row in shown.itertuples():
+        rows.append((
+            moment(int(row.begin)), moment(int(row.end)), f"{row.table}/{row.chain}:{row.rule_number or 'policy'}",
+            f"{row.counted_packets:,}", f"{row.explained_packets:,}", f"{row.residual_packets:+,}",
+            f"{row.residual_bytes:+,}", str(row.connections)[:40],
+        ))  # fmt: skip
+    more = f"\n... and {len(off) - len(shown):,} more: --all shows them" if len(shown) < len(off) else ""
+    return "Residuals: counted minus explained, where they differ\n" + _columns(rows) + more + "\n\n"

@@ -1,0 +1,116 @@
+"""One connection hook by hook, or the connections of one rule."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from correlator.errors import InputError
+from correlator.report.units import moment, plural
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from correlator.reconcile.analysis import Analysis, PathView
+
+_RULE = re.compile(r"^(?P<table>\w+)/(?P<chain>[^:]+):(?P<number>\d+|policy)$")
+SHOWN = 20
+
+
+def render_connection(analysis: Analysis, number: int) -> str:
+    """Every way that its packets took. Raises :class:`~correlator.errors.InputError` for a number that is none."""
+    if not 1 <= number <= len(analysis.connections):
+        raise InputError(f"no connection {number}: there are 1 to {len(analysis.connections)}")
+    row = analysis.connections.iloc[number - 1]
+    lines = [_title(row)]
+    for path in analysis.paths(number):
+        lines += ["", *_path(path)]
+    return "\n".join(lines) + "\n"
+
+
+def _title(row: pd.Series) -> str:
+    icmp = row["protocol"] == "icmp"
+    ports = [f" id {row['sport']}", ""] if icmp else [f":{row['sport']}", f":{row['dport']}"]
+    lines = [
+        f"connection {row['connection']}: {row['protocol']} {row['src']}{ports[0]} -> {row['dst']}{ports[1]}, {row['state']}",
+        f"  reply tuple  {row['reply_src']}{'' if icmp else ':' + str(row['reply_sport'])} -> "
+        f"{row['reply_dst']}{'' if icmp else ':' + str(row['reply_dport'])}",
+        f"  outcome      {row['outcome']}{' by ' + row['rule'] if row['rule'] else ''}",
+        f"  status       {row['status']}{': ' + row['reason'] if row['reason'] else ''}",
+    ]
+    if row["linked"]:
+        lines.append(f"  docker-proxy carries it: its other half is connection {row['linked']}")
+    return "\n".join(lines)
+
+
+def _path(path: PathView) -> list[str]:
+    came = path.in_interface or "this host"
+    head = (
+        f"{path.direction}, {path.state}: {plural(path.packets, 'packet')} ({path.bytes:,} bytes) "
+        f"{moment(path.first_seen)} to {moment(path.last_seen)}, from {came}"
+    )
+    lines = [head]
+    hook = ""
+    for step in path.steps:
+        label = step.hook if step.hook != hook else ""
+        hook = step.hook
+        if step.kind in ("rule", "policy"):
+            indent = "  " * step.depth
+            name = f"{step.table}/{step.chain}:{step.rule_number or 'policy'}"
+            text = step.text if step.kind == "rule" else f"policy {step.target}"
+            lines.append(f"  {label:<12} {indent}{name}  {text}")
+        elif step.kind == "nat":
+            lines.append(f"  {label:<12} NAT: {step.text}")
+        elif step.kind == "route":
+            lines.append(f"  {label:<12} route: {step.text}")
+        else:
+            lines.append(f"  {label:<12} => {step.text}")
+    if not path.steps:
+        lines.append("  no way through the rules fits what was seen of these packets")
+    lines.append(f"  evidence: {path.evidence}; {path.status}{': ' + path.reason if path.reason else ''}")
+    return lines
+
+
+def render_client(analysis: Analysis, address: str) -> str:
+    """Every connection of a client. Raises :class:`~correlator.errors.InputError` where it has none."""
+    table = analysis.connections
+    mine = table[table["src"].astype(str) == address]
+    if not len(mine):
+        seen = ", ".join(sorted(set(table["src"].astype(str)))[:8])
+        raise InputError(f"no connection of client {address}: clients are {seen}")
+    parts = [render_connection(analysis, int(n)) for n in mine["connection"].head(SHOWN)]
+    if len(mine) > SHOWN:
+        parts.append(f"... and {len(mine) - SHOWN} more connections of {address}\n")
+    return "\n".join(parts)
+
+
+def render_rule(analysis: Analysis, name: str) -> str:
+    """The connections that hit a rule. Raises :class:`~correlator.errors.InputError` for a rule that is not there."""
+    found = _RULE.match(name)
+    if found is None:
+        raise InputError(f"{name}: is no rule's name: expected table/chain:number, as in nat/DOCKER:2, or nat/DOCKER:policy")
+    number = 0 if found["number"] == "policy" else int(found["number"])
+    rules, hits = analysis.rules, analysis.hits
+    known = rules[(rules["table"] == found["table"]) & (rules["chain"] == found["chain"]) & (rules["rule_number"] == number)]
+    if not len(known):
+        chains = rules[rules["table"] == found["table"]]["chain"].unique()
+        hint = f"chains of {found['table']}: {', '.join(map(str, chains))}" if len(chains) else "no such table"
+        raise InputError(f"{name}: no such rule: {hint}")
+    lines = []
+    for rule in known.drop_duplicates(["rule"]).itertuples():
+        same = known[known["rule"] == rule.rule]
+        mine = hits[(hits["table"] == rule.table) & (hits["chain"] == rule.chain) & (hits["rule"] == rule.rule)]
+        mine = mine[mine["rule_number"] == number]
+        counted = int(same["counted_packets"].sum())
+        lines.append(f"{name}  {rule.rule if number else 'policy ' + str(rule.target)}")
+        lines.append(
+            f"  {'not counted' if counted < 0 else f'{counted:,} counted'}, {int(same['explained_packets'].sum()):,} explained, "
+            f"{plural(mine['connection'].nunique(), 'connection')}"
+        )
+        for hit in mine.itertuples():
+            lines.append(
+                f"  #{hit.connection:<5} {hit.protocol} {hit.src}:{hit.sport} -> {hit.dst}:{hit.dport}  {hit.direction}  "
+                f"{plural(int(hit.packets), 'packet')}, {hit.bytes:,} bytes  {moment(int(hit.first_seen))}  "
+                f"{hit.evidence}  {hit.status}"
+            )
+    return "\n".join(lines) + "\n"

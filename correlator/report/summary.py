@@ -1,0 +1,69 @@
+"""The answer of a replay in numbers: what connections did, and how much of the counters is explained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from correlator.reconcile.analysis import Analysis
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Connections alike in what became of them."""
+
+    number: int
+    what: str
+    rule: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """``counted`` and ``explained`` hits over all rules; ``residuals`` the number of ledger lines that do not balance."""
+
+    groups: tuple[Group, ...]
+    statuses: dict[str, int]
+    counted: int
+    explained: int
+    residuals: int
+    lines: int
+    uncounted: tuple[str, ...]
+
+
+def summarise(analysis: Analysis) -> Summary:
+    """Count connections by outcome, and the ledger's hits."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in analysis.connections.itertuples():
+        key = (_what(row), str(row.rule))
+        counts[key] = counts.get(key, 0) + 1
+    groups = tuple(Group(n, what, rule) for (what, rule), n in sorted(counts.items(), key=lambda item: -item[1]))
+    statuses = analysis.connections["status"].value_counts()
+    ledger = analysis.ledger
+    silent = ledger["note"].astype(str) == "not counted"
+    off = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
+    uncounted = ledger[silent][["table", "chain"]].drop_duplicates()
+    counted = ledger[~silent]
+    return Summary(
+        groups, {str(word): int(n) for word, n in statuses.items() if n}, int(counted["counted_packets"].sum()),
+        int((counted["explained_packets"]).sum()), len(off), len(ledger),
+        tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()),
+    )  # fmt: skip
+
+
+def _what(row: object) -> str:
+    """A connection's outcome in words."""
+    outcome = str(row.outcome)  # type: ignore[attr-defined]
+    server = f"{row.reply_src}:{row.reply_sport}" if row.protocol != "icmp" else str(row.reply_src)  # type: ignore[attr-defined]
+    if outcome in ("DNAT", "REDIRECT"):
+        return f"{outcome} to {server}"
+    if outcome in ("MASQUERADE", "SNAT"):
+        return f"{outcome} as {row.reply_dst}"  # type: ignore[attr-defined]
+    if outcome in ("dropped", "rejected"):
+        return f"{outcome} by"
+    return {
+        "local": "local (to or from this host)", "docker-proxy": "docker-proxy (two connections for one request)",
+        "forwarded": "forwarded without NAT", "untracked": "untracked or INVALID to conntrack",
+        "expired": "dropped: time to live ran out", "lost": "came in and never left, no rule to blame",
+        "unknown": "unknown",
+    }.get(outcome, outcome)  # fmt: skip
