@@ -1,0 +1,108 @@
+"""Servers and clients, run inside namespaces: ``python -m tests.lab.traffic serve ...`` and ``... tcp|udp ...``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import selectors
+import socket
+import sys
+import time
+
+
+def serve(doors: list[str], reply: int) -> None:
+    """Answer on every ``tcp:PORT`` and ``udp:PORT``: ``reply`` bytes for what comes in, then close. Runs for ever."""
+    selector = selectors.DefaultSelector()
+    for door in doors:
+        kind, _, port = door.partition(":")
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("", int(port)))
+        if kind == "tcp":
+            sock.listen(512)
+        selector.register(sock, selectors.EVENT_READ, kind)
+    print("ready", flush=True)
+    while True:
+        for key, _ in selector.select():
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            with contextlib.suppress(OSError):
+                if key.data == "udp":
+                    data, peer = sock.recvfrom(65535)
+                    sock.sendto(data[: max(reply, 1)], peer)
+                elif key.data == "tcp":
+                    peer_socket, _ = sock.accept()
+                    selector.register(peer_socket, selectors.EVENT_READ, "peer")
+                else:
+                    data = sock.recv(65536)
+                    if data:
+                        sock.sendall(b"r" * reply)
+                    else:
+                        selector.unregister(sock)
+                        sock.close()
+
+
+def tcp(source: str, target: str, port: int, count: int, size: int, sport: int, gap: float, reset: bool) -> int:
+    """``count`` connections one after the other: send, read an answer, close. Returns how many were answered."""
+    good = 0
+    for i in range(count):
+        sock = socket.socket()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.settimeout(1.5)
+        if reset:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        if source or sport:
+            sock.bind((source, sport))
+        with contextlib.suppress(OSError):
+            sock.connect((target, port))
+            sock.sendall(f"request {i} ".encode().ljust(size, b"x"))
+            if sock.recv(65536):
+                good += 1
+            if not reset:
+                sock.shutdown(socket.SHUT_WR)
+                while sock.recv(65536):
+                    pass
+        sock.close()
+        time.sleep(gap)
+    return good
+
+
+def udp(source: str, target: str, port: int, count: int, size: int, sport: int, gap: float) -> int:
+    """``count`` datagrams from one socket, each answered or not. Returns how many were."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((source, sport))
+    sock.settimeout(0.4)
+    good = 0
+    for i in range(count):
+        sock.sendto(f"datagram {i} ".encode().ljust(size, b"x"), (target, port))
+        with contextlib.suppress(OSError):
+            good += bool(sock.recv(65536))
+        time.sleep(gap)
+    return good
+
+
+def main() -> None:
+    """Parse and run."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=("serve", "tcp", "udp"))
+    parser.add_argument("words", nargs="*")
+    for name, kind, default in (
+        ("source", str, ""), ("count", int, 1), ("size", int, 40), ("sport", int, 0), ("gap", float, 0.01), ("reply", int, 200),
+    ):  # fmt: skip
+        parser.add_argument(f"--{name}", type=kind, default=default)
+    parser.add_argument("--reset", action="store_true")
+    a = parser.parse_args()
+    if a.what == "serve":
+        serve(a.words, a.reply)
+        return
+    target, port = a.words[0], int(a.words[1])
+    if a.what == "tcp":
+        good = tcp(a.source, target, port, a.count, a.size, a.sport, a.gap, a.reset)
+    else:
+        good = udp(a.source, target, port, a.count, a.size, a.sport, a.gap)
+    print(good)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

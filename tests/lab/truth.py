@@ -1,0 +1,96 @@
+"""Kernel trace -> hits.csv: what every rule counted, per connection and direction; checked against the counters."""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import re
+from collections import defaultdict
+from pathlib import Path
+
+from tests.lab.net import Lab
+from tests.lab.trace import POLICY, RULE, Event, events
+
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
+Tuple = tuple[str, str, int, str, int]
+Key = tuple[Tuple, str, str, str, str]
+Names = dict[tuple[str, str, int], str]
+
+
+def rule_names(lab: Lab) -> Names:
+    """(table, chain, handle) -> rule text, from nft's handles and iptables-save's order."""
+    names: Names = {}
+    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
+    table = ""
+    for line in lab.run("host", "iptables-nft-save").splitlines():
+        if line.startswith("*"):
+            table = line[1:]
+        elif line.startswith("-A "):
+            chain, _, text = line[3:].partition(" ")
+            texts[table, chain].append(text)
+    for table in ("raw", "mangle", "nat", "filter", "security"):
+        chain, number = "", 0
+        for line in lab.run("host", "nft", "-a", "list", "table", "ip", table, check=False).splitlines():
+            opened = re.match(r"\s*chain (\S+) \{", line)
+            handle = re.search(r"# handle (\d+)$", line)
+            if opened:
+                chain, number = opened[1], 0
+            elif handle and "policy" not in line and not re.match(r"\s*type ", line) and "table" not in line:
+                names[table, chain, int(handle[1])] = texts[table, chain][number]
+                number += 1
+    return names
+
+
+def _own_tuple(event: Event) -> Tuple:
+    header, transport = event.header, event.transport
+    protocol = header[9]
+    sport = dport = 0
+    if protocol in (6, 17, 132) and len(transport) >= 4:
+        sport, dport = int.from_bytes(transport[:2], "big"), int.from_bytes(transport[2:4], "big")
+    source, target = (str(ipaddress.IPv4Address(header[i : i + 4])) for i in (12, 16))
+    return PROTOCOLS.get(protocol, str(protocol)), source, sport, target, dport
+
+
+def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
+    """(tuple, direction, table, chain, rule) -> [packets, bytes]."""
+    connections: dict[int, Tuple] = {}
+    first: dict[int, Event] = {}
+    current: dict[int, Event] = {}
+    hits: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
+    waiting: list[tuple[int, bool, str, str, str, int]] = []
+    for event in events(trace):
+        if event.header:
+            current[event.packet] = event
+            if event.table == "corrtrace":
+                first[event.packet] = event
+        if event.table == "corrtrace":
+            continue
+        shown = current[event.packet]  # the first event of a chain's walk bears the headers and the connection
+        if shown.connection and not shown.reply and shown.connection not in connections:
+            connections[shown.connection] = _own_tuple(first.get(event.packet, shown))
+        if event.kind not in (POLICY, RULE) or (event.kind == RULE and not event.handle):
+            continue  # a rule without a handle is the end of a chain
+        text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
+        length = int.from_bytes(shown.header[2:4], "big")
+        if shown.connection:
+            waiting.append((shown.connection, shown.reply, event.table, event.chain, text, length))
+        else:
+            own = _own_tuple(first.get(event.packet, shown))
+            key = (own, "untracked", event.table, event.chain, text)
+            hits[key][0] += 1
+            hits[key][1] += length
+    for number, reply, table, chain, text, length in waiting:
+        key = (connections[number], "reply" if reply else "original", table, chain, text)
+        hits[key][0] += 1
+        hits[key][1] += length
+    return dict(hits)
+
+
+def write_truth(hits: dict[Key, list[int]], path: Path) -> None:
+    """hits.csv in the form that the scorer reads."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["protocol", "src", "sport", "dst", "dport", "direction", "table", "chain", "rule", "packets", "bytes"])
+        for ((protocol, src, sport, dst, dport), direction, table, chain, rule), (packets, size) in sorted(hits.items()):
+            writer.writerow([protocol, src, sport, dst, dport, direction, table, chain, rule, packets, size])
