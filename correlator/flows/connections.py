@@ -17,6 +17,7 @@ import pandas as pd
 from correlator.flows import conntrack
 from correlator.flows.conntrack import RELATED_KIND, Tracker, tcp_kind
 from correlator.flows.crossings import BRIDGED, LOOP, join, mix
+from correlator.flows.rejoin import rejoin
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -111,6 +112,10 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
     links = _links(name_in[both], name_out[both], name[both], time[both])
     alone = ~both & ~error
     name[alone] = _lookup(np.where(entered, name_in, name_out)[alone], time[alone], links)
+    hosts_own = ~entered & sent & ~error
+    restored = after & ~sent & ~error
+    if hosts_own.any() and restored.any():
+        name = rejoin(packets, shown, name, np.where(hosts_own, out_destination, in_source), hosts_own, restored)
     known = ~error
     low, high, ends = _ends(name[known], one[known], other[known], both[known])
 

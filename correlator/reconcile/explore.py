@@ -19,9 +19,11 @@ from correlator.reconcile.readings import (
     Reading,
     connection_codes,
     dnat_rules,
+    doors,
     find_ends,
     list_alternatives,
     openings,
+    servers_of,
 )
 from correlator.reconcile.walks import Walked, walk_rows
 
@@ -60,7 +62,7 @@ class _Hints:
 def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.int8], capture_begin: int) -> Explored:
     """Label and walk all crossings; ``stage_of`` (n,) and ``guess`` (pairs,) as in their modules."""
     crossings = scene.crossings
-    rules = dnat_rules(stages.rulesets)
+    ways = doors(stages.rulesets)
     marks = any(
         rule.target.name == "CONNMARK" for ruleset in stages.rulesets for chain in ruleset.chains for rule in chain.rules
     )
@@ -69,11 +71,12 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
     n = len(crossings)
     hints = _Hints(alone & foreign, np.zeros(n, dtype=bool), np.full(n, NOWHERE), np.zeros(n, dtype=np.int64))
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
-    others = openings(crossings, guess, capture_begin, scene.packets["seq"].to_numpy()[shown].astype(np.int64))
+    sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
+    others = openings(crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)))
     for _ in range(ROUNDS):
         readings = [_read(scene, guess, hints, None)]
         readings += [_read(scene, np.where(o >= 0, o, 0).astype(np.int8), hints, o >= 0) for o in others]
-        alternatives = list_alternatives(crossings, readings, [None, *others], rules, scene.host)
+        alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
         connmark = {number: hints.connmark for number in range(len(readings))}
         rows = expand(scene, readings, alternatives, stage_of, connmark)
         walked = walk_rows(rows, stages.stages, scene)

@@ -23,14 +23,18 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from correlator.firewall.model import Rule, Ruleset
+    from correlator.firewall.model import Match, Rule, Ruleset
     from correlator.firewall.view import Host
 
     Ints = npt.NDArray[np.int64]
 
 MEMORY_NS = {1: 30_000_000_000, 17: 120_000_000_000}
 """How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout, ..._udp_timeout_stream)."""
-MAX_CANDIDATES = 12
+MAX_CANDIDATES, MAX_APPROACHES = 12, 256
+EPHEMERAL = (32768, 60999)
+"""Linux's default net.ipv4.ip_local_port_range."""
+FTP_DATA = 20
+"""A server that dials: active FTP (RFC 959)."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +128,14 @@ class Alternatives:
 
 
 def openings(
-    crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: int, sequence: Ints
+    crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: int, sequence: Ints, servers: frozenset[int]
 ) -> list[npt.NDArray[np.int8]]:
     """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way.
 
     ``sequence`` (n,): the ICMP sequence number of every crossing. ping(8) counts from 1, so that its first packet opens;
-    and the direction of a query is the original one, whenever it began (nf_conntrack_proto_icmp.c).
+    and the direction of a query is the original one, whenever it began (nf_conntrack_proto_icmp.c). ``servers`` are
+    endpoints that DNAT rules lead to: who is one of them was dialled; so was who has no ephemeral port where the other
+    end has one (ip-sysctl, ip_local_port_range).
     """
     count = len(guess)
     order = np.lexsort((crossings.time, crossings.pair))
@@ -144,8 +150,7 @@ def openings(
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
     asks = np.full(count, -1, dtype=np.int8)
-    pings = first[protocol == 1]
-    asks[crossings.pair[pings]] = np.where(crossings.forward[pings], OLDER_FORWARD, OLDER_BACKWARD)
+    asks[crossings.pair[first]] = _original_way(crossings, first, servers)
     others: list[npt.NDArray[np.int8]] = []
     for way in (FRESH, OLDER_FORWARD, OLDER_BACKWARD):
         fits = (way == FRESH) | (asks < 0) | (asks == way)
@@ -153,6 +158,25 @@ def openings(
         if (other >= 0).any():
             others.append(other)
     return others
+
+
+def _original_way(crossings: Crossings, first: Ints, servers: frozenset[int]) -> npt.NDArray[np.int8]:
+    """OLDER_FORWARD or OLDER_BACKWARD where the endpoints of a pair's first packet tell who dialled; else -1."""
+    source = np.where(crossings.entered, crossings.in_source, crossings.out_source)[first]
+    target = np.where(crossings.sent, crossings.out_destination, crossings.in_destination)[first]
+    known = np.array(sorted(servers), dtype=np.int64)
+    from_server, to_server = np.isin(source, known), np.isin(target, known)
+    ends = [port & 0xFFFF for port in (source, target)]
+    ephemeral = [(port >= EPHEMERAL[0]) & (port <= EPHEMERAL[1]) for port in ends]
+    plain = [(port < EPHEMERAL[0]) & (port != FTP_DATA) for port in ends]
+    neither = ~from_server & ~to_server
+    dials = (to_server & ~from_server) | (neither & ephemeral[0] & plain[1])
+    answers = (from_server & ~to_server) | (neither & ephemeral[1] & plain[0])
+    ping = crossings.protocol[first] == 1
+    dials, answers = dials | ping, answers & ~ping
+    forward = crossings.forward[first]
+    way = np.where(dials == forward, OLDER_FORWARD, OLDER_BACKWARD)
+    return np.where(dials | answers, way, -1).astype(np.int8)
 
 
 def dnat_rules(rulesets: Iterable[Ruleset]) -> list[Rule]:
@@ -176,7 +200,45 @@ def servers_of(rules: Iterable[Rule]) -> frozenset[int]:
     return frozenset(result)
 
 
-def candidates(server: int, client: int, rules: Iterable[Rule], host: Host, host_sent: bool) -> tuple[int, ...]:
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A way to a DNAT rule: ``matches`` are the rule's own conditions, then those of the jumps that lead to it."""
+
+    rule: Rule
+    matches: tuple[Match, ...]
+
+
+def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
+    """Every way to every DNAT rule, from its chain back through the jumps to a base chain; each once."""
+    found: dict[tuple[str, str, tuple[str, ...]], Door] = {}
+    for ruleset in rulesets:
+        callers: dict[tuple[str, str], list[Rule]] = {}
+        for chain in ruleset.chains:
+            for rule in chain.rules:
+                callers.setdefault((rule.table, rule.target.name), []).append(rule)
+        for rule in dnat_rules([ruleset]):
+            for matches in _approaches(rule, callers, ruleset, 0):
+                key = (rule.chain, rule.text, tuple(match.text for match in matches))
+                found.setdefault(key, Door(rule, matches))
+    return list(found.values())
+
+
+def _approaches(
+    rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset: Ruleset, depth: int
+) -> list[tuple[Match, ...]]:
+    """Conditions on the ways to a rule, its own first."""
+    chain = ruleset.by_name.get((rule.table, rule.chain))
+    if depth > 8 or (chain is not None and chain.policy is not None):
+        return [rule.matches]
+    ways: list[tuple[Match, ...]] = []
+    for jump in callers.get((rule.table, rule.chain), []):
+        ways += [(*rule.matches, *rest) for rest in _approaches(jump, callers, ruleset, depth + 1)]
+        if len(ways) > MAX_APPROACHES:
+            break
+    return ways
+
+
+def candidates(server: int, client: int, ways: Iterable[Door], host: Host, host_sent: bool) -> tuple[int, ...]:
     """What the client may have dialled to reach ``server``, likeliest first; the identity is among them.
 
     Source selection tells most for the host's own packets: who dials an own address sends from it, who dials the
@@ -184,15 +246,15 @@ def candidates(server: int, client: int, rules: Iterable[Rule], host: Host, host
     """
     address, port = server >> 16, server & 0xFFFF
     dialled: dict[int, None] = {}
-    for rule in rules:
-        for addresses, ports in target_ranges(rule.target):
+    for door in ways:
+        for addresses, ports in target_ranges(door.rule.target):
             if addresses is not None and not addresses[0] <= address <= addresses[1]:
                 continue
             if ports is not None and not ports[0] <= port <= ports[1]:
                 continue
-            for where in _named_addresses(rule, host):
-                for door in _named_ports(rule, port):
-                    dialled[where << 16 | door] = None
+            for where in _named_addresses(door.matches, host):
+                for number in _named_ports(door.matches, port):
+                    dialled[where << 16 | number] = None
     if host_sent:
         own = [d for d in dialled if d >> 16 == client >> 16]
         route = host.route(address)
@@ -203,18 +265,21 @@ def candidates(server: int, client: int, rules: Iterable[Rule], host: Host, host
     return tuple(dict.fromkeys([server, *dialled]))[:MAX_CANDIDATES]
 
 
-def _named_addresses(rule: Rule, host: Host) -> list[int]:
-    for match in rule.matches:
-        if match.name == "destination" and not match.options[0].negated:
-            low, high = parse_address(match.options[0].value)
-            if low == high:
-                return [low]
-            return [a for a in sorted(host.local) if low <= a <= high]
-    return sorted(a for a in host.local if a >> 24 != 127)
+def _named_addresses(matches: tuple[Match, ...], host: Host) -> list[int]:
+    ranges = [
+        parse_address(match.options[0].value)
+        for match in matches
+        if match.name == "destination" and not match.options[0].negated
+    ]
+    single = next((low for low, high in ranges if low == high), None)
+    if single is not None:
+        return [single]
+    own = sorted(a for a in host.local if a >> 24 != 127)
+    return [a for a in own if all(low <= a <= high for low, high in ranges)]
 
 
-def _named_ports(rule: Rule, port: int) -> list[int]:
-    for match in rule.matches:
+def _named_ports(matches: tuple[Match, ...], port: int) -> list[int]:
+    for match in matches:
         for name in ("--dport", "--dports"):
             option = match.option(name)
             if option is not None and not option.negated:
@@ -224,7 +289,7 @@ def _named_ports(rule: Rule, port: int) -> list[int]:
 
 
 def list_alternatives(
-    crossings: Crossings, readings: list[Reading], asked: list[npt.NDArray[np.int8] | None], rules: list[Rule], host: Host
+    crossings: Crossings, readings: list[Reading], asked: list[npt.NDArray[np.int8] | None], ways: list[Door], host: Host
 ) -> Alternatives:
     """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate it needs."""
     pairs: list[Ints] = []
@@ -233,7 +298,7 @@ def list_alternatives(
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
     for number, (reading, question) in enumerate(zip(readings, asked, strict=True)):
         concerned = np.ones(count, dtype=bool) if question is None else question >= 0
-        needs = _undialled(crossings, reading) if rules else {}
+        needs = _undialled(crossings, reading) if ways else {}
         plain = np.flatnonzero(concerned)
         listed = np.array([p for p in plain.tolist() if p not in needs], dtype=np.int64)
         pairs.append(listed)
@@ -241,7 +306,7 @@ def list_alternatives(
         for pair, (server, client, host_sent) in needs.items():
             if not concerned[pair]:
                 continue
-            found = candidates(server, client, rules, host, host_sent)
+            found = candidates(server, client, ways, host, host_sent)
             pairs.append(np.full(len(found), pair, dtype=np.int64))
             doors.append(np.array(found, dtype=np.int64))
         numbers.append(np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64))

@@ -1,0 +1,72 @@
+"""The host's own connections whose source was rewritten out of sight, joined to their replies.
+
+What the host sends to a container may leave as the bridge's address (MASQUERADE), while a bridge's tap shows the
+answer with its destination restored already: the two share the server only. An answer acknowledges what was sent.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from correlator.flows.crossings import mix
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+    Names = npt.NDArray[np.uint64]
+
+
+def rejoin(packets: pd.DataFrame, shown: Ints, name: Names, server: Ints, sent: Bools, answer: Bools) -> Names:
+    """Names of pairs (n,), with those of answers replaced by the request's.
+
+    ``sent`` marks crossings that the host sent itself, ``answer`` those that came to a bridge and stayed; ``server`` is
+    the endpoint at the other side. Only pairs seen one way are asked.
+    """
+    one_way = _one_way(name, sent, answer)
+    requests, answers = np.flatnonzero(sent & one_way), np.flatnonzero(answer & one_way)
+    if not len(requests) or not len(answers):
+        return name
+    fields = {
+        column: packets[column].to_numpy()[shown].astype(np.int64)
+        for column in ("protocol", "seq", "ack", "tcp_flags", "payload_length", "payload_hash", "sport", "dport")
+    }
+    left = pd.DataFrame({"key": _asked(fields, requests, server), "request": name[requests]})
+    right = pd.DataFrame({"key": _answered(fields, answers, server), "answer": name[answers]})
+    pairs = left.drop_duplicates().merge(right.drop_duplicates(), on="key").groupby(["request", "answer"]).size()
+    result, taken = name.copy(), set()
+    for request, found in pairs.sort_values(ascending=False, kind="stable").index:
+        if request not in taken and found not in taken:
+            taken.update((request, found))
+            result[name == found] = request
+    return result
+
+
+def _one_way(name: Names, sent: Bools, answer: Bools) -> Bools:
+    """Crossings of pairs of which nothing else was seen, nor both of these."""
+    _, code = np.unique(name, return_inverse=True)
+    kinds = np.where(sent, 1, np.where(answer, 2, 4))
+    seen = np.zeros(int(code.max()) + 1, dtype=np.int64)
+    np.bitwise_or.at(seen, code, kinds)
+    result: Bools = np.isin(seen[code], (1, 2))
+    return result
+
+
+def _asked(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
+    """What the answer to each request says: the acknowledgement (RFC 9293), the echoed query (RFC 792), else the port."""
+    protocol, flags = f["protocol"][rows], f["tcp_flags"][rows]
+    following = (f["seq"][rows] + f["payload_length"][rows] + (flags & 1) + (flags >> 1 & 1)) & 0xFFFFFFFF
+    echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
+    value = np.where(protocol == 6, following, np.where(protocol == 1, echo, f["sport"][rows]))
+    return mix(protocol, server[rows], value)
+
+
+def _answered(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
+    protocol = f["protocol"][rows]
+    echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
+    value = np.where(protocol == 6, f["ack"][rows], np.where(protocol == 1, echo, f["dport"][rows]))
+    return mix(protocol, server[rows], value)
