@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from correlator.dataset.inputs import Progress
+    from correlator.reconcile.inputs import Progress
     from correlator.reconcile.analysis import Analysis
 
 __version__ = "0.1.0"
@@ -34,7 +34,7 @@ def load(
     ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used.
     """
-    from correlator.dataset.inputs import read_inputs
+    from correlator.reconcile.inputs import read_inputs
     from correlator.reconcile.build import analyse
 
     as_path = lambda value: Path(value) if value is not None else None  # noqa: E731

@@ -41,7 +41,7 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
 
         def analyse() -> Analysis:
             from correlator import load
-            from correlator.dataset.inputs import split_pcap
+            from correlator.reconcile.inputs import split_pcap
 
             if path is None and not pcaps:
                 raise InputError("nothing to replay: name a folder, or pcaps with --pcap IF=FILE")

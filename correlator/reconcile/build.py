@@ -16,7 +16,7 @@ from correlator.reconcile.replay import Verdict, reconcile
 from correlator.reconcile.tables import hits_table, ledger_table, packets_table, rules_table
 
 if TYPE_CHECKING:
-    from correlator.dataset.inputs import Inputs, Progress
+    from correlator.reconcile.inputs import Inputs, Progress
 
 UNFIT_ROWS, UNFIT_SHARE = 8, 0.9
 

@@ -30,7 +30,7 @@ from correlator.reconcile.settle import settle
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.dataset.inputs import Inputs, Progress
+    from correlator.reconcile.inputs import Inputs, Progress
 
     Ints = npt.NDArray[np.int64]
 

@@ -1,0 +1,39 @@
+# make demo: replay a shipped capture; make test: everything that CI checks. Both need Python 3.11 or newer only.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint unit deps clean
+
+demo: $(VENV)/.demo
+	$(BIN)/correlator replay captures/published
+	$(BIN)/correlator plot captures/published -o demo-timeline.png
+
+test: deps $(VENV)/.dev lint unit
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+deps:
+	sh .ci/deps.sh
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: Python 3.11 or newer is needed, and none was found" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV) || { sh .ci/deps.sh && rm -rf $(VENV) && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/.demo: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info demo-timeline.png

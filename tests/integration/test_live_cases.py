@@ -1,0 +1,60 @@
+"""Live cases: made here and now in namespaces, and checked against the kernel's own trace of the same packets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import correlator
+from tests.lab.cases import CASES, make_case
+from tests.truth import assert_right, read_truth
+
+pytestmark = pytest.mark.live
+
+CLAIMS = {
+    "published": "a published port with clients everywhere, a drop, a closed port, pings",
+    "balance": "random load balancing with marks is settled by what was seen on the wire",
+    "user": "DOCKER-USER drops and rejects, and a LOG whose limit only the counters know",
+    "replaced": "rules deleted and inserted in mid-run split the time into generations",
+    "zeroed": "iptables -Z in mid-run loses nothing but what it zeroed",
+    "collision": "MASQUERADE rewrites a source port that is taken",
+    "reuse": "one tuple used again is another connection",
+    "older": "connections that began before the capture are attributed without their first packets",
+    "fragments": "the frames of a fragmented datagram are one hit of the reassembled length",
+    "superpackets": "a super-packet is one packet on the tap and one in the counter",
+    "ttl": "time to live runs out after PREROUTING and before FORWARD",
+    "short": "a thousand short connections at full speed",
+}
+
+
+@pytest.fixture(scope="module")
+def folders() -> dict[str, Path]:
+    """Recordings that were made already."""
+    return {}
+
+
+@pytest.mark.parametrize("name", list(CASES))
+def test_hits_equal_the_kernels_trace(name: str, folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Every row of every case equals what the kernel traced, none is extra, and every counter is explained."""
+    folder = make_case(name, tmp_path_factory.mktemp(name))
+    folders[name] = folder
+    analysis = correlator.load(folder)
+    assert_right(analysis.hits, folder / "truth" / "hits.csv")
+    assert not (analysis.ledger["residual_packets"] != 0).any(), CLAIMS[name]
+    assert not (analysis.ledger["residual_bytes"] != 0).any(), CLAIMS[name]
+
+
+def test_truth_adds_up_to_the_counters(tmp_path: Path) -> None:
+    """The trace itself is whole: what it counts per rule is what the kernel's counters moved by."""
+    folder = make_case("published", tmp_path)
+    analysis = correlator.load(folder)
+    traced: dict[tuple[str, str, str], int] = {}
+    for key, (packets, _) in read_truth(folder / "truth" / "hits.csv").items():
+        traced[key[6], key[7], key[8]] = traced.get((key[6], key[7], key[8]), 0) + packets
+    igmp = analysis.hits[analysis.hits["protocol"] == "2"]
+    for row in analysis.rules.itertuples():
+        rule = str(row.rule).replace('"', "")
+        before = int(igmp[(igmp["chain"] == row.chain) & (igmp["table"] == row.table) & (igmp["rule"] == row.rule)]["packets"].sum())
+        if row.rule_number:
+            assert row.counted_packets == traced.get((str(row.table), str(row.chain), rule), 0) + before
