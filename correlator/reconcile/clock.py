@@ -8,7 +8,7 @@ the estimate and its uncertainty at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 DRIFT_PPM = 200.0
-VOTES = 1500
+VOTES, STEPS = 1500, 16
 MARGIN_NS = 1_000
 """Rounding of time stamps and of the fit; a bound is never claimed tighter than this."""
 
@@ -40,6 +40,18 @@ class _Bounds:
     entry: Ints
 
 
+@dataclass(frozen=True)
+class _Series:
+    """One stretch of a counter that moved exactly: ``times`` of all the entry's hits, sorted; ``cumulative`` count at
+    ``samples`` (numbers of readings). ``base``: hits before the stretch, -1 where only the offset tells."""
+
+    entry: int
+    times: Ints
+    samples: Ints
+    cumulative: Ints
+    base: int
+
+
 def estimate(hits: Hits, counters: Counters, entries: Ints) -> Clock:
     """The clock from the hits of ``entries`` (the register's numbers), which are known for certain."""
     if counters.samples < 2 or not len(hits):
@@ -49,43 +61,80 @@ def estimate(hits: Hits, counters: Counters, entries: Ints) -> Clock:
         return Clock()
     reference = int(np.median(hits.low))
     coarse = _vote(series, counters)
-    matching = [s for s in series if s[3]] or series
-    best: Clock | None = None
-    for base in dict.fromkeys((0, coarse)):
-        bounds = _half_planes(matching, counters, base, reference)
-        found = _fit(bounds, base, reference)
-        if best is None or found.consistent > best.consistent:
-            best = found
-    assert best is not None
-    return best
+    anchored = [s for s in series if s.base >= 0]
+    if anchored:
+        fits = [_fit(_half_planes(anchored, counters, base, reference), base, reference) for base in dict.fromkeys((0, coarse))]
+        return max(fits, key=lambda fit: fit.consistent)
+    return _scan(series, counters, coarse, reference)
 
 
-def _series(hits: Hits, counters: Counters, entries: Ints) -> list[tuple[int, Ints, Ints, bool]]:
-    """(entry, hit times sorted, cumulative count per sample, whether hits and counts agree in number)."""
-    result = []
+def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int) -> Clock:
+    """The estimate where hits lie outside of the log: how many came before it depends on the offset itself, so every
+    such number within reach is tried, and the bounds span all that agree best."""
+    width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
+    bases = [0, *(coarse + step * width // STEPS for step in range(-2 * STEPS, 2 * STEPS + 1))]
+    fits: dict[tuple[int, ...], Clock] = {}
+    for base in bases:
+        before = tuple(int(np.searchsorted(s.times + base, counters.begin[s.samples[0]])) for s in series)
+        if before not in fits:
+            fits[before] = _fit(_half_planes(series, counters, base, reference), base, reference)
+    most = max(fit.consistent for fit in fits.values())
+    good = [fit for fit in fits.values() if fit.consistent == most and fit.low is not None and fit.high is not None]
+    if not good:
+        return next(iter(fits.values()))
+    chosen = next((fit for fit in good if fit.source == "same clock"), good[len(good) // 2])
+    return replace(
+        chosen, low=min(fit.low for fit in good if fit.low is not None),
+        high=max(fit.high for fit in good if fit.high is not None),
+        drift_low_ppm=min(fit.drift_low_ppm for fit in good), drift_high_ppm=max(fit.drift_high_ppm for fit in good),
+    )  # fmt: skip
+
+
+def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
+    """The stretches in which each entry's counter is known exactly, tied to its hits where the log spans all of them.
+
+    The first stretch counts from the first hit on, the last one up to the last hit; between two there may be a reset
+    that hides some.
+    """
+    result: list[_Series] = []
+    exact = counters.known & (counters.packets_low == counters.packets_high)
     for entry in entries.tolist():
-        if not (counters.known[:, entry].all() and counters.present[0, entry]):
-            continue
-        if (counters.packets_low[:, entry] != counters.packets_high[:, entry]).any():
-            continue
-        cumulative = np.r_[0, np.cumsum(counters.packets_low[:, entry])]
         mine = hits.entry == entry
-        if cumulative[-1] == 0 or not mine.any():
+        moved = counters.packets_low[:, entry]
+        if not mine.any() or not moved.any():
             continue
         times = np.sort((hits.low[mine] + hits.high[mine]) // 2)
-        result.append((entry, times, cumulative, bool(cumulative[-1] == len(times))))
+        runs = _runs(exact[:, entry])
+        total = sum(int(moved[a:b].sum()) for a, b in runs)
+        whole = len(runs) == 1 and runs[0] == (0, len(moved)) and counters.present[0, entry]
+        spans_all = total == len(times) if whole else 0 < total <= len(times)
+        for number, (a, b) in enumerate(runs):
+            cumulative = np.r_[0, np.cumsum(moved[a:b])]
+            base = -1
+            if spans_all and a == 0:
+                base = 0
+            elif spans_all and b == len(moved):
+                base = len(times) - int(cumulative[-1])
+            if (base >= 0 or whole) and (cumulative[-1] or number == 0):
+                result.append(_Series(entry, times, np.arange(a, b + 1), cumulative, base))
     return result
 
 
-def _vote(series: list[tuple[int, Ints, Ints, bool]], counters: Counters) -> int:
+def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    """Stretches [begin, end) of True."""
+    edges = np.flatnonzero(np.diff(np.r_[False, good, False].astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _vote(series: list[_Series], counters: Counters) -> int:
     """The offset that most pairs of hit and counter movement agree on, within one sampling interval."""
     width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
     votes: dict[int, float] = {}
-    for _, times, cumulative, _ in series:
-        moved = np.flatnonzero(np.diff(cumulative) > 0)
-        some = times[:: max(1, len(times) // VOTES)]
+    for one in series:
+        moved = one.samples[1:][np.diff(one.cumulative) > 0]
+        some = one.times[:: max(1, len(one.times) // VOTES)]
         moved = moved[:: max(1, len(moved) // VOTES)]
-        apart = counters.end[moved + 1][:, None] - some[None, :]
+        apart = counters.end[moved][:, None] - some[None, :]
         bins, count = np.unique(apart // width, return_counts=True)
         for where, number in zip(bins.tolist(), count.tolist(), strict=True):
             # a hit falls into one of two neighbouring bins, according to where in the interval it came
@@ -96,27 +145,26 @@ def _vote(series: list[tuple[int, Ints, Ints, bool]], counters: Counters) -> int
     return int(best * width)
 
 
-def _half_planes(
-    series: list[tuple[int, Ints, Ints, bool]], counters: Counters, base: int, reference: int
-) -> _Bounds:
+def _half_planes(series: list[_Series], counters: Counters, base: int, reference: int) -> _Bounds:
     x: list[Floats] = []
     limit: list[Floats] = []
     sign: list[Floats] = []
     entry: list[Ints] = []
-    for number, times, cumulative, agree in series:
-        before = 0 if agree else int(np.searchsorted(times + base, counters.begin[0]))
-        counted = cumulative + before
+    for one in series:
+        times, begin, end = one.times, counters.begin[one.samples], counters.end[one.samples]
+        before = one.base if one.base >= 0 else int(np.searchsorted(times + base, begin[0]))
+        counted = one.cumulative + before
         has = (counted >= 1) & (counted <= len(times))
         last = times[np.clip(counted - 1, 0, len(times) - 1)]
         x.append((last[has] - reference) / 1e9)
-        limit.append((counters.end[has] - last[has] - base).astype(float))
+        limit.append((end[has] - last[has] - base).astype(float))
         sign.append(np.ones(int(has.sum())))
         more = counted < len(times)
         following = times[np.clip(counted, 0, len(times) - 1)]
         x.append((following[more] - reference) / 1e9)
-        limit.append(-(counters.begin[more] - following[more] - base).astype(float))
+        limit.append(-(begin[more] - following[more] - base).astype(float))
         sign.append(-np.ones(int(more.sum())))
-        entry.append(np.full(int(has.sum()) + int(more.sum()), number))
+        entry.append(np.full(int(has.sum()) + int(more.sum()), one.entry))
     return _Bounds(np.concatenate(x), np.concatenate(limit), np.concatenate(sign), np.concatenate(entry))
 
 
@@ -133,14 +181,14 @@ def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
     at_zero = _range_at(polygon, 0.0)
     if at_zero is not None and base + at_zero[0] - MARGIN_NS <= 0 <= base + at_zero[1] + MARGIN_NS:
         return Clock(
-            0, int(base + d.min()), int(base + d.max()), 0.0, r.min() / 1e3, r.max() / 1e3, reference, "same clock",
+            0, int(base + d.min()), int(base + d.max()), 0.0, float(r.min() / 1e3), float(r.max() / 1e3), reference, "same clock",
             len(bounds.x), total,
         )  # fmt: skip
     drift = 0.0 if at_zero is not None else float((r.min() + r.max()) / 2)
     low, high = _range_at(polygon, drift) or (float(d.min()), float(d.max()))
     return Clock(
-        int(base + (low + high) / 2), int(base + d.min()), int(base + d.max()), drift / 1e3, r.min() / 1e3,
-        r.max() / 1e3, reference, "estimated", len(bounds.x), total,
+        int(base + (low + high) / 2), int(base + d.min()), int(base + d.max()), drift / 1e3, float(r.min() / 1e3),
+        float(r.max() / 1e3), reference, "estimated", len(bounds.x), total,
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from correlator.flows.connections import cross, guess_opening
 from correlator.flows.fragments import reassemble
 from correlator.flows.host import Sight, build_host, look
 from correlator.reconcile.analysis import Clock
-from correlator.reconcile.choices import Choices, Unit, find_choices
+from correlator.reconcile.choices import Choices, Option, Unit, find_choices, way_of
 from correlator.reconcile.clock import estimate, to_counters
 from correlator.reconcile.counters import Counters, phantom_chains, read_counters
 from correlator.reconcile.explore import Explored, explore
@@ -87,7 +87,10 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
         base = spread(choices.settled, zeros, explored.walked, row_low, row_high, length)
         if counters is None:
             break
-        found = clock if clock_offset is not None else estimate(base, counters, _certain(explored, choices, len(entries)))
+        if clock_offset is not None:
+            break
+        likely = join_hits([base, _first_options(choices.units, explored, row_low, row_high, length)])
+        found = estimate(likely, counters, _certain(explored, choices, len(entries)))
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
         clock = found
         if not moved or len(inputs.rulesets) == 1:
@@ -96,12 +99,8 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
     row, way = _decided(choices, settlement.taken)
     standing = settlement.standing if counters is not None and counters.samples > 1 else choices.units
-    shown = [spread(row, way, explored.walked, row_low, row_high, length)]
-    first = [pick for unit in standing for pick in unit.options[0] if len(explored.walked.ways[int(explored.walked.kind[pick[0]])])]
-    if first:
-        rows, ways = (np.array(part, dtype=np.int64) for part in zip(*first, strict=True))
-        shown.append(spread(rows, ways, explored.walked, row_low, row_high, length))
-    hits = join_hits(shown).by_time()
+    shown = spread(row, way, explored.walked, row_low, row_high, length)
+    hits = join_hits([shown, _first_options(standing, explored, row_low, row_high, length)]).by_time()
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     ledger = keep_ledger(hits, counters, clock, policies) if counters is not None and counters.samples > 1 else None
     return Verdict(
@@ -162,15 +161,32 @@ def _stage_of(stages: Stages, counters: Counters | None, clock: Clock, low: Ints
     return stages.assign(early, late, counters.begin, counters.end, counters.generation)
 
 
+def _first_options(units: tuple[Unit, ...], explored: Explored, low: Ints, high: Ints, length: Ints) -> Hits:
+    """The hits of every unit's likeliest option."""
+    picks = np.array([pick for unit in units for pick in unit.options[0]], dtype=np.int64).reshape(-1, 2)
+    picks = picks[explored.walked.forks[explored.walked.kind[picks[:, 0]]] > 0]
+    return spread(picks[:, 0], picks[:, 1], explored.walked, low, high, length)
+
+
 def _certain(explored: Explored, choices: Choices, count: int) -> Ints:
-    """Entries that no open choice touches."""
-    touched = np.zeros(count, dtype=bool)
+    """Entries that every option of every open choice hits alike."""
+    differ = np.zeros(count, dtype=bool)
     for unit in choices.units:
-        for option in unit.options:
-            for row, _ in option:
-                for way in explored.walked.ways[int(explored.walked.kind[row])]:
-                    touched[list(way.hits)] = True
-    return np.flatnonzero(~touched)
+        tallies = [_tally(explored, option) for option in unit.options]
+        for tally in tallies[1:]:
+            for entry in tally.keys() | tallies[0].keys():
+                differ[entry] |= tally.get(entry) != tallies[0].get(entry)
+    return np.flatnonzero(~differ)
+
+
+def _tally(explored: Explored, option: Option) -> dict[int, list[int]]:
+    """entry -> the crossings that hit it, in order."""
+    tally: dict[int, list[int]] = {}
+    for row, way in option:
+        found = way_of(explored, row, way)
+        for entry in found.hits if found is not None else ():
+            tally.setdefault(entry, []).append(int(explored.rows.crossing[row]))
+    return {entry: sorted(crossings) for entry, crossings in tally.items()}
 
 
 def _decided(choices: Choices, taken: tuple[tuple[int, int], ...]) -> tuple[Ints, Ints]:
