@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from correlator.reconcile.inputs import Progress
     from correlator.reconcile.analysis import Analysis
+    from correlator.reconcile.inputs import Progress
 
 __version__ = "0.1.0"
 
@@ -34,10 +34,12 @@ def load(
     ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used.
     """
-    from correlator.reconcile.inputs import read_inputs
     from correlator.reconcile.build import analyse
+    from correlator.reconcile.inputs import read_inputs
 
-    as_path = lambda value: Path(value) if value is not None else None  # noqa: E731
+    def as_path(value: str | Path | None) -> Path | None:
+        return Path(value) if value is not None else None
+
     inputs = read_inputs(
         as_path(path), [(name, Path(file)) for name, file in pcaps], as_path(counters), as_path(rules), as_path(facts),
         progress,

@@ -31,7 +31,17 @@ def _key(row: dict[str, object]) -> Key:
     protocol = PROTOCOLS.get(str(row["protocol"]), str(row["protocol"]))
     rule = re.sub(r"\s+", " ", str(row["rule"]).replace('"', "")).strip()
     sport, dport = ("0", "0") if protocol == "1" else (str(row["sport"]), str(row["dport"]))
-    return (protocol, str(row["src"]), sport, str(row["dst"]), dport, str(row["direction"]), str(row["table"]), str(row["chain"]), rule)
+    return (
+        protocol,
+        str(row["src"]),
+        sport,
+        str(row["dst"]),
+        dport,
+        str(row["direction"]),
+        str(row["table"]),
+        str(row["chain"]),
+        rule,
+    )
 
 
 def read_truth(path: Path) -> dict[Key, tuple[int, int]]:

@@ -106,9 +106,7 @@ def _decode(frames: Frames) -> Capture:
     return Capture(interfaces, packets, frames.warnings, addresses, skipped)
 
 
-def _used(
-    interfaces: tuple[Interface, ...], codes: npt.NDArray[np.int16]
-) -> tuple[tuple[Interface, ...], npt.NDArray[np.int16]]:
+def _used(interfaces: tuple[Interface, ...], codes: npt.NDArray[np.int16]) -> tuple[tuple[Interface, ...], npt.NDArray[np.int16]]:
     """Interfaces of one name are one."""
     names = list(dict.fromkeys(i.name for i in interfaces))
     position = np.array([names.index(i.name) for i in interfaces] or [0], dtype=np.int16)

@@ -68,8 +68,7 @@ def find_network(frames: Frames) -> Network:
             _cooked(data, frames, rows, out, 0, 10, 8, 11, 12, 20)
         elif len(rows):
             raise InputError(
-                f"{interface.file}: {interface.name} has link type {kind}, which is not known: "
-                "capture Ethernet, raw IP or `-i any`"
+                f"{interface.file}: {interface.name} has link type {kind}, which is not known: capture Ethernet, raw IP or `-i any`"
             )
     return _split_cooked(data, frames, out)
 

@@ -79,9 +79,13 @@ def _header(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, wire: Ints) -
 def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) -> None:
     """Ports, TCP's fields, payload, and whether all of it was there."""
     protocol, first = c["protocol"], c["fragment_offset"] == 0
-    size = c["length"] - c["header_length"]
+    room = c["length"] - c["header_length"]
     tcp, udp, icmp = ((protocol == p) & first for p in (TCP, UDP, ICMP))
-    has = lambda bytes_: at + bytes_ <= end  # noqa: E731
+
+    def has(size: int) -> Bools:
+        result: Bools = at + size <= end
+        return result
+
     ported = np.isin(protocol, PORTED) & first & has(4)
     c["icmp_type"] = np.where(icmp & has(2), data.u8(at), -1)
     c["icmp_code"] = np.where(icmp & has(2), data.u8(at + 1), -1)
@@ -100,14 +104,14 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
     for known, length in L4_HEADER.items():
         header[(protocol == known) & first] = length
     header = np.where(tcp, np.maximum(offset, 20), header)
-    c["payload_length"] = np.maximum(size - header, 0)
+    c["payload_length"] = np.maximum(room - header, 0)
     stated = data.u16(at + 4)
     c["malformed"] = (
-        (tcp & ((size < 20) | (full & ((offset < 20) | (offset > size)))))
-        | (udp & ((size < 8) | (has(8) & ((stated > size) | (stated < 8)))))
-        | (icmp & (size < 8))
+        (tcp & ((room < 20) | (full & ((offset < 20) | (offset > room)))))
+        | (udp & ((room < 8) | (has(8) & ((stated > room) | (stated < 8)))))
+        | (icmp & (room < 8))
     )
-    c["truncated"] = first & (at + np.minimum(header, size) > end)
+    c["truncated"] = first & (at + np.minimum(header, room) > end)
     c["payload_hash"] = _hash(data, at + header, np.minimum(end - at - header, c["payload_length"]))
 
 

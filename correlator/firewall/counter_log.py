@@ -109,14 +109,10 @@ def _split(text: str, source: str) -> tuple[list[_Snapshot], list[str]]:
         marks = _generated_marks(lines)
     if not marks:
         if any(line.startswith(("*", "Chain ")) for line in lines):
-            raise InputError(
-                f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample begin=... end=...`"
-            )
+            raise InputError(f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample begin=... end=...`")
         raise InputError(f"{source}: is not a counter log: expected iptables-save -c or iptables -L -n -v output")
     ends = [i for i, _ in marks[1:]] + [len(lines)]
-    snapshots = [
-        _Snapshot(stamp, i + 1, "".join(lines[i:until])) for (i, stamp), until in zip(marks, ends, strict=True)
-    ]
+    snapshots = [_Snapshot(stamp, i + 1, "".join(lines[i:until])) for (i, stamp), until in zip(marks, ends, strict=True)]
     kept = [s for s in snapshots if _has_content(s.text)]
     if not kept:
         raise InputError(f"{source}: has times but no counters behind them")
@@ -208,8 +204,7 @@ class _SaveReader:
             raise InputError(f"{self.source}: the snapshot at line {snapshot.line} holds broken counters") from None
         if len(values) != len(order):
             raise InputError(
-                f"{self.source}: the snapshot at line {snapshot.line} has rules without counters: "
-                "use iptables-save -c"
+                f"{self.source}: the snapshot at line {snapshot.line} has rules without counters: use iptables-save -c"
             )
         values = values[order]
         return _Reading(ruleset, values[:, (0, 0, 1, 1)])
@@ -218,7 +213,8 @@ class _SaveReader:
         """(ruleset with its tables in the usual order, for each entry the position of its numbers in the text)."""
         ruleset = normalise(parse_iptables_save(skeleton, f"{self.source}, snapshot at line {snapshot.line}"))
         position: dict[tuple[str, str, int], int] = {}
-        table, counts = "", {}
+        table = ""
+        counts: dict[tuple[str, str], int] = {}
         for line in skeleton.splitlines():
             if line.startswith("*"):
                 table = line[1:].strip()
@@ -311,6 +307,4 @@ def _assemble(readings: list[_Reading], begin: Ints, end: Ints, form: str, warni
     packets, size = tuple(v[:, :, 0] for v in stacked), tuple(v[:, :, 2] for v in stacked)
     high = packets if exact else tuple(v[:, :, 1] for v in stacked)
     high_size = size if exact else tuple(v[:, :, 3] for v in stacked)
-    return CounterLog(
-        tuple(rulesets), begin, end, generation, packets, high, size, high_size, form, tuple(dict.fromkeys(warnings))
-    )
+    return CounterLog(tuple(rulesets), begin, end, generation, packets, high, size, high_size, form, tuple(dict.fromkeys(warnings)))

@@ -24,13 +24,15 @@ TABLE_CHAINS: dict[str, tuple[str, ...]] = {
     "raw": ("PREROUTING", "OUTPUT"),
     "security": ("INPUT", "FORWARD", "OUTPUT"),
 }
-NAMES = {number: name for name, number in PROTOCOLS.items() if name in ("icmp", "tcp", "udp", "udplite", "gre", "esp", "ah", "sctp", "dccp", "igmp")}
+NAMES = {
+    number: name
+    for name, number in PROTOCOLS.items()
+    if name in ("icmp", "tcp", "udp", "udplite", "gre", "esp", "ah", "sctp", "dccp", "igmp")
+}
 
 _HEADER = re.compile(r"^Chain (\S+) \((?:policy (\S+)(?: (\S+) packets, (\S+) bytes)?|(\d+) references?)\)\s*$")
 _COLUMNS = re.compile(r"^(num\s+)?\s*pkts\s+bytes\s+target\s+prot")
-_RULE = re.compile(
-    r"^\s*(?:(?P<number>\d+)\s+)?(?P<packets>\d+[KMGT]?)\s+(?P<bytes>\d+[KMGT]?)\s+(?P<rest>\S.*)$"
-)
+_RULE = re.compile(r"^\s*(?:(?P<number>\d+)\s+)?(?P<packets>\d+[KMGT]?)\s+(?P<bytes>\d+[KMGT]?)\s+(?P<rest>\S.*)$")
 _REST = re.compile(
     r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"
     r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*?))?\s*$"

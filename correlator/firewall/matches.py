@@ -8,9 +8,11 @@ chance, or something that is not on the wire (limit, statistic, recent, owner, .
 
 from __future__ import annotations
 
+import operator
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from correlator.firewall.model import Match, Option, Rule
 from correlator.firewall.view import Host, View
@@ -101,6 +103,23 @@ def parse_mark(text: str) -> tuple[int, int]:
     """``0x4000/0x4000`` as (value, mask)."""
     value, _, mask = text.partition("/")
     return int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
+
+
+def _field(attribute: str, test: Callable[[int], bool], negated: bool = False) -> Predicate:
+    """A condition on one field of the packet."""
+    return lambda view, _host: test(getattr(view, attribute)) != negated
+
+
+def _between(low: int, high: int) -> Callable[[int], bool]:
+    return lambda value: low <= value <= high
+
+
+def _masked(wanted: int, mask: int) -> Callable[[int], bool]:
+    return lambda value: value & mask == wanted
+
+
+def _direction(reply: bool) -> Predicate:
+    return lambda view, _host: None if view.original is None else view.reply == reply
 
 
 def _interface(option: Option, attribute: str) -> Predicate:
@@ -246,9 +265,7 @@ def _addrtype(match: Match, reads: Reads) -> Predicate:
         attribute = option.name[2:5]
         types = frozenset(option.value.upper().split(","))
 
-        def test(
-            view: View, host: Host, a: str = attribute, t: frozenset[str] = types, n: bool = option.negated
-        ) -> Ternary:
+        def test(view: View, host: Host, a: str = attribute, t: frozenset[str] = types, n: bool = option.negated) -> Ternary:
             kind = host.address_type(getattr(view, a))
             if limited and kind == "LOCAL":
                 device = view.in_interface if "--limit-iface-in" in limited else view.out_interface
@@ -286,10 +303,10 @@ def _conntrack(match: Match, reads: Reads) -> Predicate:
             reads.fields.add("protocol")
             word = option.value.lower()
             number = int(word) if word.isdigit() else PROTOCOLS.get(word, -1)
-            parts.append(lambda view, _host, n=number, neg=negated: (view.protocol == n) != neg)
+            parts.append(_field("protocol", partial(operator.eq, number), negated))
         elif name == "--ctdir":
             wanted = option.value.upper() == "REPLY"
-            parts.append(lambda view, _host, w=wanted: None if view.original is None else view.reply == w)
+            parts.append(_direction(wanted))
         else:
             parts.append(unknown)
     return lambda view, host: conjunction(parts, view, host)
@@ -364,11 +381,11 @@ def _ttl(match: Match, reads: Reads) -> Predicate:
         value = int(option.value)
         reads.ttls.update((value, value + 1))
         if option.name == "--ttl-eq":
-            parts.append(lambda view, _host, v=value, n=option.negated: (view.ttl == v) != n)
+            parts.append(_field("ttl", partial(operator.eq, value), option.negated))
         elif option.name == "--ttl-gt":
-            parts.append(lambda view, _host, v=value: view.ttl > v)
+            parts.append(_field("ttl", partial(operator.lt, value)))
         elif option.name == "--ttl-lt":
-            parts.append(lambda view, _host, v=value: view.ttl < v)
+            parts.append(_field("ttl", partial(operator.gt, value)))
         else:
             parts.append(unknown)
     return lambda view, host: conjunction(parts, view, host)
@@ -381,9 +398,7 @@ def _iprange(match: Match, reads: Reads) -> Predicate:
         low, high = parse_address(first)[0], parse_address(last or first)[0]
         reads.address_range(low, high)
         attribute = "src" if option.name == "--src-range" else "dst"
-        parts.append(
-            lambda view, _host, a=attribute, lo=low, hi=high, n=option.negated: (lo <= getattr(view, a) <= hi) != n
-        )
+        parts.append(_field(attribute, _between(low, high), option.negated))
     return lambda view, host: conjunction(parts, view, host)
 
 
@@ -421,14 +436,12 @@ def _tos(match: Match, reads: Reads) -> Predicate:
     for option in match.options:
         if option.name == "--tos":
             value, mask = parse_mark(option.value)
-            parts.append(
-                lambda view, _host, v=value, m=mask & 0xFF, n=option.negated: ((view.tos & m) == v) != n
-            )
+            parts.append(_field("tos", _masked(value, mask & 0xFF), option.negated))
         elif option.name == "--dscp":
-            parts.append(lambda view, _host, v=int(option.value, 0), n=option.negated: (view.tos >> 2 == v) != n)
+            parts.append(_field("tos", _masked(int(option.value, 0) << 2, 0xFC), option.negated))
         elif option.name == "--dscp-class" and option.value.upper() in classes:
             dscp = classes[option.value.upper()]
-            parts.append(lambda view, _host, v=dscp, n=option.negated: (view.tos >> 2 == v) != n)
+            parts.append(_field("tos", _masked(dscp << 2, 0xFC), option.negated))
         else:
             parts.append(unknown)
     return lambda view, host: conjunction(parts, view, host)

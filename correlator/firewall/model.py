@@ -134,9 +134,7 @@ class Ruleset:
             for rule in chain.rules:
                 occurrence = seen.get(rule.text, 0)
                 seen[rule.text] = occurrence + 1
-                entries.append(
-                    Entry(rule.table, rule.chain, rule.number, rule.text, rule.target.name, occurrence)
-                )
+                entries.append(Entry(rule.table, rule.chain, rule.number, rule.text, rule.target.name, occurrence))
             if chain.policy is not None:
                 entries.append(Entry(chain.table, chain.name, 0, "policy", chain.policy))
         return tuple(entries)

@@ -169,7 +169,9 @@ def _connmark(found: re.Match[str]) -> str:
 def _nflog(found: re.Match[str]) -> str:
     prefix = re.search(r'nflog-prefix (?:"([^"]*)"|(\S+))', found[0])
     parts = [f"--nflog-prefix {quoted(prefix[1] or prefix[2] or '')}"] if prefix else []
-    return " ".join(parts + [f"--nflog-{name} {value}" for name, value in re.findall(r"nflog-(group|size|range|threshold) (\d+)", found[0])])
+    return " ".join(
+        parts + [f"--nflog-{name} {value}" for name, value in re.findall(r"nflog-(group|size|range|threshold) (\d+)", found[0])]
+    )
 
 
 TARGETS: dict[str, tuple[str, Save]] = {

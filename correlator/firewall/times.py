@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 
 SECOND = 1_000_000_000
-MONTHS = {m: i for i, m in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)}
+MONTHS = {m: i for i, m in enumerate(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1)}
 ZONES = {
     "UTC": 0, "GMT": 0, "Z": 0, "WET": 0, "WEST": 1, "BST": 1, "CET": 1, "CEST": 2, "EET": 2, "EEST": 3, "MSK": 3,
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "JST": 9,
@@ -19,9 +19,7 @@ ZONES = {
 
 _SAMPLE = re.compile(r"^#\s*sample\s+begin=(\d+)(?:\.(\d+))?\s+end=(\d+)(?:\.(\d+))?\s*$")
 _EPOCH = re.compile(r"^#?\s*(\d{9,11})(?:[.,](\d{1,9}))?\s*$")
-_ISO = re.compile(
-    r"^#?\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*(Z|UTC|[+-]\d\d:?(?:\d\d)?)?\s*$"
-)
+_ISO = re.compile(r"^#?\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*(Z|UTC|[+-]\d\d:?(?:\d\d)?)?\s*$")
 _CLOCK = r"(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:\s+([AaPp][Mm]))?"
 _DATE = re.compile(
     rf"^#?\s*[A-Z][a-z]{{2}},?\s+(?:([A-Z][a-z]{{2}})\s+(\d{{1,2}})|(\d{{1,2}})\s+([A-Z][a-z]{{2}})\s+(\d{{4}}))\s+{_CLOCK}"
@@ -79,7 +77,8 @@ def parse_generated(line: str) -> Stamp | None:
 def _calendar(line: str) -> Stamp | None:
     iso = _ISO.match(line)
     if iso:
-        moment = datetime(*(int(iso[i]) for i in range(1, 6)), int(iso[6] or 0), tzinfo=_zone(iso[8])[0])  # type: ignore[misc]
+        year_, month_, day_, hour_, minute = (int(iso[i]) for i in range(1, 6))
+        moment = datetime(year_, month_, day_, hour_, minute, int(iso[6] or 0), tzinfo=_zone(iso[8])[0])
         return Stamp(_ns(moment) + _fraction(iso[7]), None, _resolution(iso[7]), iso[8] is not None)
     date = _DATE.match(line)
     if not date:

@@ -95,9 +95,7 @@ class Host:
             return Route(address, 32, "lo", local=True, source=address)
         for route in self.routes:
             shift = 32 - route.length
-            if not route.local and (address >> shift if shift < 32 else 0) == (
-                route.net >> shift if shift < 32 else 0
-            ):
+            if not route.local and (address >> shift if shift < 32 else 0) == (route.net >> shift if shift < 32 else 0):
                 return route
         return None
 

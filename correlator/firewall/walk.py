@@ -21,15 +21,33 @@ from correlator.firewall.view import INVALID, UNTRACKED, Host, View
 
 MAX_PATHS = 96
 CONTINUE_TARGETS = frozenset(
-    "LOG NFLOG ULOG TRACE TCPMSS CHECKSUM TEE SET AUDIT IDLETIMER RATEEST CLASSIFY LED ECN TCPOPTSTRIP HL SECMARK "
-    "CONNSECMARK".split()
+    [
+        "LOG",
+        "NFLOG",
+        "ULOG",
+        "TRACE",
+        "TCPMSS",
+        "CHECKSUM",
+        "TEE",
+        "SET",
+        "AUDIT",
+        "IDLETIMER",
+        "RATEEST",
+        "CLASSIFY",
+        "LED",
+        "ECN",
+        "TCPOPTSTRIP",
+        "HL",
+        "SECMARK",
+        "CONNSECMARK",
+    ]
 ) | {""}
 Event = tuple[str, str, str, int, int, str]
 """(kind, hook, table, entry, depth, text): kind is rule, policy, nat, route, end, or absent (a rule that might have matched
 and did not)."""
 
 
-class TooManyPaths(Exception):
+class TooManyPathsError(Exception):
     """More unknown conditions than can be told apart."""
 
 
@@ -89,9 +107,7 @@ class _State:
     decider: int = -1
 
     def fork(self) -> _State:
-        return _State(
-            self.view.clone(), list(self.events), self.dnat_entry, self.snat_entry, self.forked, self.decider
-        )
+        return _State(self.view.clone(), list(self.events), self.dnat_entry, self.snat_entry, self.forked, self.decider)
 
     def note(self, kind: str, table: str, entry: int, depth: int, text: str = "") -> None:
         self.events.append((kind, self.view.hook, table, entry, depth, text))
@@ -108,7 +124,7 @@ class Walker:
     def walk(self, passage: Passage) -> list[Path]:
         """Every path that rules and wire allow; empty where they contradict each other.
 
-        Raises :class:`TooManyPaths` where unknown conditions leave more than ``MAX_PATHS``.
+        Raises :class:`TooManyPathsError` where unknown conditions leave more than ``MAX_PATHS``.
         """
         state = _State(passage.view.clone(), [])
         if passage.enters:
@@ -252,7 +268,7 @@ class Walker:
                         ended.append((done, verdict))
             running = after
             if len(running) + len(ended) > MAX_PATHS:
-                raise TooManyPaths
+                raise TooManyPathsError
         return ended + [(s, "ACCEPT") for s in running]
 
     def _table(
@@ -316,7 +332,11 @@ class Walker:
         return True
 
     def _translate(
-        self, state: _State, table: str, destination: tuple[int, int] | None = None, source: tuple[int, int] | None = None
+        self,
+        state: _State,
+        table: str,
+        destination: tuple[int, int] | None = None,
+        source: tuple[int, int] | None = None,
     ) -> None:
         view = state.view
         if destination is not None and destination != (view.dst, view.dport):
@@ -328,9 +348,7 @@ class Walker:
 
     # ---- chains ------------------------------------------------------------------------------------------------
 
-    def _base(
-        self, state: _State, table: str, chain: CompiledChain
-    ) -> list[tuple[_State, str, tuple[int, Rewrite] | None]]:
+    def _base(self, state: _State, table: str, chain: CompiledChain) -> list[tuple[_State, str, tuple[int, Rewrite] | None]]:
         results: list[tuple[_State, str, tuple[int, Rewrite] | None]] = []
         for after, verdict, rewrite in self._chain(state, table, chain, 0):
             if verdict == "RETURN":
@@ -346,7 +364,7 @@ class Walker:
     ) -> list[tuple[_State, str, tuple[int, Rewrite] | None]]:
         results: list[tuple[_State, str, tuple[int, Rewrite] | None]] = []
         if depth > 64:
-            raise TooManyPaths
+            raise TooManyPathsError
         pending = [(state, 0)]
         while pending:
             current, index = pending.pop()
@@ -360,7 +378,7 @@ class Walker:
                     continue
                 if hit is None:
                     if len(pending) + len(results) > MAX_PATHS:
-                        raise TooManyPaths
+                        raise TooManyPathsError
                     current.forked = True
                     other = current.fork()  # the path on which it did not match
                     other.note("absent", table, rule.entry, depth)
@@ -396,9 +414,7 @@ class Walker:
                 results.append((after, verdict, rewrite))
         return back
 
-    def _target(
-        self, state: _State, table: str, entry: int, target: Target
-    ) -> tuple[str, tuple[int, Rewrite] | None] | None:
+    def _target(self, state: _State, table: str, entry: int, target: Target) -> tuple[str, tuple[int, Rewrite] | None] | None:
         """(verdict, rewrite) of a target that ends the chain; None where the walk goes on behind it."""
         name, view = target.name, state.view
         if name in ("ACCEPT", "RETURN"):

@@ -9,6 +9,7 @@ leaving tells that pair directly: the source it came in with and the destination
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,16 +129,20 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
             np.r_[name_in[known & entered], name[known]], np.r_[name_out[known & entered], name[known]],
             np.r_[name[known & entered], name[known]], np.r_[time[known & entered], time[known]],
         )  # fmt: skip
-        more = pd.concat([links, more, _links(name_out[known & sent], name_out[known & sent], name[known & sent], time[known & sent])])
+        more = pd.concat(
+            [
+                links,
+                more,
+                _links(name_out[known & sent], name_out[known & sent], name[known & sent], time[known & sent]),
+            ]
+        )
         name[error] = _lookup(names, time[error], more.drop_duplicates())
         protocol[error] = inner_protocol
     pair, _ = pd.factorize(name)
     lo, hi = _pair_ends(name, low, high, ends)
     forward = np.where(entered, one == lo, other == hi)
     if error.any():
-        quoted_forward = np.where(
-            entered[error], inner_destination[quoted] == hi[error], inner_source[quoted] == lo[error]
-        )
+        quoted_forward = np.where(entered[error], inner_destination[quoted] == hi[error], inner_source[quoted] == lo[error])
         forward[error] = ~quoted_forward
     kind = _kinds(packets, shown, protocol, error)
     return Crossings(
@@ -151,14 +156,10 @@ def _links(
     time: npt.NDArray[np.int64],
 ) -> pd.DataFrame:  # fmt: skip
     """Table seen -> name, with times: the tuples under which a pair was seen on a wire."""
-    return pd.DataFrame(
-        {"seen": np.r_[name_in, name_out], "name": np.r_[name, name], "time": np.r_[time, time]}
-    ).drop_duplicates()
+    return pd.DataFrame({"seen": np.r_[name_in, name_out], "name": np.r_[name, name], "time": np.r_[time, time]}).drop_duplicates()
 
 
-def _lookup(
-    seen: npt.NDArray[np.uint64], time: npt.NDArray[np.int64], links: pd.DataFrame
-) -> npt.NDArray[np.uint64]:
+def _lookup(seen: npt.NDArray[np.uint64], time: npt.NDArray[np.int64], links: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """The pair that was seen under that tuple last before (else first after); itself where there is none."""
     if not len(seen) or not len(links):
         return seen
@@ -207,9 +208,7 @@ def _kinds(
     icmp = packets["icmp_type"].to_numpy()[shown]
     query = np.isin(icmp, list(QUERIES))
     answer = np.isin(icmp, list(ANSWERS))
-    kind = np.where(
-        protocol == 1, np.where(query, conntrack.QUERY, np.where(answer, conntrack.ANSWER, conntrack.OTHER)), kind
-    )
+    kind = np.where(protocol == 1, np.where(query, conntrack.QUERY, np.where(answer, conntrack.ANSWER, conntrack.OTHER)), kind)
     return np.where(error, RELATED_KIND, kind)
 
 
@@ -252,7 +251,7 @@ def track(
         )
     ]  # fmt: skip
     pairs = crossings.pair[order].tolist()
-    for begin, end in zip(bounds[:-1], bounds[1:], strict=True):
+    for begin, end in pairwise(bounds):
         if only is not None and not only[pairs[begin]]:
             continue
         how = int(opening[pairs[begin]])

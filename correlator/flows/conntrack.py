@@ -117,9 +117,7 @@ class Tracker:
 
     def _label(self, forward: bool, state: int, nat: bool = False) -> Label:
         direction = ORIGINAL if forward == self.original_forward else REPLY
-        return Label(
-            self.number, direction, state, nat, nat, self.seen_reply, self.original_forward, self.from_before
-        )
+        return Label(self.number, direction, state, nat, nat, self.seen_reply, self.original_forward, self.from_before)
 
     def _invalid(self, forward: bool) -> Label:
         return Label(self.number, UNTRACKED, S_INVALID, forward_is_original=self.original_forward)

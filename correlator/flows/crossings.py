@@ -28,9 +28,7 @@ def mix(*columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
     for column in columns:
         value = np.asarray(column).astype(np.uint64, copy=False)
         with np.errstate(over="ignore"):
-            total = value * np.uint64(0x9E3779B97F4A7C15) if total is None else (total ^ value) * np.uint64(
-                0xBF58476D1CE4E5B9
-            )
+            total = value * np.uint64(0x9E3779B97F4A7C15) if total is None else (total ^ value) * np.uint64(0xBF58476D1CE4E5B9)
             total = total ^ (total >> np.uint64(31))
     assert total is not None
     return total

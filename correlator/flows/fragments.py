@@ -80,9 +80,7 @@ def _groups(
     return group
 
 
-def _rewrite(
-    whole: pd.DataFrame, index: pd.Index[int], when: npt.NDArray[np.int64], total: npt.NDArray[np.int64]
-) -> None:
+def _rewrite(whole: pd.DataFrame, index: pd.Index[int], when: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> None:
     header = whole.loc[index, "header_length"].to_numpy().astype(np.int64)
     upper = np.array([L4_HEADER.get(int(p), 0) for p in whole.loc[index, "protocol"]], dtype=np.int64)
     whole.loc[index, "time"] = when

@@ -201,9 +201,7 @@ def _infer(
 
 def _claimed(address: int, name: str, nets: dict[str, tuple[int, int]]) -> bool:
     """Whether the address belongs to another device's subnet (the host uses it there, not here)."""
-    return any(
-        device != name and address >> (32 - length) == low >> (32 - length) for device, (low, length) in nets.items()
-    )
+    return any(device != name and address >> (32 - length) == low >> (32 - length) for device, (low, length) in nets.items())
 
 
 def _dialled(

@@ -38,7 +38,8 @@ def rejoin(packets: pd.DataFrame, shown: Ints, name: Names, server: Ints, sent: 
     left = pd.DataFrame({"key": _asked(fields, requests, server), "request": name[requests]})
     right = pd.DataFrame({"key": _answered(fields, answers, server), "answer": name[answers]})
     pairs = left.drop_duplicates().merge(right.drop_duplicates(), on="key").groupby(["request", "answer"]).size()
-    result, taken = name.copy(), set()
+    result = name.copy()
+    taken: set[np.uint64] = set()
     for request, found in pairs.sort_values(ascending=False, kind="stable").index:
         if request not in taken and found not in taken:
             taken.update((request, found))

@@ -63,7 +63,8 @@ def attribute(verdict: Verdict) -> Attribution:
     crossing = verdict.explored.rows.crossing[row]
     time = verdict.scene.crossings.time[crossing]
     order = np.lexsort((crossing, time))
-    row, way, still_open, crossing, time = (part[order] for part in (row, way, still_open, crossing, time))
+    row, way, crossing, time = (part[order] for part in (row, way, crossing, time))
+    still_open = still_open[order]
     code, direction, state = codes(verdict, row)
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)

@@ -79,7 +79,10 @@ def _doubts(verdict: Verdict, attribution: Attribution) -> list[str]:
     transit = verdict.explored.rows.columns["enters"][attribution.row].astype(bool)
     transit &= ~verdict.scene.crossings.entered[attribution.crossing] & ~verdict.scene.crossings.loop[attribution.crossing]
     if transit.any():
-        doubts.append(f"{int(transit.sum())} forwarded packets were seen leaving only: the interface they came in by was not captured, or lost them")
+        doubts.append(
+            f"{int(transit.sum())} forwarded packets were seen leaving only: "
+            "the interface they came in by was not captured, or lost them"
+        )
     skipped = dict(verdict.inputs.capture.skipped)
     if skipped.get("IPv6"):
         doubts.append(f"{skipped['IPv6']} IPv6 packets were left out: these are IPv4 rules")

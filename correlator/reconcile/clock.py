@@ -198,9 +198,7 @@ def _clip(bounds: _Bounds) -> Floats | None:
     Cuts with the bound that is violated most until none is: few bounds matter, however many there are.
     """
     box = 4e9
-    polygon: Floats = np.array(
-        [[-box, -DRIFT_PPM * 1e3], [box, -DRIFT_PPM * 1e3], [box, DRIFT_PPM * 1e3], [-box, DRIFT_PPM * 1e3]]
-    )
+    polygon: Floats = np.array([[-box, -DRIFT_PPM * 1e3], [box, -DRIFT_PPM * 1e3], [box, DRIFT_PPM * 1e3], [-box, DRIFT_PPM * 1e3]])
     for _ in range(4096):
         excess = bounds.sign[None, :] * (polygon[:, :1] + polygon[:, 1:] * bounds.x[None, :]) - bounds.limit[None, :]
         worst = np.unravel_index(int(np.argmax(excess)), excess.shape)[1]

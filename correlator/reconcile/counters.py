@@ -31,8 +31,8 @@ class Counters:
     ``packets_low``/``packets_high`` and ``bytes_low``/``bytes_high`` int64 (S-1, E): by how much the counter moved,
     as an interval (one value where it is exact); ``present`` bool (S, E): the entry was there; ``known`` bool
     (S-1, E): its movement is known at all (it was there at the end of the interval; where it was not at the beginning,
-    it began at zero); ``reset`` bool (S-1, E). ``silent`` bool (E,): a policy that shows zero in every sample; ``first_zero`` bool (E,): it showed zero in
-    the first one.
+    it began at zero); ``reset`` bool (S-1, E). ``silent`` bool (E,): a policy that shows zero in every
+    sample; ``first_zero`` bool (E,): it showed zero in the first one.
     ``begin``/``end`` int64 (S,) as read, on the counters' clock; ``generation`` int32 (S,).
     """
 
@@ -81,9 +81,11 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
     bytes_low = np.where(fell, values["b"][1:], bytes_low)
     packets_high = np.where(maybe | fell, UNBOUNDED, packets_high)
     bytes_high = np.where(maybe | fell, UNBOUNDED, bytes_high)
+    first_zero: Bools = np.all(values["P"][:1] == 0, axis=0, keepdims=True)[0]
+    rounded = any((values[low] != values[high]).any() for low, high in (("p", "P"), ("b", "B")))
     return Counters(
         log.begin, log.end, log.generation.astype(np.int64), packets_low, packets_high, bytes_low, bytes_high, present,
-        known, fell, silent, (values["P"][:1] == 0).all(axis=0), bool((values["p"] != values["P"]).any() or (values["b"] != values["B"]).any()),
+        known, fell, silent, first_zero, rounded,
     )  # fmt: skip
 
 
@@ -94,7 +96,7 @@ def _spread(fell: Bools, register: Register) -> Bools:
         chains.setdefault((entry.table, entry.chain), []).append(number)
     result = np.zeros_like(fell)
     for members in chains.values():
-        result[:, members] = fell[:, members].any(axis=1)[:, None]
+        result[:, members] = np.any(fell[:, members], axis=1, keepdims=True)
     return result
 
 

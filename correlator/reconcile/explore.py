@@ -63,9 +63,7 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
     """Label and walk all crossings; ``stage_of`` (n,) and ``guess`` (pairs,) as in their modules."""
     crossings = scene.crossings
     ways = doors(stages.rulesets)
-    marks = any(
-        rule.target.name == "CONNMARK" for ruleset in stages.rulesets for chain in ruleset.chains for rule in chain.rules
-    )
+    marks = any(rule.target.name == "CONNMARK" for ruleset in stages.rulesets for chain in ruleset.chains for rule in chain.rules)
     alone = crossings.entered & ~crossings.sent
     foreign = np.array([not scene.host.is_local(int(d) >> 16) for d in crossings.in_destination], dtype=bool)
     n = len(crossings)
@@ -77,7 +75,7 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
         readings = [_read(scene, guess, hints, None)]
         readings += [_read(scene, np.where(o >= 0, o, 0).astype(np.int8), hints, o >= 0) for o in others]
         alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
-        connmark = {number: hints.connmark for number in range(len(readings))}
+        connmark = dict.fromkeys(range(len(readings)), hints.connmark)
         rows = expand(scene, readings, alternatives, stage_of, connmark)
         walked = walk_rows(rows, stages.stages, scene)
         told = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
@@ -93,9 +91,7 @@ def _read(scene: Scene, opening: npt.NDArray[np.int8], hints: _Hints, only: Bool
     return Reading(labels, ends)
 
 
-def _learn(
-    hints: _Hints, pair: Ints, base: Reading, alternatives: Alternatives, rows: Rows, walked: Walked, marks: bool
-) -> _Hints:
+def _learn(hints: _Hints, pair: Ints, base: Reading, alternatives: Alternatives, rows: Rows, walked: Walked, marks: bool) -> _Hints:
     """What the walks of each pair's first alternative show."""
     likeliest = np.zeros(len(alternatives.pair), dtype=bool)
     _, first = np.unique(alternatives.pair, return_index=True)
@@ -171,8 +167,7 @@ def connection_codes_of(base: Reading, rows: Rows, at: Ints) -> Ints:
 
 def _same(a: _Hints, b: _Hints) -> bool:
     return all(
-        bool(np.array_equal(getattr(a, name), getattr(b, name)))
-        for name in ("unconfirmed", "untracked", "server", "connmark")
+        bool(np.array_equal(getattr(a, name), getattr(b, name))) for name in ("unconfirmed", "untracked", "server", "connmark")
     )
 
 

@@ -15,7 +15,7 @@ from correlator.firewall.matches import Reads
 from correlator.firewall.view import View
 from correlator.firewall.walk import Passage
 from correlator.flows.connections import NOWHERE
-from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_INVALID, S_RELATED, S_UNTRACKED, STATE_NAMES
+from correlator.flows.conntrack import RELATED_KIND, REPLY, S_INVALID, S_RELATED, S_UNTRACKED, STATE_NAMES
 from correlator.flows.crossings import BRIDGED, mix
 
 if TYPE_CHECKING:
@@ -68,9 +68,7 @@ class Scene:
     watched: frozenset[str]
 
 
-def expand(
-    scene: Scene, readings: list[Reading], alternatives: Alternatives, program_of: Ints, connmark: dict[int, Ints]
-) -> Rows:
+def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, program_of: Ints, connmark: dict[int, Ints]) -> Rows:
     """The rows of all alternatives. ``program_of`` (n,): index of the program that saw each crossing;
     ``connmark`` maps a reading to each crossing's connection mark (-1 unknown)."""
     crossings = scene.crossings
@@ -85,9 +83,7 @@ def expand(
     reading_of = alternatives.reading[alternative]
     for number, reading in enumerate(readings):
         rows = np.flatnonzero(reading_of == number)
-        part = _columns(
-            scene, reading, crossing[rows], alternatives.dialled[alternative[rows]], connmark[number][crossing[rows]]
-        )
+        part = _columns(scene, reading, crossing[rows], alternatives.dialled[alternative[rows]], connmark[number][crossing[rows]])
         for name, values in part.items():
             columns.setdefault(name, np.zeros(len(crossing), dtype=np.int64))[rows] = values
     return Rows(crossing, alternative, program_of[crossing], columns)
@@ -219,8 +215,9 @@ def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
     key = [rows.program, *(v[name] for name in _WHOLE)]
     key += [binned(name, "address") for name in ("src", "dst", "to", "from")]
     key += [binned(name, "port") for name in ("sport", "dport", "to_port", "from_port")]
-    key += [v["to"] < 0, v["from"] < 0, v["to"] == v["dst"], v["to_port"] == v["dport"], v["from"] == v["src"]]
-    key += [v["from_port"] == v["sport"], binned("length", "length"), binned("ttl", "ttl")]
+    told = (v["to"] < 0, v["from"] < 0, v["to"] == v["dst"], v["to_port"] == v["dport"], v["from"] == v["src"])
+    key += [part.astype(np.int64) for part in (*told, v["from_port"] == v["sport"])]
+    key += [binned("length", "length"), binned("ttl", "ttl")]
     key += [v[name] for name in _OPTIONAL if name in fields]
     if any(r.macs for r in reads):
         key.append(np.where(np.isin(v["mac"], cuts["mac"]), v["mac"], 0))
@@ -261,12 +258,3 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         {LEAVES_NO: False, LEAVES_YES: True}.get(v["leaves"]),
         names[v["out_code"]] if v["out_code"] >= 0 else None, bool(v["bridged"]),
     )  # fmt: skip
-
-
-def is_original(rows: Rows) -> Bools:
-    """Rows of the original direction of a tracked connection."""
-    v = rows.columns
-    return (v["reply"] == 0) & (v["state"] != S_INVALID) & (v["state"] != S_UNTRACKED)
-
-
-__all__ = ["ORIGINAL", "Rows", "Scene", "classify", "cut_points", "expand", "is_original", "passage"]

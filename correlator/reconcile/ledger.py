@@ -85,7 +85,8 @@ def _uncounted(counters: Counters, policies: Bools) -> Bools:
     first_zero = np.zeros(len(policies), dtype=bool)
     if counters.samples:
         first_zero = counters.first_zero
-    return (packets == 0) & policies[None, :] & first_zero[None, :]
+    result: Bools = (packets == 0) & policies[None, :] & first_zero[None, :]
+    return result
 
 
 def _balance(low: Ints, high: Ints, moved_low: Ints, moved_high: Ints) -> tuple[Ints, Ints, Ints]:

@@ -222,9 +222,7 @@ def _status(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, coun
         number = int(attribution.connection[at])
         crowded = int(verdict.explored.walked.kind[attribution.row[at]]) in verdict.explored.walked.too_many
         status[number - 1] = "ambiguous"
-        reason[number - 1] = (
-            "too many rules with unknown conditions" if crowded else "no way through the rules fits what was seen"
-        )
+        reason[number - 1] = "too many rules with unknown conditions" if crowded else "no way through the rules fits what was seen"
     return status, reason
 
 

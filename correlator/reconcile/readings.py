@@ -16,7 +16,7 @@ from correlator.firewall.matches import parse_address, parse_ports
 from correlator.firewall.nat import target_ranges
 from correlator.flows import conntrack
 from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
-from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_NEW, S_RELATED
+from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_RELATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -223,9 +223,7 @@ def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
     return list(found.values())
 
 
-def _approaches(
-    rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset: Ruleset, depth: int
-) -> list[tuple[Match, ...]]:
+def _approaches(rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset: Ruleset, depth: int) -> list[tuple[Match, ...]]:
     """Conditions on the ways to a rule, its own first."""
     chain = ruleset.by_name.get((rule.table, rule.chain))
     if depth > 8 or (chain is not None and chain.policy is not None):
@@ -267,9 +265,7 @@ def candidates(server: int, client: int, ways: Iterable[Door], host: Host, host_
 
 def _named_addresses(matches: tuple[Match, ...], host: Host) -> list[int]:
     ranges = [
-        parse_address(match.options[0].value)
-        for match in matches
-        if match.name == "destination" and not match.options[0].negated
+        parse_address(match.options[0].value) for match in matches if match.name == "destination" and not match.options[0].negated
     ]
     single = next((low for low, high in ranges if low == high), None)
     if single is not None:
@@ -289,7 +285,11 @@ def _named_ports(matches: tuple[Match, ...], port: int) -> list[int]:
 
 
 def list_alternatives(
-    crossings: Crossings, readings: list[Reading], asked: list[npt.NDArray[np.int8] | None], ways: list[Door], host: Host
+    crossings: Crossings,
+    readings: list[Reading],
+    asked: list[npt.NDArray[np.int8] | None],
+    ways: list[Door],
+    host: Host,
 ) -> Alternatives:
     """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate it needs."""
     pairs: list[Ints] = []
@@ -303,11 +303,11 @@ def list_alternatives(
         listed = np.array([p for p in plain.tolist() if p not in needs], dtype=np.int64)
         pairs.append(listed)
         doors.append(np.full(len(listed), NOWHERE, dtype=np.int64))
-        for pair, (server, client, host_sent) in needs.items():
-            if not concerned[pair]:
+        for asker, (server, client, host_sent) in needs.items():
+            if not concerned[asker]:
                 continue
             found = candidates(server, client, ways, host, host_sent)
-            pairs.append(np.full(len(found), pair, dtype=np.int64))
+            pairs.append(np.full(len(found), asker, dtype=np.int64))
             doors.append(np.array(found, dtype=np.int64))
         numbers.append(np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64))
     pair, dialled = np.concatenate(pairs), np.concatenate(doors)
@@ -326,8 +326,3 @@ def _undialled(crossings: Crossings, reading: Reading) -> dict[int, tuple[int, i
         int(crossings.pair[row]): (int(ends.server[row]), int(ends.client[row]), not bool(crossings.entered[row]))
         for row in rows[first].tolist()
     }
-
-
-def is_new(labels: Labels) -> npt.NDArray[np.bool_]:
-    """Whether the packet opened its connection as far as conntrack knew."""
-    return labels.state == S_NEW

@@ -193,4 +193,3 @@ def _decided(choices: Choices, taken: tuple[tuple[int, int], ...]) -> tuple[Ints
     settled = choices.settled
     more = np.array(taken, dtype=np.int64).reshape(-1, 2)
     return np.r_[settled, more[:, 0]], np.r_[np.zeros(len(settled), dtype=np.int64), more[:, 1]]
-

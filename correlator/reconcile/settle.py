@@ -8,6 +8,7 @@ solution stays open and is reported as ambiguous.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -67,7 +68,7 @@ def settle(
 
 
 def _deal(
-    units: tuple[Unit, ...], owners: list[object], members: list[tuple[int, tuple[int, ...]]],
+    units: tuple[Unit, ...], owners: Sequence[object], members: list[tuple[int, tuple[int, ...]]],
     counts: frozenset[tuple[int, ...]], complete: bool, taken: list[tuple[int, int]], standing: list[Unit],
 ) -> None:  # fmt: skip
     """Give the members of a group their options, where the solutions leave no choice that shows."""

@@ -36,7 +36,7 @@ class Outcome:
     broken: frozenset[int]
 
 
-class _Contradiction(Exception):
+class _ContradictionError(Exception):
     pass
 
 
@@ -79,7 +79,7 @@ def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
         try:
             _propagate(problem, trial, list(problem.members))
             break
-        except _Contradiction as reason:
+        except _ContradictionError as reason:
             number = int(str(reason))
             broken.add(number)
             problem.members.pop(number, None)
@@ -148,7 +148,7 @@ def _tighten(problem: _Problem, box: _Box, number: int) -> list[int]:
     extremes = {g: _extremes(problem.groups[g], box.low[g], box.high[g], number) for g in problem.members[number]}
     least, most = sum(e[0] for e in extremes.values()), sum(e[1] for e in extremes.values())
     if least > want_high or most < want_low:
-        raise _Contradiction(number)
+        raise _ContradictionError(number)
     changed = []
     for g, (low, high) in extremes.items():
         if low == high or (most <= want_high and least >= want_low):
@@ -178,7 +178,7 @@ def _balance(box: _Box, g: int, size: int, number: int) -> None:
     """All members take some option: what the others cannot take, this one must."""
     total = sum(box.high[g])
     if total < size or min(box.high[g]) < 0:
-        raise _Contradiction(number)
+        raise _ContradictionError(number)
     for j, high in enumerate(box.high[g]):
         box.low[g][j] = max(box.low[g][j], size - (total - high))
 
@@ -226,7 +226,7 @@ def _search(problem: _Problem, box: _Box, component: list[int]) -> tuple[set[tup
                     continue
                 touched = {n for option in problem.groups[g].options for n in option if n in problem.members}
                 _propagate(problem, branch, list(touched))
-            except _Contradiction:
+            except _ContradictionError:
                 continue
             stack.append(branch)
     return solutions, True

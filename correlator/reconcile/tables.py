@@ -61,10 +61,9 @@ def wire_agrees(verdict: Verdict, attribution: Attribution) -> Bools:
     crossings, walked = verdict.scene.crossings, verdict.explored.walked
     sent = crossings.sent[attribution.crossing]
     watched = verdict.scene.watched
-    told = np.array([
-        [way.path.end != "sent" or way.path.out_interface in watched for way in ways] + [False] * (walked_width(verdict) - len(ways))
-        for ways in walked.ways
-    ], dtype=bool).reshape(len(walked.ways), -1)  # fmt: skip
+    told = np.zeros((len(walked.ways), walked_width(verdict)), dtype=bool)
+    for kind, ways in enumerate(walked.ways):
+        told[kind, : len(ways)] = [way.path.end != "sent" or way.path.out_interface in watched for way in ways]
     ended = told[walked.kind[attribution.row], np.maximum(attribution.way, 0)]
     result: Bools = (sent | ended) & (attribution.way != NO_WAY)
     return result
@@ -208,13 +207,15 @@ def ledger_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
 
 def _notes(verdict: Verdict, interval: Ints, which: Ints) -> list[str]:
     counters, ledger = verdict.counters, verdict.ledger
-    assert counters is not None and ledger is not None
+    assert counters is not None
+    assert ledger is not None
     entry = ledger.active[which]
     rounded = counters.packets_low[interval, entry] != counters.packets_high[interval, entry]
     came = ~counters.present[interval, entry] & counters.present[interval + 1, entry]
     went = counters.present[interval, entry] & ~counters.present[interval + 1, entry]
+    silent = ledger.uncounted[interval, which] & (ledger.explained[interval, which] > 0)
     notes = np.select(
-        [counters.reset[interval, entry], came, went, ledger.uncounted[interval, which] & (ledger.explained[interval, which] > 0), rounded],
+        [counters.reset[interval, entry], came, went, silent, rounded],
         ["reset", "rule added", "rule removed", "not counted", "rounded"], "",
     )  # fmt: skip
     return [str(note) for note in notes]
@@ -229,9 +230,7 @@ def _explainers(verdict: Verdict, attribution: Attribution, interval: Ints, entr
     width = len(verdict.register)
     frame = pd.DataFrame({"cell": where * width + hits.entry, "connection": connection[hits.row]})[where >= 0]
     frame = frame.drop_duplicates().sort_values(["cell", "connection"])
-    words: dict[int, str] = {
-        int(cell): " ".join(map(str, part.tolist())) for cell, part in frame.groupby("cell")["connection"]
-    }
+    words: dict[int, str] = {int(cell): " ".join(map(str, part.tolist())) for cell, part in frame.groupby("cell")["connection"]}
     return [words.get(cell, "") for cell in (interval * width + entry).tolist()]
 
 

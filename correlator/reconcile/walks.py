@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.firewall.walk import Path, TooManyPaths, Walker
+from correlator.firewall.walk import Path, TooManyPathsError, Walker
 from correlator.reconcile.kinds import Rows, Scene, classify, passage
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def walk_rows(rows: Rows, stages: list[Stage], scene: Scene) -> Walked:
         stage = int(rows.program[row])
         try:
             paths = walkers[stage].walk(passage(rows, row, scene.names))
-        except TooManyPaths:
+        except TooManyPathsError:
             too_many.add(number)
             paths = []
         ways.append(_ways(paths, stages[stage]))

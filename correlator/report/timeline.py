@@ -93,7 +93,14 @@ def _draw_connections(axes: Any, analysis: Analysis, begin: int) -> None:
     axes.set_ylabel("connections")
     more = len(analysis.connections) - len(shown)
     if more > 0:
-        axes.text(1.0, 1.01, f"the first {len(shown)}; {more:,} more are not drawn", transform=axes.transAxes, ha="right", fontsize=8)
+        axes.text(
+            1.0,
+            1.01,
+            f"the first {len(shown)}; {more:,} more are not drawn",
+            transform=axes.transAxes,
+            ha="right",
+            fontsize=8,
+        )
     handles = [axes.plot([], [], color=colour, linewidth=3, label=word)[0] for word, colour in used.items()]
     if handles:
         axes.legend(handles=handles, loc="center left", bbox_to_anchor=(1.005, 0.5), fontsize=8, frameon=False)

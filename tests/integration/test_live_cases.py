@@ -55,6 +55,8 @@ def test_truth_adds_up_to_the_counters(tmp_path: Path) -> None:
     igmp = analysis.hits[analysis.hits["protocol"] == "2"]
     for row in analysis.rules.itertuples():
         rule = str(row.rule).replace('"', "")
-        before = int(igmp[(igmp["chain"] == row.chain) & (igmp["table"] == row.table) & (igmp["rule"] == row.rule)]["packets"].sum())
+        before = int(
+            igmp[(igmp["chain"] == row.chain) & (igmp["table"] == row.table) & (igmp["rule"] == row.rule)]["packets"].sum()
+        )
         if row.rule_number:
             assert row.counted_packets == traced.get((str(row.table), str(row.chain), rule), 0) + before

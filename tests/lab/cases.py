@@ -133,10 +133,12 @@ def balance(folder: Path) -> None:
 def user(folder: Path) -> None:
     """DOCKER-USER: drops by address and port, REJECT with a reset and with an ICMP error, a LOG with a limit."""
     rules = (
-        f"-A DOCKER-USER -s {B}/32 -i eth0 -p tcp -m multiport --dports 80,443 -m comment --comment \"office is blocked\" -j DROP\n"
+        f"-A DOCKER-USER -s {B}/32 -i eth0 -p tcp -m multiport --dports 80,443 -m comment "
+        '--comment "office is blocked" -j DROP\n'
         "-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 81 -j REJECT --reject-with tcp-reset\n"
-        "-A DOCKER-USER -i eth0 -p udp -m udp --dport 53 -m length --length 200:1500 -j REJECT --reject-with icmp-port-unreachable\n"
-        "-A DOCKER-USER -i eth0 -p udp -m limit --limit 1/hour --limit-burst 2 -j LOG --log-prefix \"user \"\n"
+        "-A DOCKER-USER -i eth0 -p udp -m udp --dport 53 -m length --length 200:1500 "
+        "-j REJECT --reject-with icmp-port-unreachable\n"
+        '-A DOCKER-USER -i eth0 -p udp -m limit --limit 1/hour --limit-burst 2 -j LOG --log-prefix "user "\n'
     )
     ports = (("tcp", 80, "172.17.0.2", 80), ("tcp", 8181, "172.17.0.2", 81), ("udp", 5353, "172.17.0.2", 53))
     with Lab() as lab:
@@ -283,7 +285,9 @@ def short(folder: Path) -> None:
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)))
         serve(lab, "c1", "tcp:80")
         with Recorder(lab, folder):
-            other = lab.start("out", PY, "-m", "tests.lab.traffic", "tcp", HOST, "80", "--source", B, "--count", "500", "--gap", "0")
+            other = lab.start(
+                "out", PY, "-m", "tests.lab.traffic", "tcp", HOST, "80", "--source", B, "--count", "500", "--gap", "0"
+            )
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=600, gap=0) == 600
             other.wait(60)
 
@@ -291,8 +295,19 @@ def short(folder: Path) -> None:
 CASES: dict[str, Callable[[Path], None]] = {
     f.__name__: f
     for f in (
-        published, balance, user, replaced, zeroed, collision, reuse, older, fragments, superpackets, ttl, short,
-    )  # fmt: skip
+        published,
+        balance,
+        user,
+        replaced,
+        zeroed,
+        collision,
+        reuse,
+        older,
+        fragments,
+        superpackets,
+        ttl,
+        short,
+    )
 }
 
 

@@ -91,7 +91,21 @@ class Lab:
     def _build(self) -> None:
         for name in ("host", "out"):
             self.add_space(name)
-        sh("ip", "-n", self.space("host"), "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", self.space("out"))
+        sh(
+            "ip",
+            "-n",
+            self.space("host"),
+            "link",
+            "add",
+            "eth0",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            self.space("out"),
+        )
         self._address("host", "eth0", HOST + "/16")
         self.run("out", "ip", "link", "set", "eth0", "up")
         for address in OUTSIDE:
@@ -114,7 +128,21 @@ class Lab:
     def add_container(self, bridge: str, name: str, address: str, gateway: str) -> None:
         """A namespace with a veth to a bridge."""
         self.add_space(name)
-        sh("ip", "-n", self.space("host"), "link", "add", f"v{name}", "type", "veth", "peer", "name", "eth0", "netns", self.space(name))
+        sh(
+            "ip",
+            "-n",
+            self.space("host"),
+            "link",
+            "add",
+            f"v{name}",
+            "type",
+            "veth",
+            "peer",
+            "name",
+            "eth0",
+            "netns",
+            self.space(name),
+        )
         self.run("host", "ip", "link", "set", f"v{name}", "master", bridge, "up")
         self._address(name, "eth0", address + "/16")
         self.run(name, "ip", "route", "add", "default", "via", gateway)

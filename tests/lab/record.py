@@ -21,7 +21,12 @@ class Recorder:
     """Records a lab's host between ``with``'s begin and end into ``folder``."""
 
     def __init__(
-        self, lab: Lab, folder: Path, interfaces: Iterable[str] = ("eth0", "docker0"), snap: int = 128, interval: float = 0.1
+        self,
+        lab: Lab,
+        folder: Path,
+        interfaces: Iterable[str] = ("eth0", "docker0"),
+        snap: int = 128,
+        interval: float = 0.1,
     ) -> None:
         self.lab, self.folder, self.interfaces, self.snap = lab, folder, tuple(interfaces), snap
         self.interval = interval
@@ -78,7 +83,5 @@ class Recorder:
                 ["ip", "-n", self.lab.space("host"), "-j", *words], capture_output=True, text=True, check=True
             ).stdout
             (self.folder / f"{name}.json").write_text(text)
-        lines = [
-            line for line in self.lab.run("host", "sysctl", "-a", check=False).splitlines() if line.startswith(SYSCTLS)
-        ]
+        lines = [line for line in self.lab.run("host", "sysctl", "-a", check=False).splitlines() if line.startswith(SYSCTLS)]
         (self.folder / "sysctl.txt").write_text("\n".join(lines) + "\n")

@@ -34,7 +34,9 @@ def main(folder: Path, interval: float) -> None:
             counters.flush()
             if time.monotonic() - listed >= 1 or last:
                 listed = time.monotonic()
-                listing.write(subprocess.run(["date", "--iso-8601=ns"], capture_output=True, text=True, check=True).stdout.replace(",", "."))
+                listing.write(
+                    subprocess.run(["date", "--iso-8601=ns"], capture_output=True, text=True, check=True).stdout.replace(",", ".")
+                )
                 for table in ("nat", "filter"):
                     command = ["iptables-nft", "-t", table, "-L", "-n", "-v", "--line-numbers"]
                     listing.write(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
