@@ -37,8 +37,9 @@ def intervals_of(verdict: Verdict) -> tuple[Ints, Bools]:
         return interval, good
     starts = np.searchsorted(hits.entry, ledger.active)
     ends = np.searchsorted(hits.entry, ledger.active, side="right")
-    balanced = (ledger.residual == 0) & (ledger.residual_bytes == 0) & ~ledger.open_ended
-    balanced &= counters.packets_high[:, ledger.active] < UNBOUNDED
+    met = ledger.explained == counters.packets_low[:, ledger.active]  # a policy may start to count in mid-interval
+    balanced = (ledger.residual == 0) & (ledger.residual_bytes == 0) & (~ledger.open_ended | met)
+    balanced &= counters.known[:, ledger.active] & (counters.packets_high[:, ledger.active] < UNBOUNDED)
     for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
         where = np.searchsorted(ledger.upto[:, i], np.arange(end - start), side="right") - 1
         where = np.where(where >= counters.samples - 1, -1, where)
@@ -213,7 +214,7 @@ def _notes(verdict: Verdict, interval: Ints, which: Ints) -> list[str]:
     rounded = counters.packets_low[interval, entry] != counters.packets_high[interval, entry]
     came = ~counters.present[interval, entry] & counters.present[interval + 1, entry]
     went = counters.present[interval, entry] & ~counters.present[interval + 1, entry]
-    silent = ledger.uncounted[interval, which] & (ledger.explained[interval, which] > 0)
+    silent = ledger.uncounted[interval, which] & (ledger.explained[interval, which] > counters.packets_low[interval, entry])
     notes = np.select(
         [counters.reset[interval, entry], came, went, silent, rounded],
         ["reset", "rule added", "rule removed", "not counted", "rounded"], "",
