@@ -171,6 +171,8 @@ def _half_planes(series: list[_Series], counters: Counters, base: int, reference
 def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
     """The polygon of (d, r) that all bounds leave; without the entries that contradict the others if need be."""
     total = len(bounds.x)
+    if not total:
+        return Clock()
     polygon = _clip(bounds)
     if polygon is None:
         bounds = _majority(bounds)

@@ -1,0 +1,136 @@
+"""What counters say about open choices, as sums with bounds.
+
+Between two readings that no hit straddles a movement is an equation. Where hits may fall to either side of a reading (a
+reading takes time; a listing says only when it began) it is two inequalities: the hits that may lie between the readings
+are at least as many as were counted, those that must lie there at most as many.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.reconcile.clock import to_counters
+from correlator.reconcile.counters import UNBOUNDED
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.reconcile.analysis import Clock
+    from correlator.reconcile.counters import Counters
+    from correlator.reconcile.hits import Hits
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+Amount = dict[int, list[tuple[int, int, int]]]
+"""entry -> (earliest, latest, bytes) of every hit."""
+PACKETS, BYTES = 0, 1
+EXACTLY, AT_LEAST, AT_MOST = 0, 1, 2
+Sum = tuple[int, int, int, int]
+"""(entry, number of the stretch, packets or bytes, how it is bounded)."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretches:
+    """Stretches between readings ``first`` and ``last`` (numbers of samples); ``clean``: no hit straddles either."""
+
+    first: Ints
+    last: Ints
+    clean: Bools
+
+
+class Equations:
+    """Sums over the options' hits, numbered as they are asked for."""
+
+    def __init__(self, base: Hits, counters: Counters, clock: Clock, amounts: list[list[Amount]]) -> None:
+        self.counters = counters
+        self.clock = clock
+        self.numbers: dict[Sum, int] = {}
+        self.stretches: dict[int, _Stretches] = {}
+        self.base: dict[int, tuple[Ints, Ints, Ints]] = {}
+        differing = {entry for unit in amounts for amount in unit for entry in amount if any(a != amount for a in unit)}
+        possible: dict[int, set[tuple[int, int, int]]] = defaultdict(set)
+        for unit in amounts:
+            for amount in unit:
+                for entry, hits in amount.items():
+                    possible[entry].update(hits)
+        for entry in sorted(e for e in differing if not counters.silent[e]):
+            at = base.entry == entry
+            early, late = self._on_counters(base.low[at], base.high[at])
+            self.base[entry] = (early, late, base.bytes[at])
+            extra = np.array(sorted(possible[entry]), dtype=np.int64).reshape(-1, 3)
+            extra_early, extra_late = self._on_counters(extra[:, 0], extra[:, 1])
+            self.stretches[entry] = self._cut(entry, np.r_[early, extra_early], np.r_[late, extra_late])
+
+    def _on_counters(self, low: Ints, high: Ints) -> tuple[Ints, Ints]:
+        return to_counters(self.clock, low)[0], to_counters(self.clock, high)[1]
+
+    def _cut(self, entry: int, early: Ints, late: Ints) -> _Stretches:
+        """From one clean reading to the next; where readings between them are not clean, each step besides."""
+        c = self.counters
+        begun = np.searchsorted(np.sort(early), c.end, side="right")
+        over = np.searchsorted(np.sort(late), c.begin, side="left")
+        clean = begun == over
+        nodes = np.flatnonzero(clean)
+        pairs = dict.fromkeys(pairwise(nodes.tolist()), True)
+        edges = [0, *nodes.tolist(), c.samples - 1]
+        for a, b in pairwise(edges):
+            if b - a > 1 or not (clean[a] and clean[b]):
+                pairs.update({(k, k + 1): False for k in range(a, b) if (k, k + 1) not in pairs})
+                if b > a:
+                    pairs.setdefault((a, b), False)
+        if c.samples > 1:
+            pairs.setdefault((0, c.samples - 1), bool(clean[0] and clean[-1]))
+        kept = [pair for pair in pairs if c.known[pair[0] : pair[1], entry].all()]
+        table = np.array(kept, dtype=np.int64).reshape(-1, 2)
+        return _Stretches(table[:, 0], table[:, 1], np.array([pairs[pair] for pair in kept], dtype=bool))
+
+    def _within(self, entry: int, early: Ints, late: Ints) -> tuple[Bools, Bools]:
+        """(may lie, must lie) in each stretch, (hits, stretches)."""
+        s, c = self.stretches[entry], self.counters
+        may = (late[:, None] >= c.begin[s.first]) & (early[:, None] <= c.end[s.last])
+        must = (early[:, None] > c.end[s.first]) & (late[:, None] < c.begin[s.last])
+        return may, must
+
+    def sums(self, amount: Amount) -> dict[int, int]:
+        """What an option adds to the sums, by their numbers."""
+        result: dict[int, int] = defaultdict(int)
+        for entry, hits in amount.items():
+            if entry not in self.stretches:
+                continue
+            table = np.array(hits, dtype=np.int64).reshape(-1, 3)
+            may, must = self._within(entry, *self._on_counters(table[:, 0], table[:, 1]))
+            clean = self.stretches[entry].clean
+            for how, mask in ((EXACTLY, must & clean), (AT_LEAST, may & ~clean), (AT_MOST, must & ~clean)):
+                for hit, stretch in np.argwhere(mask).tolist():
+                    for part, value in ((PACKETS, 1), (BYTES, hits[hit][2])):
+                        result[self._number((entry, stretch, part, how))] += value
+        return dict(result)
+
+    def _number(self, key: Sum) -> int:
+        return self.numbers.setdefault(key, len(self.numbers))
+
+    def bounds(self) -> dict[int, tuple[int, int]]:
+        """What the options have to add up to, by sum: counted minus what settled packets explain."""
+        result: dict[int, tuple[int, int]] = {}
+        known: dict[tuple[int, int], tuple[Bools, Bools]] = {}
+        for (entry, stretch, part, how), number in self.numbers.items():
+            c, s = self.counters, self.stretches[entry]
+            a, b = int(s.first[stretch]), int(s.last[stretch])
+            low = (c.bytes_low if part else c.packets_low)[a:b, entry]
+            high = (c.bytes_high if part else c.packets_high)[a:b, entry]
+            if (entry, stretch) not in known:
+                early, late, _ = self.base[entry]
+                may = (late >= c.begin[a]) & (early <= c.end[b])
+                known[entry, stretch] = may, (early > c.end[a]) & (late < c.begin[b])
+            mask = known[entry, stretch][0 if how == AT_LEAST else 1]
+            done = int(self.base[entry][2][mask].sum()) if part else int(mask.sum())
+            top = int(UNBOUNDED) if how == AT_LEAST or (high >= UNBOUNDED).any() else int(high.sum()) - done
+            bottom = -int(UNBOUNDED) if how == AT_MOST else int(low.sum()) - done
+            result[number] = (bottom, top)
+        return result
