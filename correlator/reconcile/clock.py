@@ -176,7 +176,7 @@ def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
     polygon = _clip(bounds)
     if polygon is None:
         bounds = _majority(bounds)
-        polygon = _clip(bounds)
+        polygon = _clip(bounds) if len(bounds.x) else None
     if polygon is None:
         return Clock(base, None, None, 0.0, 0.0, 0.0, reference, "estimated", 0, total)
     d, r = polygon[:, 0], polygon[:, 1]

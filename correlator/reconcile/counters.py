@@ -1,8 +1,8 @@
 """Counters over the whole run: one series per rule across generations, with resets found and gaps said.
 
 A counter that falls was reset (iptables -Z, a replaced rule, a restarted daemon). What it had counted between the last
-sample and the reset is lost, so the movement of that interval has a lower bound only; the other counters of its chain
-may have been reset unseen, so theirs are bounded alike.
+sample and the reset is lost, so the movement of that interval has a lower bound only; every other counter may have been
+reset unseen in the same interval (12, reset, 12 again), so theirs are bounded alike.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
     fell = (values["P"][1:] < values["p"][:-1]) | (values["B"][1:] < values["b"][:-1])
     fell &= present[1:] & present[:-1]
     known = present[1:]
-    maybe = _spread(fell, register) & present[1:] & present[:-1]
+    maybe = fell.any(axis=1, keepdims=True) & present[1:] & present[:-1]
     old = {name: np.where(present[:-1], value[:-1], 0) for name, value in values.items()}
     packets_low = np.maximum(values["p"][1:] - old["P"], 0)
     packets_high = np.maximum(values["P"][1:] - old["p"], 0)
@@ -87,17 +87,6 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
         log.begin, log.end, log.generation.astype(np.int64), packets_low, packets_high, bytes_low, bytes_high, present,
         known, fell, silent, first_zero, rounded,
     )  # fmt: skip
-
-
-def _spread(fell: Bools, register: Register) -> Bools:
-    """Entries in whose chain some counter fell in the same interval."""
-    chains: dict[tuple[str, str], list[int]] = {}
-    for number, entry in enumerate(register.entries):
-        chains.setdefault((entry.table, entry.chain), []).append(number)
-    result = np.zeros_like(fell)
-    for members in chains.values():
-        result[:, members] = np.any(fell[:, members], axis=1, keepdims=True)
-    return result
 
 
 def phantom_chains(log: CounterLog) -> frozenset[tuple[str, str]]:
