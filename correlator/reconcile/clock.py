@@ -42,11 +42,13 @@ class _Bounds:
 
 @dataclass(frozen=True)
 class _Series:
-    """One stretch of a counter that moved exactly: ``times`` of all the entry's hits, sorted; ``cumulative`` count at
-    ``samples`` (numbers of readings). ``base``: hits before the stretch, -1 where only the offset tells."""
+    """One stretch of a counter that moved exactly: the ``earliest`` and the ``latest`` times of all the entry's hits,
+    each sorted; ``cumulative`` count at ``samples`` (numbers of readings). ``base``: hits before the stretch, -1 where
+    only the offset tells."""
 
     entry: int
-    times: Ints
+    earliest: Ints
+    latest: Ints
     samples: Ints
     cumulative: Ints
     base: int
@@ -75,7 +77,7 @@ def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int
     bases = [0, *(coarse + step * width // STEPS for step in range(-2 * STEPS, 2 * STEPS + 1))]
     fits: dict[tuple[int, ...], Clock] = {}
     for base in bases:
-        before = tuple(int(np.searchsorted(s.times + base, counters.begin[s.samples[0]])) for s in series)
+        before = tuple(int(np.searchsorted(s.latest + base, counters.begin[s.samples[0]])) for s in series)
         if before not in fits:
             fits[before] = _fit(_half_planes(series, counters, base, reference), base, reference)
     most = max(fit.consistent for fit in fits.values())
@@ -103,7 +105,8 @@ def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
         moved = counters.packets_low[:, entry]
         if not mine.any() or not moved.any():
             continue
-        times = np.sort((hits.low[mine] + hits.high[mine]) // 2)
+        earliest, latest = np.sort(hits.low[mine]), np.sort(hits.high[mine])
+        times = earliest
         runs = _runs(exact[:, entry])
         total = sum(int(moved[a:b].sum()) for a, b in runs)
         whole = len(runs) == 1 and runs[0] == (0, len(moved)) and counters.present[0, entry]
@@ -116,7 +119,7 @@ def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
             elif spans_all and b == len(moved):
                 base = len(times) - int(cumulative[-1])
             if (base >= 0 or whole) and (cumulative[-1] or number == 0):
-                result.append(_Series(entry, times, np.arange(a, b + 1), cumulative, base))
+                result.append(_Series(entry, earliest, latest, np.arange(a, b + 1), cumulative, base))
     return result
 
 
@@ -132,7 +135,7 @@ def _vote(series: list[_Series], counters: Counters) -> int:
     votes: dict[int, float] = {}
     for one in series:
         moved = one.samples[1:][np.diff(one.cumulative) > 0]
-        some = one.times[:: max(1, len(one.times) // VOTES)]
+        some = one.latest[:: max(1, len(one.latest) // VOTES)]
         moved = moved[:: max(1, len(moved) // VOTES)]
         apart = counters.end[moved][:, None] - some[None, :]
         bins, count = np.unique(apart // width, return_counts=True)
@@ -151,16 +154,16 @@ def _half_planes(series: list[_Series], counters: Counters, base: int, reference
     sign: list[Floats] = []
     entry: list[Ints] = []
     for one in series:
-        times, begin, end = one.times, counters.begin[one.samples], counters.end[one.samples]
-        before = one.base if one.base >= 0 else int(np.searchsorted(times + base, begin[0]))
-        counted = one.cumulative + before
-        has = (counted >= 1) & (counted <= len(times))
-        last = times[np.clip(counted - 1, 0, len(times) - 1)]
+        begin, end = counters.begin[one.samples], counters.end[one.samples]
+        before = one.base if one.base >= 0 else int(np.searchsorted(one.latest + base, begin[0]))
+        counted, count = one.cumulative + before, len(one.latest)
+        has = (counted >= 1) & (counted <= count)
+        last = one.earliest[np.clip(counted - 1, 0, count - 1)]
         x.append((last[has] - reference) / 1e9)
         limit.append((end[has] - last[has] - base).astype(float))
         sign.append(np.ones(int(has.sum())))
-        more = counted < len(times)
-        following = times[np.clip(counted, 0, len(times) - 1)]
+        more = counted < count
+        following = one.latest[np.clip(counted, 0, count - 1)]
         x.append((following[more] - reference) / 1e9)
         limit.append(-(begin[more] - following[more] - base).astype(float))
         sign.append(-np.ones(int(more.sum())))

@@ -15,6 +15,7 @@ from correlator.flows.connections import cross, guess_opening
 from correlator.flows.fragments import reassemble
 from correlator.flows.host import Sight, build_host, look
 from correlator.reconcile.analysis import Clock
+from correlator.reconcile.changes import order_changes
 from correlator.reconcile.choices import Choices, Option, Unit, find_choices, way_of
 from correlator.reconcile.clock import estimate, to_counters
 from correlator.reconcile.counters import Counters, phantom_chains, read_counters
@@ -82,6 +83,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
         explored = explore(scene, stages, stage_of, guess, begin)
         choices = find_choices(explored, scene.watched, counters is not None and counters.samples > 1)
         row_low, row_high = low[explored.rows.crossing], high[explored.rows.crossing]
+        choices = order_changes(explored, choices, stages, row_low, row_high)
         length = explored.rows.columns["length"]
         zeros = np.zeros(len(choices.settled), dtype=np.int64)
         base = spread(choices.settled, zeros, explored.walked, row_low, row_high, length)

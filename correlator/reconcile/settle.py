@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from correlator.reconcile.choices import Choices, Option, Unit, way_of
 from correlator.reconcile.equations import Amount, Equations
-from correlator.reconcile.solver import Group, solve
+from correlator.reconcile.solver import Group, Outcome, solve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,16 +61,16 @@ def settle(
     taken: list[tuple[int, int]] = []
     standing: list[Unit] = []
     for g, signature in enumerate(signatures):
-        _deal(units, owners, merged[signature], outcome.counts[g], outcome.complete[g], taken, standing)
+        _deal(units, owners, merged[signature], outcome, g, taken, standing)
     return Settlement(tuple(taken), tuple(standing), len(outcome.broken))
 
 
 def _deal(
     units: tuple[Unit, ...], owners: Sequence[object], members: list[tuple[int, tuple[int, ...]]],
-    counts: frozenset[tuple[int, ...]], complete: bool, taken: list[tuple[int, int]], standing: list[Unit],
+    outcome: Outcome, g: int, taken: list[tuple[int, int]], standing: list[Unit],
 ) -> None:  # fmt: skip
     """Give the members of a group their options, where the solutions leave no choice that shows."""
-    split = min(counts)
+    counts, complete, split = outcome.counts[g], outcome.complete[g], outcome.example[g]
     fair = [j for j, number in enumerate(split) for _ in range(number)]
     possible = sorted({j for solution in counts for j, number in enumerate(solution) if number})
     alike = len({owners[number] for number, _ in members}) == 1 and owners[members[0][0]] is not None

@@ -29,11 +29,13 @@ class Outcome:
     """``counts[g]`` is the set of ways in which group g can be split (tuples of counts per option).
 
     ``complete[g]`` is False where the search gave up: ``counts[g]`` is then only what bounds left possible.
+    ``example[g]`` is group g's part of one solution of all groups together (where the search found any).
     """
 
     counts: tuple[frozenset[tuple[int, ...]], ...]
     complete: tuple[bool, ...]
     broken: frozenset[int]
+    example: tuple[tuple[int, ...], ...]
 
 
 class _ContradictionError(Exception):
@@ -74,6 +76,7 @@ def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
     broken = _drop_broken(problem, box)
     counts: list[frozenset[tuple[int, ...]]] = [frozenset() for _ in groups]
     complete = [True] * len(groups)
+    example: list[tuple[int, ...]] = [() for _ in groups]
     while True:
         trial = box.copy()
         try:
@@ -89,7 +92,8 @@ def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
         for i, g in enumerate(component):
             found = frozenset(solution[i] for solution in solutions)
             counts[g], complete[g] = (found, True) if done and found else (_corners(box, g), False)
-    return Outcome(tuple(counts), tuple(complete), frozenset(broken))
+            example[g] = min(solutions)[i] if solutions else _some(box, g, groups[g].size)
+    return Outcome(tuple(counts), tuple(complete), frozenset(broken), tuple(example))
 
 
 def _drop_broken(problem: _Problem, box: _Box) -> set[int]:
@@ -240,6 +244,16 @@ def _undecided(box: _Box, component: list[int]) -> tuple[int, int] | None:
             if 0 < high - low < room:
                 best, room = (g, j), high - low
     return best
+
+
+def _some(box: _Box, g: int, size: int) -> tuple[int, ...]:
+    """A split within the bounds: the first options take what they can."""
+    split, left = list(box.low[g]), size - sum(box.low[g])
+    for j, high in enumerate(box.high[g]):
+        more = min(left, high - split[j])
+        split[j] += more
+        left -= more
+    return tuple(split)
 
 
 def _corners(box: _Box, g: int) -> frozenset[tuple[int, ...]]:

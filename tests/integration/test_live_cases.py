@@ -24,6 +24,7 @@ CLAIMS = {
     "fragments": "the frames of a fragmented datagram are one hit of the reassembled length",
     "superpackets": "a super-packet is one packet on the tap and one in the counter",
     "ttl": "time to live runs out after PREROUTING and before FORWARD",
+    "churn": "rules come, go and change places, and counters are zeroed, under clients at full speed",
     "short": "a thousand short connections at full speed",
 }
 

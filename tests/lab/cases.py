@@ -292,6 +292,38 @@ def short(folder: Path) -> None:
             other.wait(60)
 
 
+def churn(folder: Path) -> None:
+    """Clients at full speed while rules come, go and change places, and counters are zeroed under them."""
+    first, second = ("tcp", 80, "172.17.0.2", 80), ("tcp", 80, "172.17.0.3", 8080)
+    with Lab({"docker0": 2}) as lab:
+        lab.rules(published_rules(first))
+        serve(lab, "c1", "tcp:80")
+        serve(lab, "c2", "tcp:8080")
+        serve(lab, "out", "tcp:8080")
+        with Recorder(lab, folder) as recorder:
+            busy = [
+                lab.start(space, PY, "-m", "tests.lab.traffic", "tcp", target, port, *more, "--count", "150", "--gap", "0.012")
+                for space, target, port, *more in (
+                    ("out", HOST, "80", "--source", A), ("out", HOST, "80", "--source", B), ("c1", A, "8080"),
+                )
+            ]  # fmt: skip
+            time.sleep(0.5)
+            lab.iptables("-I", "DOCKER-USER", "1", "-s", f"{B}/32", "-j", "RETURN")
+            recorder.note_rules()
+            time.sleep(0.45)
+            for old, new in zip(publish(*first), publish(*second), strict=True):
+                table = "nat" if "DNAT" in old else "filter"
+                lab.iptables("-t", table, *new.replace("-A DOCKER", "-I DOCKER 1", 1).split())
+                recorder.note_rules()
+                lab.iptables("-t", table, *old.replace("-A ", "-D ", 1).split())
+            time.sleep(0.5)
+            lab.iptables("-Z", "FORWARD")
+            time.sleep(0.3)
+            lab.iptables("-D", "DOCKER-USER", "1")
+            for process in busy:
+                process.wait(60)
+
+
 CASES: dict[str, Callable[[Path], None]] = {
     f.__name__: f
     for f in (
@@ -307,6 +339,7 @@ CASES: dict[str, Callable[[Path], None]] = {
         superpackets,
         ttl,
         short,
+        churn,
     )
 }
 
