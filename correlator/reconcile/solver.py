@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 MAX_NODES = 4000
 MAX_SOLUTIONS = 512
+MAX_EFFORT = 3_000_000
+"""Options looked at while tightening bounds, in all and again for the search: a second or two of work."""
 INFINITE = 1 << 62
 
 
@@ -49,8 +51,12 @@ class _Box:
     low: list[list[int]]
     high: list[list[int]]
 
-    def copy(self) -> _Box:
-        return _Box([list(x) for x in self.low], [list(x) for x in self.high])
+    def copy(self, groups: list[int] | None = None) -> _Box:
+        """A copy in which ``groups`` (all, where not given) can be changed on their own."""
+        low, high = list(self.low), list(self.high)
+        for g in range(len(low)) if groups is None else groups:
+            low[g], high[g] = list(low[g]), list(high[g])
+        return _Box(low, high)
 
 
 @dataclass(slots=True)
@@ -58,6 +64,7 @@ class _Problem:
     groups: list[Group]
     bounds: dict[int, tuple[int, int]]
     members: dict[int, list[int]] = field(default_factory=dict)
+    effort: int = 0
 
     def __post_init__(self) -> None:
         members: dict[int, set[int]] = defaultdict(set)
@@ -87,6 +94,7 @@ def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
             broken.add(number)
             problem.members.pop(number, None)
     box = trial
+    problem.effort = 0
     for component in _components(problem, box):
         solutions, done = _search(problem, box, component)
         for i, g in enumerate(component):
@@ -135,9 +143,10 @@ def _reach(problem: _Problem, box: _Box, number: int) -> tuple[int, int]:
 
 
 def _propagate(problem: _Problem, box: _Box, queue: list[int]) -> None:
-    """Tighten the box until nothing changes; raises with the sum's number where it becomes empty."""
+    """Tighten the box until nothing changes (or the effort is spent: it is then only less tight); raises with the
+    sum's number where it becomes empty."""
     waiting = set(queue)
-    while waiting:
+    while waiting and problem.effort < MAX_EFFORT:
         number = min(waiting)
         waiting.discard(number)
         if number not in problem.members:
@@ -149,6 +158,7 @@ def _propagate(problem: _Problem, box: _Box, queue: list[int]) -> None:
 
 def _tighten(problem: _Problem, box: _Box, number: int) -> list[int]:
     want_low, want_high = problem.bounds[number]
+    problem.effort += sum(len(problem.groups[g].options) for g in problem.members[number])
     extremes = {g: _extremes(problem.groups[g], box.low[g], box.high[g], number) for g in problem.members[number]}
     least, most = sum(e[0] for e in extremes.values()), sum(e[1] for e in extremes.values())
     if least > want_high or most < want_low:
@@ -210,11 +220,11 @@ def _components(problem: _Problem, box: _Box) -> list[list[int]]:
 def _search(problem: _Problem, box: _Box, component: list[int]) -> tuple[set[tuple[tuple[int, ...], ...]], bool]:
     """All solutions of a component, and whether the search went through."""
     solutions: set[tuple[tuple[int, ...], ...]] = set()
-    stack, nodes = [box.copy()], 0
+    stack, nodes = [box.copy(component)], 0
     while stack:
         current = stack.pop()
         nodes += 1
-        if nodes > MAX_NODES or len(solutions) > MAX_SOLUTIONS:
+        if nodes > MAX_NODES or len(solutions) > MAX_SOLUTIONS or problem.effort >= MAX_EFFORT:
             return solutions, False
         choice = _undecided(current, component)
         if choice is None:
@@ -222,7 +232,7 @@ def _search(problem: _Problem, box: _Box, component: list[int]) -> tuple[set[tup
             continue
         g, j = choice
         for value in range(current.low[g][j], current.high[g][j] + 1):
-            branch = current.copy()
+            branch = current.copy(component)
             branch.low[g][j] = branch.high[g][j] = value
             try:
                 _balance(branch, g, problem.groups[g].size, 0)
