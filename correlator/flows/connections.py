@@ -41,7 +41,8 @@ class Crossings:
 
     ``came_in`` and ``left`` are rows of the packet table (-1: that sight is missing). Endpoints are int64
     ``address << 16 | port``, -1 where there is none: ``source``/``destination`` before any NAT seen here
-    (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its pair to the higher one.
+    (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its pair to the higher one. ``quoted_*``: the
+    endpoints that an ICMP error quotes.
     """
 
     came_in: npt.NDArray[np.int64]
@@ -57,6 +58,8 @@ class Crossings:
     pair: npt.NDArray[np.int64]
     forward: npt.NDArray[np.bool_]
     kind: npt.NDArray[np.int64]
+    quoted_source: npt.NDArray[np.int64]
+    quoted_destination: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.time)
@@ -147,7 +150,8 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
     kind = _kinds(packets, shown, protocol, error)
     return Crossings(
         came_in, left, time, protocol, in_source, in_destination, out_source, out_destination, after, wire == LOOP,
-        pair.astype(np.int64), forward, kind,
+        pair.astype(np.int64), forward, kind, np.where(error, inner_source[shown], NOWHERE),
+        np.where(error, inner_destination[shown], NOWHERE),
     )  # fmt: skip
 
 
@@ -164,17 +168,15 @@ def _lookup(seen: npt.NDArray[np.uint64], time: npt.NDArray[np.int64], links: pd
     if not len(seen) or not len(links):
         return seen
     asked = pd.DataFrame({"seen": seen, "time": time, "row": np.arange(len(seen))}).sort_values("time", kind="stable")
-    table = links.sort_values(["time", "name"], kind="stable")
-    before = pd.merge_asof(asked, table, on="time", by="seen", direction="backward")
-    after = pd.merge_asof(asked, table, on="time", by="seen", direction="forward")
-    found = before["name"].astype("Float64").isna().to_numpy()
+    table = links.sort_values(["time", "name"], kind="stable", ignore_index=True)
+    names = table["name"].to_numpy()
+    table = table.assign(at=np.arange(len(table)))[["seen", "time", "at"]]  # a name does not survive a float column
+    before = pd.merge_asof(asked, table, on="time", by="seen", direction="backward")["at"].to_numpy()
+    after = pd.merge_asof(asked, table, on="time", by="seen", direction="forward")["at"].to_numpy()
+    at = np.where(np.isnan(before), after, before)
+    row, known = asked["row"].to_numpy(), ~np.isnan(at)
     result = np.array(seen, copy=True)
-    names_before, names_after = before["name"].to_numpy(), after["name"].to_numpy()
-    for i, row in enumerate(before["row"].to_numpy()):
-        if not found[i]:
-            result[row] = np.uint64(names_before[i])
-        elif not pd.isna(names_after[i]):
-            result[row] = np.uint64(names_after[i])
+    result[row[known]] = names[at[known].astype(np.int64)]
     return result
 
 

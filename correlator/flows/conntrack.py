@@ -93,7 +93,7 @@ class Tracker:
         self.last_forward = True
         self.last_time = 0
         self.begun = 0
-        self.unconfirmed_answered = False
+        self.two_way = False
 
     def run(
         self, times: Sequence[int], forward: Sequence[bool], kinds: Sequence[int], unconfirmed: Sequence[bool],
@@ -105,6 +105,7 @@ class Tracker:
         forgot it. ``sent_by_host``: nobody sent it to the host (a reset there answers what was rejected).
         """
         labels: list[Label] = []
+        self.two_way = len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
         for i, time in enumerate(times):
             first = i == 0
             if untracked[i]:
@@ -174,6 +175,8 @@ class Tracker:
     def _existing(self, time: int, forward: bool, kind: int) -> Label:
         direction = ORIGINAL if forward == self.original_forward else REPLY
         if self.protocol == 6:
+            if self.state == _SS and direction == ORIGINAL and kind in (ACK, FIN) and self.two_way:
+                self.state, self.seen_reply = _ES, True  # it acknowledges an answer that the capture lost
             before, after = self.state, _TCP[direction][kind][self.state]
             if after == _SS and before >= _TW:
                 if self.closing or (self.last_kind == RST and self.last_forward == forward):

@@ -104,6 +104,9 @@ def find_ends(crossings: Crossings, labels: Labels, in_codes: Ints, out_codes: I
     in_code = first_known(way, in_codes, count * 3)[way] if count else in_codes
     out_code = first_known(way, out_codes, count * 3)[way] if count else out_codes
     client = np.where(client == NOWHERE, seen, client)
+    lost = client == NOWHERE  # all that was seen of it is an ICMP error, which quotes it
+    client = np.where(lost, gather((~plain, crossings.quoted_source)), client)
+    dialled = np.where(lost, gather((~plain, crossings.quoted_destination)), dialled)
     return Ends(client, dialled, seen, server, in_code, out_code)
 
 
@@ -146,7 +149,8 @@ def openings(
     for number, memory in MEMORY_NS.items():
         recent |= (protocol == number) & (age < memory)
     recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
-    stream = (protocol == 6) & (kind != conntrack.SYN)
+    # who answers a SYN was sent one: a capture that lost it is likelier than a host that never saw it
+    stream = (protocol == 6) & (kind != conntrack.SYN) & (kind != conntrack.SYNACK)
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
     asks = np.full(count, -1, dtype=np.int8)
