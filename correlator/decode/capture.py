@@ -101,7 +101,7 @@ def _decode(frames: Frames) -> Capture:
     columns, addresses, skipped = decode_network(frames, network)
     table = {name: np.asarray(columns[name], dtype=dtype) for name, (dtype, _) in COLUMNS.items()}
     packets = pd.DataFrame(table, copy=False).sort_values("time", kind="stable", ignore_index=True)
-    interfaces, codes = _used(frames.interfaces, packets["interface"].to_numpy())
+    interfaces, codes = _used(network.interfaces, packets["interface"].to_numpy())
     packets["interface"] = codes
     return Capture(interfaces, packets, frames.warnings, addresses, skipped)
 

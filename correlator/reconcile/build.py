@@ -32,12 +32,12 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
     hits = hits_table(verdict, attribution)
     connections = connections_table(verdict, attribution, hits)
     names = verdict.scene.names
-    codes = inputs.capture.packets["interface"].to_numpy()
+    codes = verdict.scene.packets["interface"].to_numpy()
     return Analysis(
         connections, hits, ledger_table(verdict, attribution), packets_table(verdict, attribution),
         rules_table(verdict, attribution), verdict.clock, (*verdict.warnings, *_doubts(verdict, attribution)),
         verdict.inferred,
-        {name: int((codes == code).sum()) for code, name in enumerate(names[: len(inputs.capture.interfaces)])},
+        {name: int((codes == code).sum()) for code, name in enumerate(names) if name in verdict.scene.watched},
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
         partial(connection_paths, verdict, attribution, connections),
     )  # fmt: skip

@@ -12,8 +12,9 @@ import numpy as np
 
 from correlator.errors import InputError
 from correlator.flows.connections import cross, guess_opening
+from correlator.flows.cooked import name_interfaces
 from correlator.flows.fragments import reassemble
-from correlator.flows.host import Sight, build_host, look
+from correlator.flows.host import build_host, look
 from correlator.reconcile.analysis import Clock
 from correlator.reconcile.changes import order_changes
 from correlator.reconcile.choices import Choices, Option, Unit, find_choices, way_of
@@ -31,6 +32,7 @@ from correlator.reconcile.settle import settle
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.decode import Capture
     from correlator.reconcile.inputs import Inputs, Progress
 
     Ints = npt.NDArray[np.int64]
@@ -113,11 +115,12 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
 
 def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
     """The packets joined into crossings, on their host; what was inferred; losses."""
-    packets, lost = reassemble(inputs.capture.packets)
-    capture = replace(inputs.capture, packets=packets)
+    capture = name_interfaces(inputs.capture, inputs.facts)
+    packets, lost = reassemble(capture.packets)
+    capture = replace(capture, packets=packets)
     sight = look(capture, inputs.facts)
     warnings = [*capture.warnings, *(inputs.log.warnings if inputs.log is not None else ())]
-    warnings += _foreign(inputs, capture.names, sight)
+    warnings += _foreign(inputs, capture)
     if lost:
         warnings.append(f"{lost} fragments belong to datagrams that are incomplete: no rule saw them")
     for interface in capture.interfaces:
@@ -135,14 +138,14 @@ def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]
     return scene, (*sight.inferred, *guessed), tuple(warnings)
 
 
-def _foreign(inputs: Inputs, names: tuple[str, ...], sight: Sight) -> list[str]:
+def _foreign(inputs: Inputs, capture: Capture) -> list[str]:
     """Interfaces none of whose frames bears the address that the facts give it. Raises where that holds for all."""
-    codes = inputs.capture.packets["interface"].to_numpy()
-    mac_src, mac_dst = (inputs.capture.packets[n].to_numpy() for n in ("mac_src", "mac_dst"))
+    codes = capture.packets["interface"].to_numpy()
+    mac_src, mac_dst = (capture.packets[n].to_numpy() for n in ("mac_src", "mac_dst"))
     asked, strange = 0, []
-    for code, name in enumerate(names):
+    for code, name in enumerate(capture.names):
         fact = inputs.facts.interfaces.get(name)
-        rows = (codes == code) & (mac_src != 0) & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
+        rows = (codes == code) & (mac_src != 0) & (mac_dst != 0) & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
         if fact is None or not fact.mac or not rows.any():
             continue
         asked += 1

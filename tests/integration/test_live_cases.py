@@ -14,6 +14,8 @@ pytestmark = pytest.mark.live
 
 CLAIMS = {
     "published": "a published port with clients everywhere, a drop, a closed port, pings",
+    "everywhere": "tcpdump -i any shows a packet up to three times: it counts once",
+    "everywhere_v1": "so it does where the cooked header names no interface",
     "balance": "random load balancing with marks is settled by what was seen on the wire",
     "user": "DOCKER-USER drops and rejects, and a LOG whose limit only the counters know",
     "replaced": "rules deleted and inserted in mid-run split the time into generations",

@@ -100,6 +100,27 @@ def published(folder: Path) -> None:
             client(lab, "out", "udp", HOST, 9999, source=B)
 
 
+def everywhere(folder: Path, link: str = "LINUX_SLL2") -> None:
+    """`tcpdump -i any`: one packet shows up to three times, on interfaces that are numbers or nothing at all."""
+    with Lab({"docker0": 2}) as lab:
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("udp", 5353, "172.17.0.2", 53)))
+        serve(lab, "c1", "tcp:80", "udp:53")
+        serve(lab, "out", "tcp:8080")
+        serve(lab, "host", "tcp:2222")
+        with Recorder(lab, folder, ("any",), link=link):
+            assert client(lab, "out", "tcp", HOST, 80, source=A, count=3) == 3
+            assert client(lab, "out", "udp", HOST, 5353, source=A, count=3) == 3
+            assert client(lab, "host", "tcp", HOST, 80, count=2) == 2
+            assert client(lab, "host", "tcp", "127.0.0.1", 2222, count=2) == 2
+            assert client(lab, "c1", "tcp", A, 8080, count=2) == 2
+            lab.run("c2", "ping", "-c", "2", "-i", "0.2", B)
+
+
+def everywhere_v1(folder: Path) -> None:
+    """The same with the older cooked header, which names no interface."""
+    everywhere(folder, "LINUX_SLL")
+
+
 def balance(folder: Path) -> None:
     """kube-proxy's way: random choice among three containers, a mark, MASQUERADE of what bears it."""
     nat = "\n".join([
@@ -328,6 +349,8 @@ CASES: dict[str, Callable[[Path], None]] = {
     f.__name__: f
     for f in (
         published,
+        everywhere,
+        everywhere_v1,
         balance,
         user,
         replaced,

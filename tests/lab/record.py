@@ -27,9 +27,10 @@ class Recorder:
         interfaces: Iterable[str] = ("eth0", "docker0"),
         snap: int = 128,
         interval: float = 0.1,
+        link: str = "",
     ) -> None:
         self.lab, self.folder, self.interfaces, self.snap = lab, folder, tuple(interfaces), snap
-        self.interval = interval
+        self.interval, self.link = interval, link
         self.names: Names = {}
 
     def __enter__(self) -> Recorder:
@@ -42,7 +43,7 @@ class Recorder:
         self.dumps = [
             lab.start(
                 "host", "tcpdump", "-p", "-i", name, "-s", str(self.snap), "-U", "--immediate-mode", "-Z", "root",
-                "--time-stamp-precision=nano", "-w", str(folder / f"{name}.pcap"),
+                "--time-stamp-precision=nano", *(["-y", self.link] if self.link else []), "-w", str(folder / f"{name}.pcap"),
             )
             for name in self.interfaces
         ]  # fmt: skip
