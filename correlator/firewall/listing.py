@@ -32,7 +32,8 @@ NAMES = {
 
 _HEADER = re.compile(r"^Chain (\S+) \((?:policy (\S+)(?: (\S+) packets, (\S+) bytes)?|(\d+) references?)\)\s*$")
 _COLUMNS = re.compile(r"^(num\s+)?\s*pkts\s+bytes\s+target\s+prot")
-_RULE = re.compile(r"^\s*(?:(?P<number>\d+)\s+)?(?P<packets>\d+[KMGT]?)\s+(?P<bytes>\d+[KMGT]?)\s+(?P<rest>\S.*)$")
+_RULE = re.compile(r"^\s*(?P<packets>\d+[KMGT]?)\s+(?P<bytes>\d+[KMGT]?)\s+(?P<rest>\S.*)$")
+_NUMBER = re.compile(r"^\s*\d+\s+")
 _REST = re.compile(
     r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"
     r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*?))?\s*$"
@@ -69,9 +70,9 @@ def parse_count(text: str) -> tuple[int, int]:
     """The interval (inclusive) that a printed number stands for: ``743K`` is 742,500 to 743,499."""
     power = _BIG.get(text[-1:], 0)
     low = high = int(text[:-1] if power else text)
-    for _ in range(power):
-        low, high = low * 1000 - 500, high * 1000 + 499
-    return (max(low, 100_000) if power == 1 else low), high
+    for step in range(power):  # it was divided again only because more than 9,999 was left, at first more than 99,999
+        low, high = max(low * 1000 - 500, 10_000 if step < power - 1 else 100_000), high * 1000 + 499
+    return low, high
 
 
 def parse_listing(text: str, source: str = "listing") -> Listing:
@@ -99,6 +100,7 @@ def parse_listing(text: str, source: str = "listing") -> Listing:
 
 def _blocks(text: str, source: str) -> list[_Block]:
     blocks: list[_Block] = []
+    numbered = False
     for raw in text.splitlines():
         line = raw.rstrip()
         if not line or line.startswith("#"):
@@ -114,10 +116,12 @@ def _blocks(text: str, source: str) -> list[_Block]:
         if not blocks:
             continue  # the line with the time
         if re.match(r"^\s*(num\s+)?(pkts|target)\s", line):
-            if not _COLUMNS.match(line):
+            columns = _COLUMNS.match(line)
+            if columns is None:
                 raise InputError(f"{source}: shows no counters: list with `iptables -L -n -v`")
+            numbered = columns[1] is not None
             continue
-        found = _RULE.match(line)
+        found = _RULE.match(_NUMBER.sub("", line, count=1) if numbered else line)
         if found is None:
             raise InputError(f"{source}: not a line of `iptables -L -n -v`: {line.strip()[:60]!r}")
         blocks[-1].counts.append((*parse_count(found["packets"]), *parse_count(found["bytes"])))

@@ -1,0 +1,78 @@
+"""The clock's bounds and the ledger's balance, on hits and counters made to measure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from correlator.firewall import parse_iptables_save
+from correlator.firewall.counter_log import CounterLog
+from correlator.reconcile.analysis import Clock
+from correlator.reconcile.clock import estimate
+from correlator.reconcile.counters import read_counters
+from correlator.reconcile.generations import register
+from correlator.reconcile.hits import Hits
+from correlator.reconcile.ledger import keep_ledger
+
+RULES = parse_iptables_save("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n")
+START, SECOND, SIZE = 1_700_000_000_000_000_000, 1_000_000_000, 60
+
+
+def sampled(times: np.ndarray, offset: int, ppm: float, count: int = 60, step: int = SECOND // 10) -> CounterLog:
+    """What a counter log of another clock shows of hits at ``times``; each reading takes 2 ms."""
+    begin = START + np.arange(count, dtype=np.int64) * step
+    middle = begin + 1_000_000
+    packets = np.searchsorted(times, middle, side="right").astype(np.int64)
+    shift = offset + ((begin - START) * ppm / 1e6).astype(np.int64)
+    values = np.stack([packets, np.zeros_like(packets)], axis=1)
+    generation = np.zeros(count, dtype=np.int32)
+    return CounterLog(
+        (RULES,),
+        begin + shift,
+        begin + shift + 2_000_000,
+        generation,
+        (values,),
+        (values,),
+        (values * SIZE,),
+        (values * SIZE,),
+        "save",
+    )
+
+
+def hits_at(times: np.ndarray) -> Hits:
+    """Hits of the rule, each counted within 20 us."""
+    count = len(times)
+    return Hits(np.zeros(count, dtype=np.int64), np.arange(count), times, times + 20_000, np.full(count, SIZE))
+
+
+@pytest.mark.parametrize("offset", [0, 3_217_000_000, -86_400 * SECOND, 7_000_000])
+@pytest.mark.parametrize("ppm", [0.0, 40.0, -120.0])
+def test_bounds_contain_the_truth(offset: int, ppm: float) -> None:
+    """Whatever the offset and the drift, both lie within the bounds that are reported."""
+    rng = np.random.default_rng(7)
+    times = np.sort(START + rng.integers(SECOND, 5 * SECOND, 80))
+    counters = read_counters(sampled(times, offset, ppm), register((RULES,)))
+    clock = estimate(hits_at(times), counters, np.array([0]))
+    at_reference = offset + (clock.reference - START) * ppm / 1e6
+    assert clock.low is not None
+    assert clock.high is not None
+    assert clock.low <= at_reference <= clock.high
+    assert clock.drift_low_ppm <= ppm <= clock.drift_high_ppm
+    assert clock.high - clock.low < 400_000_000
+
+
+def test_a_missing_hit_is_the_residual_of_its_interval() -> None:
+    """One hit less on the packets' side is +1 in exactly the interval that counted it."""
+    times = START + np.arange(1, 50, dtype=np.int64) * 97_000_000
+    counters = read_counters(sampled(times, 0, 0.0), register((RULES,)))
+    policies = np.array([False, True])
+    whole = keep_ledger(hits_at(times), counters, Clock(), policies)
+    assert not whole.residual.any()
+    lost = 20
+    ledger = keep_ledger(hits_at(np.delete(times, lost)), counters, Clock(), policies)
+    where = np.argwhere(ledger.residual)
+    assert where.shape == (1, 2)
+    interval = int(where[0, 0])
+    assert counters.begin[interval] <= times[lost] <= counters.end[interval + 1]
+    assert ledger.residual[interval, 0] == 1
+    assert ledger.residual_bytes[interval, 0] == SIZE
