@@ -84,10 +84,11 @@ def way_at(verdict: Verdict, attribution: Attribution, at: int) -> Way | None:
 def _outcomes(verdict: Verdict, attribution: Attribution, first: Ints) -> tuple[npt.NDArray[Any], list[str]]:
     numbers, generation = rule_numbers(verdict)
     outcomes, rules = [], []
+    sent = verdict.scene.crossings.sent
     for at in first.tolist():
         way = way_at(verdict, attribution, at)
         stage = int(verdict.explored.rows.program[attribution.row[at]])
-        outcome, decider = _outcome(verdict, attribution, at, way)
+        outcome, decider = _outcome(verdict, attribution, at, way, bool(sent[attribution.crossing[at]]))
         name = ""
         if decider >= 0:
             entry = verdict.stages.stages[stage].numbers[decider]
@@ -99,7 +100,7 @@ def _outcomes(verdict: Verdict, attribution: Attribution, first: Ints) -> tuple[
     return np.array(outcomes, dtype=object), rules
 
 
-def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | None) -> tuple[str, int]:
+def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | None, left: bool) -> tuple[str, int]:
     """(what became of it, the entry of its stage that decided)."""
     if attribution.direction[at] == UNTRACKED:
         return "untracked", -1
@@ -113,9 +114,7 @@ def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | Non
     if path.end == "ttl":
         return "expired", -1
     entries = verdict.stages.stages[int(verdict.explored.rows.program[attribution.row[at]])].program.ruleset.entries
-    crossing = int(attribution.crossing[at])
-    gone = path.end == "sent" and not verdict.scene.crossings.sent[crossing]
-    if gone and path.out_interface in verdict.scene.watched:
+    if path.end == "sent" and not left and path.out_interface in verdict.scene.watched:
         return "lost", -1
     for entry in (path.dnat_entry, path.snat_entry):
         if entry >= 0:

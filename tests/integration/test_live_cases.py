@@ -8,7 +8,7 @@ import pytest
 
 import correlator
 from tests.lab.cases import CASES, make_case
-from tests.truth import assert_right, read_truth
+from tests.truth import assert_right, compare, read_truth
 
 pytestmark = pytest.mark.live
 
@@ -27,6 +27,7 @@ CLAIMS = {
     "superpackets": "a super-packet is one packet on the tap and one in the counter",
     "ttl": "time to live runs out after PREROUTING and before FORWARD",
     "churn": "rules come, go and change places, and counters are zeroed, under clients at full speed",
+    "targets": "NOTRACK, connection marks, TCPMSS, REDIRECT and NETMAP over all tables",
     "short": "a thousand short connections at full speed",
 }
 
@@ -46,6 +47,19 @@ def test_hits_equal_the_kernels_trace(name: str, folders: dict[str, Path], tmp_p
     assert_right(analysis.hits, folder / "truth" / "hits.csv")
     assert not (analysis.ledger["residual_packets"] != 0).any(), CLAIMS[name]
     assert not (analysis.ledger["residual_bytes"] != 0).any(), CLAIMS[name]
+
+
+def test_what_no_tap_saw_is_the_residual(tmp_path: Path) -> None:
+    """Traffic between containers of one bridge does not show on the bridge: the ledger says how many hits nobody
+    explains and of which rules, and every row that is there is right."""
+    folder = make_case("hairpin", tmp_path)
+    analysis = correlator.load(folder)
+    found = compare(analysis.hits, folder / "truth" / "hits.csv")
+    assert (found.wrong, found.extra) == ([], [])
+    unseen = sum(read_truth(folder / "truth" / "hits.csv")[key][0] for key in found.missing if key[8] != "policy")
+    rules = analysis.rules[analysis.rules["rule_number"] > 0]
+    assert unseen > 0
+    assert int(rules["residual_packets"].sum()) == unseen
 
 
 def test_truth_adds_up_to_the_counters(tmp_path: Path) -> None:

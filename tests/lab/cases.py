@@ -313,6 +313,65 @@ def short(folder: Path) -> None:
             other.wait(60)
 
 
+def hairpin(folder: Path) -> None:
+    """Docker without its proxy: containers reach a published port through the host's address, one of them itself."""
+    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace("-A DOCKER -i docker0 -j RETURN\n", "")
+    rules = rules.replace("! -i docker0 -p tcp -m tcp --dport 80 -j DNAT", "-p tcp -m tcp --dport 80 -j DNAT").replace(
+        "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n",
+        "-A POSTROUTING -o docker0 -m addrtype --src-type LOCAL -j MASQUERADE\n"
+        "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n"
+        "-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\n",
+    )
+    with Lab({"docker0": 2}) as lab:
+        lab.rules(rules.replace("-A OUTPUT ! -d 127.0.0.0/8", "-A OUTPUT"))
+        lab.run("host", "ip", "link", "set", "vc1", "type", "bridge_slave", "hairpin", "on")
+        serve(lab, "c1", "tcp:80")
+        with Recorder(lab, folder, ("eth0", "docker0", "lo")):
+            assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
+            client(lab, "c2", "tcp", HOST, 80, count=2)
+            client(lab, "c1", "tcp", HOST, 80, count=2)
+            assert client(lab, "c2", "tcp", "172.17.0.2", 80, count=2) == 2
+            assert client(lab, "host", "tcp", HOST, 80, count=2) == 2
+
+
+def targets(folder: Path) -> None:
+    """All five tables: NOTRACK, connection marks saved and restored, TCPMSS, REDIRECT, NETMAP, a chain of LOG."""
+    rules = (
+        "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+        "-A PREROUTING -p udp -m udp --dport 9000 -j CT --notrack\n-A OUTPUT -p udp -m udp --sport 9000 -j CT --notrack\nCOMMIT\n"
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
+        "-A PREROUTING -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff\n"
+        "-A PREROUTING -m mark ! --mark 0x0 -j ACCEPT\n"
+        f"-A PREROUTING -s {B}/32 -j MARK --set-xmark 0x7/0xffffffff\n"
+        "-A PREROUTING -j CONNMARK --save-mark --nfmask 0xffffffff --ctmask 0xffffffff\n"
+        "-A FORWARD -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu\n"
+        "-A POSTROUTING -m connmark --mark 0x7\nCOMMIT\n"
+    )
+    filters = (
+        "-A INPUT -m conntrack --ctstate UNTRACKED\n-A INPUT -p tcp -m tcp --dport 2222 -m conntrack --ctstate DNAT -j ACCEPT\n"
+        '-A FORWARD -m mark --mark 0x7 -j LOG --log-prefix "seven "\n-A FORWARD -j DOCKER-USER\n'
+    )
+    docker = published_rules(("tcp", 80, "172.17.0.2", 80)).replace("-A FORWARD -j DOCKER-USER\n", filters)
+    redirect = "-A PREROUTING -i eth0 -p tcp -m tcp --dport 8888 -j REDIRECT --to-ports 2222\n"
+    netmap = "-A PREROUTING -d 10.9.0.0/16 -j NETMAP --to 172.17.0.0/16\n"
+    docker = docker.replace("-A PREROUTING -m addr", f"{redirect}{netmap}-A PREROUTING -m addr", 1)
+    docker = docker.replace(
+        "-A FORWARD -i docker0 -o docker0", f"-A FORWARD -s {A}/32 -d 172.17.0.2/32 -j ACCEPT\n-A FORWARD -i docker0 -o docker0"
+    )
+    with Lab() as lab:
+        lab.rules(rules + docker)
+        lab.run("out", "ip", "route", "add", "10.9.0.0/16", "via", HOST)
+        serve(lab, "c1", "tcp:80")
+        serve(lab, "host", "tcp:2222", "udp:9000")
+        with Recorder(lab, folder, ("eth0", "docker0", "lo")):
+            assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
+            assert client(lab, "out", "tcp", HOST, 80, source=B, count=2) == 2
+            assert client(lab, "out", "tcp", HOST, 8888, source=A, count=2) == 2
+            assert client(lab, "out", "tcp", HOST, 2222, source=B) == 1
+            assert client(lab, "out", "udp", HOST, 9000, source=A, count=3) == 3
+            assert client(lab, "out", "tcp", "10.9.0.2", 80, source=A, count=2) == 2
+
+
 def churn(folder: Path) -> None:
     """Clients at full speed while rules come, go and change places, and counters are zeroed under them."""
     first, second = ("tcp", 80, "172.17.0.2", 80), ("tcp", 80, "172.17.0.3", 8080)
@@ -363,11 +422,16 @@ CASES: dict[str, Callable[[Path], None]] = {
         ttl,
         short,
         churn,
+        targets,
     )
 }
 
 
+UNSEEN: dict[str, Callable[[Path], None]] = {"hairpin": hairpin}
+"""Cases in which rules count packets that no tap sees (a bridge's own traffic does not show on the bridge)."""
+
+
 def make_case(name: str, folder: Path) -> Path:
     """Record a case into a folder; the folder."""
-    CASES[name](folder)
+    {**CASES, **UNSEEN}[name](folder)
     return folder

@@ -6,6 +6,7 @@ import csv
 import ipaddress
 import re
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 from tests.lab.net import Lab
@@ -56,30 +57,42 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
     connections: dict[int, Tuple] = {}
     first: dict[int, Event] = {}
     current: dict[int, Event] = {}
+    early: dict[int, list[tuple[Event, str, int]]] = defaultdict(list)
     hits: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
-    waiting: list[tuple[int, bool, str, str, str, int]] = []
+    counted: list[tuple[int, bool, str, str, str, int]] = []
+
+    def give_up(packet: int) -> None:
+        """No connection came: conntrack called the packet INVALID, or does not track it."""
+        for event, text, length in early.pop(packet, []):
+            key = (_own_tuple(first.get(packet, event)), "untracked", event.table, event.chain, text)
+            hits[key][0] += 1
+            hits[key][1] += length
+
     for event in events(trace):
         if event.header:
-            current[event.packet] = event
             if event.table == "corrtrace":
+                give_up(event.packet)
                 first[event.packet] = event
+            current[event.packet] = event
         if event.table == "corrtrace":
             continue
         shown = current[event.packet]  # the first event of a chain's walk bears the headers and the connection
         if shown.connection and not shown.reply and shown.connection not in connections:
             connections[shown.connection] = _own_tuple(first.get(event.packet, shown))
+        if shown.connection:  # what raw counted before conntrack looked is the same connection's
+            for before, text, length in early.pop(event.packet, []):
+                counted.append((shown.connection, shown.reply, before.table, before.chain, text, length))
         if event.kind not in (POLICY, RULE) or (event.kind == RULE and not event.handle):
             continue  # a rule without a handle is the end of a chain
         text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
         length = int.from_bytes(shown.header[2:4], "big")
         if shown.connection:
-            waiting.append((shown.connection, shown.reply, event.table, event.chain, text, length))
+            counted.append((shown.connection, shown.reply, event.table, event.chain, text, length))
         else:
-            own = _own_tuple(first.get(event.packet, shown))
-            key = (own, "untracked", event.table, event.chain, text)
-            hits[key][0] += 1
-            hits[key][1] += length
-    for number, reply, table, chain, text, length in waiting:
+            early[event.packet].append((replace(event, header=shown.header, transport=shown.transport), text, length))
+    for packet in list(early):
+        give_up(packet)
+    for number, reply, table, chain, text, length in counted:
         key = (connections[number], "reply" if reply else "original", table, chain, text)
         hits[key][0] += 1
         hits[key][1] += length
