@@ -24,6 +24,23 @@ def test_replay_equals_the_kernels_trace(recorded: Path) -> None:
     assert set(analysis.hits["status"].unique()) == {"exact"}
 
 
+def test_recordings_hold_what_they_claim() -> None:
+    """The cases are what their names say: ports were rewritten, tuples used again, choices made, datagrams cut."""
+    collision = correlator.load(CAPTURES / "collision").connections
+    assert ((collision["sport"] != collision["reply_dport"]) & (collision["protocol"] != "2")).any()
+    reuse = correlator.load(CAPTURES / "reuse").connections
+    assert reuse.duplicated(["protocol", "src", "sport", "dst", "dport"]).any()
+    balance = correlator.load(CAPTURES / "balance").connections
+    assert balance[balance["outcome"] == "DNAT"]["reply_src"].nunique() == 3
+    assert (correlator.load(CAPTURES / "older").connections["state"] == "older").sum() >= 4
+    fragments = correlator.load(CAPTURES / "fragments")
+    assert fragments.packets["length"].max() > 1500
+    assert correlator.load(CAPTURES / "replaced").generations > 1
+    assert (correlator.load(CAPTURES / "zeroed").ledger["note"] == "reset").any()
+    assert set(correlator.load(CAPTURES / "user").connections["outcome"]) >= {"dropped", "rejected", "DNAT"}
+    assert (correlator.load(CAPTURES / "ttl").connections["outcome"] == "expired").any()
+
+
 @pytest.mark.parametrize("name", ["published", "user", "balance", "collision", "fragments", "ttl", "reuse"])
 def test_listings_are_enough(name: str, tmp_path: Path) -> None:
     """Where only iptables -L listings were kept, one a second, the same hits come out."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from correlator.errors import InputError
-from correlator.firewall.matches import PROTOCOLS
 from correlator.firewall.model import BASE_CHAINS, Chain, Rule, Ruleset
 from correlator.firewall.printed import to_save
 from correlator.firewall.save import parse_rule
+from correlator.firewall.values import PROTOCOLS
 
 TABLE_CHAINS: dict[str, tuple[str, ...]] = {
     "filter": ("INPUT", "FORWARD", "OUTPUT"),

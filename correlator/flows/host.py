@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.firewall.matches import parse_address
+from correlator.firewall.values import parse_address
 from correlator.firewall.view import Host, Route
 from correlator.flows.crossings import BRIDGED, IN, LOOP, OUT, WINDOW_NS, invariant_key
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.firewall.matches import parse_address, parse_ports
 from correlator.firewall.nat import target_ranges
+from correlator.firewall.values import parse_address, parse_ports
 from correlator.flows import conntrack
 from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
 from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_RELATED

@@ -1,0 +1,43 @@
+"""Values as rules spell them: addresses, ports, marks, protocols."""
+
+from __future__ import annotations
+
+import socket
+
+PROTOCOLS = {
+    "ip": 0, "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "ah": 51,
+    "ipv6-icmp": 58, "icmpv6": 58, "ospf": 89, "ipip": 94, "sctp": 132, "udplite": 136,
+}  # fmt: skip
+
+
+def parse_address(text: str) -> tuple[int, int]:
+    """``172.17.0.0/16`` (or with a dotted mask, or a bare address) as the inclusive range of its addresses."""
+    address, _, mask = text.partition("/")
+    value = int.from_bytes(socket.inet_aton(address), "big")
+    if not mask:
+        return value, value
+    bits = int.from_bytes(socket.inet_aton(mask), "big") if "." in mask else ~((1 << (32 - int(mask))) - 1)
+    bits &= 0xFFFFFFFF
+    return value & bits, (value & bits) | (~bits & 0xFFFFFFFF)
+
+
+def parse_port(text: str, default: int = 0) -> int:
+    """A port number or a service's name (services(5))."""
+    if not text:
+        return default
+    return int(text) if text.isdigit() else socket.getservbyname(text)
+
+
+def parse_ports(text: str) -> tuple[int, int]:
+    """``80``, ``1000:2000``, ``:1023`` or ``1024-`` as an inclusive range."""
+    for separator in (":", "-"):
+        low, found, high = text.partition(separator)
+        if found:
+            return parse_port(low), parse_port(high, 65535)
+    return parse_port(text), parse_port(text)
+
+
+def parse_mark(text: str) -> tuple[int, int]:
+    """``0x4000/0x4000`` as (value, mask)."""
+    value, _, mask = text.partition("/")
+    return int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
