@@ -18,7 +18,7 @@ from correlator.reconcile.tables import hits_table, ledger_table, packets_table,
 if TYPE_CHECKING:
     from correlator.reconcile.inputs import Inputs, Progress
 
-UNFIT_ROWS, UNFIT_SHARE = 8, 0.9
+UNFIT_ROWS, UNFIT_SHARE, UNFIT_HITS = 8, 0.9, 0.5
 
 
 def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None) -> Analysis:
@@ -56,6 +56,12 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     counted = int(counters.packets_low[:, ledger.active].sum())
     gap = int(np.abs(ledger.residual).sum())
     explained = int(ledger.explained.sum())
+    uncounted = -int(np.minimum(ledger.residual, 0).sum())
+    if explained >= UNFIT_ROWS and counted >= UNFIT_ROWS and uncounted > UNFIT_HITS * explained:
+        raise InputError(
+            f"{verdict.inputs.source}: the counters do not fit the packets: of {explained} hits that the packets made, "
+            f"{uncounted} were never counted: are they of the same host and time?"
+        )
     if counted >= UNFIT_ROWS and explained == 0 and gap >= counted:
         begin, end = int(counters.begin[0] - verdict.clock.offset), int(counters.end[-1] - verdict.clock.offset)
         times = verdict.scene.packets["time"].to_numpy()

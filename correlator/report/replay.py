@@ -56,6 +56,8 @@ def _proof(analysis: Analysis, summary: Summary) -> list[str]:
     lines.append(
         f"counters  {summary.counted:,} hits counted, {summary.explained:,} explained by packets ({share:.4g}%), {balance}"
     )
+    if summary.resets:
+        lines.append(f"          counters were reset: {plural(summary.resets, 'ledger line')} beside it tell a lower bound only")
     if summary.uncounted:
         lines.append(f"          policies that the kernel does not count yet: {', '.join(summary.uncounted)}")
     return [*lines, f"clock     {clock_line(analysis.clock)}"]

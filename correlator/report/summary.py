@@ -20,7 +20,8 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """``counted`` and ``explained`` hits over all rules; ``residuals`` the number of ledger lines that do not balance."""
+    """``counted`` and ``explained`` hits over all rules that were counted exactly; ``residuals`` the number of ledger
+    lines that do not balance; ``resets`` the ledger lines beside a reset, whose counters tell a lower bound only."""
 
     groups: tuple[Group, ...]
     statuses: dict[str, int]
@@ -29,6 +30,7 @@ class Summary:
     residuals: int
     lines: int
     uncounted: tuple[str, ...]
+    resets: int
 
 
 def summarise(analysis: Analysis) -> Summary:
@@ -43,11 +45,13 @@ def summarise(analysis: Analysis) -> Summary:
     silent = ledger["note"].astype(str) == "not counted"
     off = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
     uncounted = ledger[silent][["table", "chain"]].drop_duplicates()
-    counted = ledger[~silent]
+    beside = (ledger["note"].astype(str) == "reset") | ((ledger["counted_packets_high"] > ledger["counted_packets"]) & ~silent)
+    beside &= ledger["note"].astype(str) != "rounded"
+    counted = ledger[~silent & ~beside]
     return Summary(
         groups, {str(word): int(n) for word, n in statuses.items() if n}, int(counted["counted_packets"].sum()),
         int((counted["explained_packets"]).sum()), len(off), len(ledger),
-        tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()),
+        tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()), int(beside.sum()),
     )  # fmt: skip
 
 

@@ -69,7 +69,7 @@ def _rows(analysis: Analysis) -> list[tuple[str, str, str, str]]:
         counted, explained = totals.loc[(row.table, row.chain, row.rule)]
         if counted <= 0 and explained <= 0:
             continue
-        text = str(row.rule) if row.rule_number else f"policy {row.target}"
+        text = str(row.rule) if row.rule_number else row.target
         label = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}  {text}"
         found.append((_rank(str(row.table), str(row.chain)), position, (str(row.table), str(row.chain), str(row.rule), label)))
     return [entry for _, _, entry in sorted(found)]
