@@ -112,7 +112,7 @@ def _split(text: str, source: str) -> tuple[list[_Snapshot], list[str]]:
             raise InputError(f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample begin=... end=...`")
         raise InputError(f"{source}: is not a counter log: expected iptables-save -c or iptables -L -n -v output")
     ends = [i for i, _ in marks[1:]] + [len(lines)]
-    snapshots = [_Snapshot(stamp, i + 1, "".join(lines[i:until])) for (i, stamp), until in zip(marks, ends, strict=True)]
+    snapshots = [_Snapshot(stamp, i + 1, "".join(lines[i + 1 : until])) for (i, stamp), until in zip(marks, ends, strict=True)]
     kept = [s for s in snapshots if _has_content(s.text)]
     if not kept:
         raise InputError(f"{source}: has times but no counters behind them")
@@ -120,7 +120,7 @@ def _split(text: str, source: str) -> tuple[list[_Snapshot], list[str]]:
 
 
 def _has_content(text: str) -> bool:
-    return "\n*" in text or "Chain " in text
+    return re.search(r"^(\*|Chain )", text, re.MULTILINE) is not None
 
 
 def _stamp_of(line: str) -> Stamp | None:
