@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -208,6 +209,26 @@ def test_order_does_not_matter(name: str, tmp_path: Path) -> None:
     key = ["src", "sport", "dst", "dport", "direction", "table", "chain", "rule_number"]
     one, other = (frame[columns].astype(str).sort_values(key, ignore_index=True) for frame in (one, other))
     pd.testing.assert_frame_equal(one, other)
+
+
+def test_tagged_frames_are_of_the_vlan(tmp_path: Path) -> None:
+    """The same packets in 802.1Q frames of eth0, with rules and facts that speak of eth0.100: the same hits."""
+    folder = shutil.copytree(CAPTURES / "published", tmp_path / "case")
+    data, position, out = (folder / "eth0.pcap").read_bytes(), 24, []
+    while position < len(data):
+        captured, wire = struct.unpack_from("<II", data, position + 8)
+        frame = data[position + 16 : position + 16 + captured]
+        out.append(
+            data[position : position + 8] + struct.pack("<II", captured + 4, wire + 4) + frame[:12] + b"\x81\0\0\x64" + frame[12:]
+        )
+        position += 16 + captured
+    (folder / "eth0.pcap").write_bytes(data[:24] + b"".join(out))
+    for name in ("counters.log", "addr.json", "link.json", "route.json", "truth/hits.csv"):
+        path = folder / name
+        path.write_text(re.sub(r"\beth0\b", "eth0.100", path.read_text()))
+    analysis = correlator.load(folder)
+    assert_right(analysis.hits, folder / "truth" / "hits.csv")
+    assert "eth0.100" in analysis.interfaces
 
 
 @pytest.mark.parametrize("name", ["published", "user", "ttl", "fragments"])

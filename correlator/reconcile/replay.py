@@ -12,9 +12,9 @@ import numpy as np
 
 from correlator.errors import InputError
 from correlator.flows.connections import cross, guess_opening
-from correlator.flows.cooked import name_interfaces
 from correlator.flows.fragments import reassemble
 from correlator.flows.host import build_host, look
+from correlator.flows.interfaces import name_interfaces, split_vlans
 from correlator.reconcile.analysis import Clock
 from correlator.reconcile.changes import order_changes
 from correlator.reconcile.choices import Choices, Option, Unit, find_choices, way_of
@@ -115,7 +115,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
 
 def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
     """The packets joined into crossings, on their host; what was inferred; losses."""
-    capture = name_interfaces(inputs.capture, inputs.facts)
+    capture = split_vlans(name_interfaces(inputs.capture, inputs.facts), inputs.facts)
     packets, lost = reassemble(capture.packets)
     capture = replace(capture, packets=packets)
     sight = look(capture, inputs.facts)

@@ -61,6 +61,16 @@ def test_bounds_contain_the_truth(offset: int, ppm: float) -> None:
     assert clock.high - clock.low < 400_000_000
 
 
+def test_a_long_run_tells_the_drift() -> None:
+    """Over an hour, 40 ppm are 144 ms: more than the readings' doubt, so the drift is found and not only bounded."""
+    times = START + np.arange(1, 3_500, dtype=np.int64) * SECOND + 333_000_000
+    counters = read_counters(sampled(times, 3_217_000_000, 40.0, count=36_000), register((RULES,)))
+    clock = estimate(hits_at(times), counters, np.array([0]))
+    assert clock.drift_low_ppm > 0
+    assert clock.drift_low_ppm <= 40 <= clock.drift_high_ppm
+    assert clock.drift_ppm == pytest.approx(40, abs=30)
+
+
 def test_a_missing_hit_is_the_residual_of_its_interval() -> None:
     """One hit less on the packets' side is +1 in exactly the interval that counted it."""
     times = START + np.arange(1, 50, dtype=np.int64) * 97_000_000

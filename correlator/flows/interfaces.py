@@ -1,8 +1,9 @@
-"""Captures of all interfaces at once (``tcpdump -i any``): which interface each frame was on, each packet once.
+"""Which interface netfilter saw each frame on: VLANs, and captures of all interfaces at once (``tcpdump -i any``).
 
-A cooked header names the interface by its index (SLL2) or not at all (SLL), and one packet shows up to three times: on
-the port of a bridge and on the bridge, coming or going. What is kept is what a capture of the bridge would have shown:
-of a packet received, the last sight (behind the bridge's PREROUTING); of one sent, the first.
+A tagged frame on eth0 is one of eth0.100 to the rules. A cooked header names the interface by its index (SLL2) or not at
+all (SLL), and one packet shows up to three times: on the port of a bridge and on the bridge, coming or going. What is
+kept is what a capture of the bridge would have shown: of a packet received, the last sight (behind the bridge's
+PREROUTING); of one sent, the first.
 """
 
 from __future__ import annotations
@@ -27,6 +28,34 @@ if TYPE_CHECKING:
 
 TWIN_NS = 3_000_000
 RECEIVED, SENT = 1, 2
+
+
+def split_vlans(capture: Capture, facts: Facts) -> Capture:
+    """The capture with tagged frames on the VLAN's own interface (``eth0.100``; vlan100 where the facts name it so).
+
+    Where that interface was captured too, it shows the same frames untagged: the tagged ones are left out.
+    """
+    packets = capture.packets
+    vlan, codes = packets["vlan"].to_numpy(), packets["interface"].to_numpy().astype(np.int64)
+    if not (vlan >= 0).any():
+        return capture
+    interfaces = list(capture.interfaces)
+    keep = np.ones(len(packets), dtype=bool)
+    for code, number in sorted(set(zip(codes[vlan >= 0].tolist(), vlan[vlan >= 0].tolist(), strict=True))):
+        rows = (codes == code) & (vlan == number)
+        parent = capture.interfaces[code]
+        name = f"{parent.name}.{number}"
+        name = f"vlan{number}" if name not in facts.interfaces and f"vlan{number}" in facts.interfaces else name
+        if name in capture.names:
+            keep &= ~rows
+            continue
+        interfaces.append(replace(parent, name=name))
+        codes[rows] = len(interfaces) - 1
+    used = np.unique(codes[keep]).tolist()
+    position = np.full(len(interfaces), -1, dtype=np.int16)
+    position[used] = np.arange(len(used))
+    kept = packets[keep].assign(interface=position[codes[keep]]).reset_index(drop=True)
+    return replace(capture, interfaces=tuple(interfaces[code] for code in used), packets=kept)
 
 
 def name_interfaces(capture: Capture, facts: Facts) -> Capture:
