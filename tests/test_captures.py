@@ -193,6 +193,19 @@ def test_one_frame_less_makes_nothing_else_wrong(name: str, step: int, tmp_path:
         shutil.rmtree(folder)
 
 
+def test_a_connection_without_its_first_packet_is_said(tmp_path: Path) -> None:
+    """Where no counter would tell (policies that are not counted), the report says that the opening packet is missing."""
+    source = CAPTURES / "published"
+    packets = correlator.load(source).packets
+    assert not any("was not captured" in warning for warning in correlator.load(source).warnings)
+    other = packets[(packets["src"] == "172.31.37.164") & (packets["dport"] == 80) & (packets["state"] == "NEW")].iloc[0]
+    folder = Path(shutil.copytree(source, tmp_path / "case"))
+    pcap = folder / f"{other['interface']}.pcap"
+    pcap.write_bytes(_without_frame(pcap.read_bytes(), int(other["frame"])))
+    analysis = correlator.load(folder)
+    assert any(f"opened connection {other['connection']} was not captured" in w for w in analysis.warnings)
+
+
 @pytest.mark.parametrize("name", ["published", "balance", "collision"])
 def test_order_does_not_matter(name: str, tmp_path: Path) -> None:
     """Frames of equal standing in another order in the file (times alone tell their order) give the same hits."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
+from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.attribution import NO_WAY, Attribution, attribute
 from correlator.reconcile.outcomes import connections_table
@@ -89,6 +90,12 @@ def _doubts(verdict: Verdict, attribution: Attribution) -> list[str]:
             f"{int(transit.sum())} forwarded packets were seen leaving only: "
             "the interface they came in by was not captured, or lost them"
         )
+    _, first = np.unique(attribution.connection, return_index=True)
+    crossings = verdict.scene.crossings
+    answered = first[(crossings.kind[attribution.crossing[first]] == SYNACK) & (attribution.protocol[first] == 6)]
+    if len(answered):
+        opened = ", ".join(str(int(n)) for n in attribution.connection[answered][:8])
+        doubts.append(f"the packet that opened connection {opened} was not captured: what it hit is missing")
     skipped = dict(verdict.inputs.capture.skipped)
     if skipped.get("IPv6"):
         doubts.append(f"{skipped['IPv6']} IPv6 packets were left out: these are IPv4 rules")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from correlator.errors import InputError
+from correlator.firewall.model import BASE_CHAINS, TABLES
 from correlator.report.machine import write_whole
 
 if TYPE_CHECKING:
@@ -59,25 +60,33 @@ def plot_timeline(analysis: Analysis, path: Path) -> None:
 
 
 def _rows(analysis: Analysis) -> list[tuple[str, str, str, str]]:
-    """(table, chain, rule, label) of every rule that moved or was hit, in traversal order (raw before nat, nat's
-    destination chains before filter, nat's source chain last)."""
-    table = analysis.rules.drop_duplicates(["table", "chain", "rule"])
+    """(table, chain, rule, label) of every rule that moved or was hit, in traversal order: hook by hook, a chain's rules
+    where it is first jumped to."""
     keys = ["table", "chain", "rule"]
-    totals = analysis.rules.groupby(keys, observed=True)[["counted_packets", "explained_packets"]].sum()
-    found = []
-    for position, row in enumerate(table.itertuples()):
-        counted, explained = totals.loc[(row.table, row.chain, row.rule)]
-        if counted <= 0 and explained <= 0:
-            continue
-        text = str(row.rule) if row.rule_number else row.target
-        label = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}  {text}"
-        found.append((_rank(str(row.table), str(row.chain)), position, (str(row.table), str(row.chain), str(row.rule), label)))
-    return [entry for _, _, entry in sorted(found)]
+    totals = analysis.rules.groupby(keys, observed=True)[["counted_packets", "explained_packets"]].max()
+    moved = {key for key, row in zip(totals.index, totals.to_numpy(), strict=True) if (row > 0).any()}
+    chains: dict[tuple[str, str], list[Any]] = {}
+    for row in analysis.rules.drop_duplicates(keys).itertuples():
+        chains.setdefault((str(row.table), str(row.chain)), []).append(row)
+    found: list[tuple[str, str, str, str]] = []
+    seen: set[tuple[str, str]] = set()
 
+    def visit(key: tuple[str, str]) -> None:
+        if key in seen:
+            return
+        seen.add(key)
+        for row in chains.get(key, []):
+            if (*key, str(row.rule)) in moved:
+                text = str(row.rule) if row.rule_number else row.target
+                found.append((*key, str(row.rule), f"{key[0]}/{key[1]}:{row.rule_number or 'policy'}  {text}"))
+            visit((key[0], str(row.target)))
 
-def _rank(table: str, chain: str) -> int:
-    order = {"raw": 0, "mangle": 1, "nat": 2, "filter": 3, "security": 4}
-    return 5 if chain == "POSTROUTING" else order.get(table, 4)
+    for hook in BASE_CHAINS:
+        for table in TABLES:
+            visit((table, hook))
+    for key in chains:
+        visit(key)
+    return found
 
 
 def _draw_connections(axes: Any, analysis: Analysis, begin: int) -> None:
@@ -87,9 +96,9 @@ def _draw_connections(axes: Any, analysis: Analysis, begin: int) -> None:
         outcome = str(row.outcome)
         colour = OUTCOMES.get(outcome, "#444444")
         start, end = (int(row.first_seen) - begin) / 1e9, (int(row.last_seen) - begin) / 1e9
-        axes.plot([start, end], [i, i], color=colour, linewidth=2.4, solid_capstyle="round", marker="o", markersize=2.6)
+        axes.plot([start, end], [i + 1, i + 1], color=colour, linewidth=2.4, solid_capstyle="round", marker="o", markersize=2.6)
         used.setdefault(outcome, colour)
-    axes.set_ylim(len(shown) - 0.3, -0.7)
+    axes.set_ylim(len(shown) + 0.7, 0.3)
     axes.set_ylabel("connections")
     more = len(analysis.connections) - len(shown)
     if more > 0:
