@@ -78,6 +78,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     begin = int(scene.packets["time"].iloc[0])
     guess = guess_opening(scene.crossings, begin, servers_of(dnat_rules(inputs.rulesets)))
     low, high = moments(scene)
+    policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
     for number in range(PASSES):
         say("walking the rules", 0.4 + 0.1 * number)
@@ -95,6 +96,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
             break
         likely = join_hits([base, _first_options(choices.units, explored, row_low, row_high, length)])
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
+        found = _simpler(found, likely.by_time(), counters, policies)
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
         clock = found
         if not moved or len(inputs.rulesets) == 1:
@@ -105,12 +107,23 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     standing = settlement.standing if counters is not None and counters.samples > 1 else choices.units
     shown = spread(row, way, explored.walked, row_low, row_high, length)
     hits = join_hits([shown, _first_options(standing, explored, row_low, row_high, length)]).by_time()
-    policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     ledger = keep_ledger(hits, counters, clock, policies) if counters is not None and counters.samples > 1 else None
     return Verdict(
         inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
         clock, warnings, inferred,
     )  # fmt: skip
+
+
+def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray[np.bool_]) -> Clock:
+    """The same clock for both, unless an offset explains more: a lossy capture can look shifted by less than it lost."""
+    if found.source != "estimated":
+        return found
+    unexplained = [int(np.abs(keep_ledger(hits, counters, clock, policies).residual).sum()) for clock in (Clock(), found)]
+    if unexplained[0] > unexplained[1]:
+        return found
+    low = min(found.low, 0) if found.low is not None else None
+    high = max(found.high, 0) if found.high is not None else None
+    return replace(found, offset=0, low=low, high=high, drift_ppm=0.0, source="same clock")
 
 
 def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
