@@ -211,7 +211,7 @@ def _status(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, coun
     for number, word in zip(pairs["connection"].tolist(), pairs["status"].tolist(), strict=True):
         if order[word] > order[status[number - 1]]:
             status[number - 1] = word
-            reason[number - 1] = uncounted if word == "unverified" else ""
+            reason[number - 1] = uncounted if word == "unverified" else "its rules counted fewer hits than it seems to have made"
     place = {int(row): int(number) for row, number in zip(attribution.row, attribution.connection, strict=True)}
     for unit in verdict.open:
         number = next((place[row] for row, _ in unit.options[0] if row in place), 0)

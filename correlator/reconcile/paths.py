@@ -35,7 +35,7 @@ def connection_paths(verdict: Verdict, attribution: Attribution, connections: pd
         hits = way.hits if way is not None else ()
         key = (int(attribution.direction[at]), int(attribution.state[at]), hits, way.path.end if way else "")
         groups.setdefault(key, []).append(at)
-    _, confirmed = intervals_of(verdict)
+    _, confirmed, _ = intervals_of(verdict)
     doubtful = set(verdict.hits.row[~confirmed].tolist())
     wire = wire_agrees(verdict, attribution)
     reason = str(connections["reason"].iloc[number - 1]) if 0 < number <= len(connections) else ""

@@ -28,13 +28,14 @@ EXACT, AMBIGUOUS, UNVERIFIED = range(3)
 KEYS = ["connection", "direction", "protocol", "client", "dialled", "server", "seen", "entry"]
 
 
-def intervals_of(verdict: Verdict) -> tuple[Ints, Bools]:
-    """(interval of every hit, -1 outside of all samples; whether the counter confirms it), both (hits,)."""
+def intervals_of(verdict: Verdict) -> tuple[Ints, Bools, Bools]:
+    """(interval of every hit, -1 outside of all samples; whether the counter confirms it; whether it counted fewer hits
+    than the packets seem to have made), all (hits,)."""
     hits, ledger, counters = verdict.hits, verdict.ledger, verdict.counters
     interval = np.full(len(hits), -1, dtype=np.int64)
-    good = np.zeros(len(hits), dtype=bool)
+    good, over = np.zeros(len(hits), dtype=bool), np.zeros(len(hits), dtype=bool)
     if ledger is None or counters is None:
-        return interval, good
+        return interval, good, over
     starts = np.searchsorted(hits.entry, ledger.active)
     ends = np.searchsorted(hits.entry, ledger.active, side="right")
     met = ledger.explained == counters.packets_low[:, ledger.active]  # a policy may start to count in mid-interval
@@ -45,7 +46,8 @@ def intervals_of(verdict: Verdict) -> tuple[Ints, Bools]:
         where = np.where(where >= counters.samples - 1, -1, where)
         interval[start:end] = where
         good[start:end] = np.where(where >= 0, balanced[np.maximum(where, 0), i], False)
-    return interval, good
+        over[start:end] = np.where(where >= 0, ledger.residual[np.maximum(where, 0), i] < 0, False)
+    return interval, good, over
 
 
 def rule_numbers(verdict: Verdict) -> tuple[Ints, Ints]:
@@ -124,7 +126,7 @@ def _write_hits(verdict: Verdict, rows: pd.DataFrame) -> pd.DataFrame:
 def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     """One line a hit, with what it is grouped by."""
     hits = verdict.hits
-    interval, confirmed = intervals_of(verdict)
+    interval, confirmed, over = intervals_of(verdict)
     place = np.full(len(verdict.explored.rows), -1, dtype=np.int64)
     place[attribution.row] = np.arange(len(attribution))
     at = place[hits.row]
@@ -132,7 +134,7 @@ def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
         "connection": attribution.connection[at], "direction": attribution.direction[at],
         "protocol": attribution.protocol[at], "client": attribution.client[at], "dialled": attribution.dialled[at],
         "server": attribution.server[at], "seen": attribution.seen[at], "entry": hits.entry, "packets": 1,
-        "bytes": hits.bytes, "time": attribution.time[at], "ambiguous": False,
+        "bytes": hits.bytes, "time": attribution.time[at], "ambiguous": over,
         "wire": wire_agrees(verdict, attribution)[at], "counters": confirmed, "open": attribution.open[at],
         "covered": interval >= 0, "stage": verdict.explored.rows.program[hits.row],
     })  # fmt: skip
@@ -225,7 +227,7 @@ def _notes(verdict: Verdict, interval: Ints, which: Ints) -> list[str]:
 def _explainers(verdict: Verdict, attribution: Attribution, interval: Ints, entry: Ints) -> list[str]:
     """The connections behind every ledger line, as text."""
     hits = verdict.hits
-    where, _ = intervals_of(verdict)
+    where, _, _ = intervals_of(verdict)
     connection = np.zeros(len(verdict.explored.rows), dtype=np.int64)
     connection[attribution.row] = attribution.connection
     width = len(verdict.register)
@@ -239,7 +241,7 @@ def rules_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     """Every rule and policy of every generation, with what it counted in all."""
     counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
     entries = verdict.register.entries
-    interval, _ = intervals_of(verdict)
+    interval, _, _ = intervals_of(verdict)
     connection = np.zeros(len(verdict.explored.rows), dtype=np.int64)
     connection[attribution.row] = attribution.connection
     width = len(verdict.register)
