@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from correlator.dataset.files import read_file
 from correlator.decode import pcap, pcapng
 from correlator.decode.columns import COLUMNS
 from correlator.decode.frames import Frames, Interface
@@ -72,12 +73,7 @@ def read_packets(path: str | Path, interface: str | None = None) -> Capture:
 
 
 def _bytes(path: Path) -> bytes:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    data = read_file(path)
     if data[:2] == GZIP:
         try:
             data = _gunzip(data)

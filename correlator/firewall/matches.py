@@ -64,11 +64,6 @@ def unknown(_view: View, _host: Host) -> Ternary:
     return None
 
 
-def invert(value: Ternary) -> Ternary:
-    """Kleene's not."""
-    return None if value is None else not value
-
-
 def _field(attribute: str, test: Callable[[int], bool], negated: bool = False) -> Predicate:
     """A condition on one field of the packet."""
     return lambda view, _host: test(getattr(view, attribute)) != negated

@@ -14,9 +14,6 @@ from correlator.firewall.model import Target
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.firewall.view import Host, View
 
-DESTINATION_TARGETS = ("DNAT", "REDIRECT")
-SOURCE_TARGETS = ("SNAT", "MASQUERADE")
-
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:

@@ -269,7 +269,7 @@ def track(
     return Labels(connection, direction, state, flags[0], flags[1], flags[2], flags[3])
 
 
-def guess_opening(crossings: Crossings, capture_begin: int, servers: frozenset[int]) -> npt.NDArray[np.int8]:
+def guess_opening(crossings: Crossings, servers: frozenset[int]) -> npt.NDArray[np.int8]:
     """How every pair opens: by a packet that may open a connection, or as a connection from before the capture.
 
     ``servers`` are endpoints that DNAT rules lead to (``address << 16 | port``). For an older connection the end with

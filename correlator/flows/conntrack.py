@@ -54,7 +54,6 @@ class Label:
     destination_nat: bool = False
     source_nat: bool = False
     seen_reply: bool = False
-    forward_is_original: bool = True
     older: bool = False
 
 
@@ -118,10 +117,10 @@ class Tracker:
 
     def _label(self, forward: bool, state: int, nat: bool = False) -> Label:
         direction = ORIGINAL if forward == self.original_forward else REPLY
-        return Label(self.number, direction, state, nat, nat, self.seen_reply, self.original_forward, self.from_before)
+        return Label(self.number, direction, state, nat, nat, self.seen_reply, self.from_before)
 
-    def _invalid(self, forward: bool) -> Label:
-        return Label(self.number, UNTRACKED, S_INVALID, forward_is_original=self.original_forward)
+    def _invalid(self) -> Label:
+        return Label(self.number, UNTRACKED, S_INVALID)
 
     def _related(self, forward: bool, first: bool) -> Label:
         if first and not self.exists:
@@ -134,7 +133,7 @@ class Tracker:
         if not self.exists:
             if by_host and kind == RST and self.pending is not None and forward != self.pending:
                 return Label(
-                    self.number, REPLY, S_RELATED, False, True, self.seen_reply, self.original_forward, False
+                    self.number, REPLY, S_RELATED, False, True, self.seen_reply, False
                 )  # REJECT --reject-with tcp-reset: nf_reject_ipv4.c attaches it to the connection it answers
             if first and self.older:
                 self._open(time, self.forward_first, older=True)
@@ -150,7 +149,7 @@ class Tracker:
         elif self.protocol == 1 and kind != QUERY:
             state = _IV
         if state == _IV:
-            return self._invalid(forward)
+            return self._invalid()
         self._open(time, forward)
         self.state = state
         label = self._label(forward, S_NEW, nat=True)
@@ -184,7 +183,7 @@ class Tracker:
                     return self._new(time, forward, kind, False)
                 after = _IG
             if after == _IV:
-                return self._invalid(forward)
+                return self._invalid()
             if kind == SYNACK and after == _IG and self.last_kind == SYN and self.last_forward != forward:
                 after = _SR  # it answers a SYN that was ignored: the kernel takes the connection up anew
             self.last_kind, self.last_forward = kind, forward
@@ -194,7 +193,7 @@ class Tracker:
             if kind == RST and not self.seen_reply:
                 self.exists = False
         elif self.protocol == 1 and kind == OTHER:
-            return self._invalid(forward)
+            return self._invalid()
         if direction == REPLY:
             self.seen_reply = True
         self.last_time = time

@@ -17,7 +17,6 @@ from correlator.reconcile.kinds import Rows, Scene, expand
 from correlator.reconcile.readings import (
     Alternatives,
     Reading,
-    connection_codes,
     dnat_rules,
     doors,
     find_ends,
@@ -75,8 +74,7 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
         readings = [_read(scene, guess, hints, None)]
         readings += [_read(scene, np.where(o >= 0, o, 0).astype(np.int8), hints, o >= 0) for o in others]
         alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
-        connmark = dict.fromkeys(range(len(readings)), hints.connmark)
-        rows = expand(scene, readings, alternatives, stage_of, connmark)
+        rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         told = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
         if _same(told, hints):
@@ -169,6 +167,3 @@ def _same(a: _Hints, b: _Hints) -> bool:
     return all(
         bool(np.array_equal(getattr(a, name), getattr(b, name))) for name in ("unconfirmed", "untracked", "server", "connmark")
     )
-
-
-__all__ = ["Explored", "connection_codes", "explore"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from correlator.dataset.facts import Facts, read_facts
+from correlator.dataset.files import read_file
 from correlator.decode import Capture, concat, interface_name, read_packets
 from correlator.errors import InputError
 from correlator.firewall.counter_log import CounterLog, dumped_phantoms, normalise, parse_counter_log
@@ -109,12 +110,7 @@ def _find_rules(path: Path | None, counters: Path | None, rules: Path | None) ->
 
 
 def _text(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    data = read_file(path)
     if not data.strip():
         raise InputError(f"{path}: is empty: expected counters or rules of iptables")
     return data.decode("utf-8", "replace")

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 LEAVES_NO, LEAVES_YES, LEAVES_UNWATCHED = 0, 1, 2
-UNKNOWN_MARK = -1
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,9 @@ class Scene:
     watched: frozenset[str]
 
 
-def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, program_of: Ints, connmark: dict[int, Ints]) -> Rows:
+def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, program_of: Ints, connmark: Ints) -> Rows:
     """The rows of all alternatives. ``program_of`` (n,): index of the program that saw each crossing;
-    ``connmark`` maps a reading to each crossing's connection mark (-1 unknown)."""
+    ``connmark`` (n,): each crossing's connection mark (-1 unknown)."""
     crossings = scene.crossings
     by_pair = np.argsort(crossings.pair, kind="stable")
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
@@ -83,7 +82,7 @@ def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, pr
     reading_of = alternatives.reading[alternative]
     for number, reading in enumerate(readings):
         rows = np.flatnonzero(reading_of == number)
-        part = _columns(scene, reading, crossing[rows], alternatives.dialled[alternative[rows]], connmark[number][crossing[rows]])
+        part = _columns(scene, reading, crossing[rows], alternatives.dialled[alternative[rows]], connmark[crossing[rows]])
         for name, values in part.items():
             columns.setdefault(name, np.zeros(len(crossing), dtype=np.int64))[rows] = values
     return Rows(crossing, alternative, program_of[crossing], columns)

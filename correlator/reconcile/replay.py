@@ -76,7 +76,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     stages = Stages(inputs.rulesets, entries, phantoms)
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
     begin = int(scene.packets["time"].iloc[0])
-    guess = guess_opening(scene.crossings, begin, servers_of(dnat_rules(inputs.rulesets)))
+    guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
     low, high = moments(scene)
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
@@ -90,9 +90,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
         length = explored.rows.columns["length"]
         zeros = np.zeros(len(choices.settled), dtype=np.int64)
         base = spread(choices.settled, zeros, explored.walked, row_low, row_high, length)
-        if counters is None:
-            break
-        if clock_offset is not None:
+        if counters is None or clock_offset is not None:
             break
         likely = join_hits([base, _first_options(choices.units, explored, row_low, row_high, length)])
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
