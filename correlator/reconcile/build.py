@@ -81,6 +81,8 @@ def _doubts(verdict: Verdict, attribution: Attribution) -> list[str]:
         numbers = sorted(set(attribution.connection[nowhere].tolist()))
         shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
         doubts.append(f"{int(nowhere.sum())} packets fit no way through the rules (connections {shown})")
+    if not verdict.explored.agreed:
+        doubts.append("what conntrack knew and what the rules did to it do not agree yet: some states may be wrong")
     if verdict.broken:
         doubts.append(f"{verdict.broken} sums of the counters are met by no choice: something is missing")
     transit = verdict.explored.rows.columns["enters"][attribution.row].astype(bool)

@@ -40,12 +40,13 @@ FORGOTTEN = ("dropped", "rejected", "ttl", "no-route")
 
 @dataclass(frozen=True)
 class Explored:
-    """Everything that rules and wire leave possible."""
+    """Everything that rules and wire leave possible. ``agreed``: labels and walks told each other nothing new at the end."""
 
     readings: tuple[Reading, ...]
     alternatives: Alternatives
     rows: Rows
     walked: Walked
+    agreed: bool
 
 
 @dataclass
@@ -77,10 +78,11 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
         rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         told = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
-        if _same(told, hints):
+        agreed = _same(told, hints)
+        if agreed:
             break
         hints = told
-    return Explored(tuple(readings), alternatives, rows, walked)
+    return Explored(tuple(readings), alternatives, rows, walked, agreed)
 
 
 def _read(scene: Scene, opening: npt.NDArray[np.int8], hints: _Hints, only: Bools | None) -> Reading:
