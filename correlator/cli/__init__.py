@@ -8,6 +8,7 @@ import sys
 import click
 
 from correlator import __version__
+from correlator.cli.capture import capture
 from correlator.cli.export import export
 from correlator.cli.plot import plot
 from correlator.cli.replay import replay
@@ -25,7 +26,7 @@ def commands() -> None:
     """
 
 
-for command in (replay, show, plot, export):
+for command in (capture, replay, show, plot, export):
     commands.add_command(command)
 
 

@@ -17,8 +17,8 @@ from correlator.errors import InputError
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
-_OFFSET = re.compile(r"^([+-]?\d+(?:\.\d+)?)\s*(ns|us|ms|s|)$")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0}
+_OFFSET = re.compile(r"^([+-]?\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|)$")
+_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 BAR = 28
 
 
@@ -69,11 +69,14 @@ def _table_alone(path: Path | None, table: str | None) -> tuple[Path | None, str
 
 def parse_offset(text: str | None) -> float | None:
     """``3.2s``, ``-15ms`` or ``0.5`` in seconds."""
-    if text is None:
-        return None
+    return None if text is None else parse_seconds("--clock-offset", text)
+
+
+def parse_seconds(option: str, text: str) -> float:
+    """A time with its unit (ns, us, ms, s, m, h; seconds without one) in seconds."""
     found = _OFFSET.match(text.strip())
     if found is None:
-        raise InputError(f"--clock-offset {text}: is no time: expected a number with ns, us, ms or s, as in 3.2s or -15ms")
+        raise InputError(f"{option} {text}: is no time: expected a number with ns, us, ms, s, m or h, as in 3.2s or -15ms")
     return float(found[1]) * _UNITS[found[2]]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from correlator.dataset.session import FACTS
 from correlator.errors import InputError
 
 
@@ -92,6 +93,17 @@ def read_facts(folder: Path | None) -> Facts:
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}") from None
     return Facts(interfaces, known, sysctls, frozenset(present))
+
+
+def read_session_facts(folder: Path) -> Facts:
+    """The facts of a session, all their versions in one: what was there at any time was there, the last word counts."""
+    versions = sorted((int(one.name), one) for one in (folder / FACTS).glob("*") if one.name.isdigit() and one.is_dir())
+    found = [read_facts(one) for _, one in versions]
+    if not found:
+        return Facts()
+    interfaces = {name: fact for facts in found for name, fact in facts.interfaces.items()}
+    routes = tuple(dict.fromkeys(route for facts in reversed(found) for route in facts.routes))
+    return Facts(interfaces, routes, found[-1].sysctls, frozenset[str]().union(*(facts.present for facts in found)))
 
 
 def _read_json(path: Path) -> list[dict[str, Any]] | None:

@@ -32,7 +32,9 @@ class CounterLog:
     ``begin``/``end`` int64 (S,) epoch ns: the reading happened between them; ``generation`` int32 (S,). The tuples
     hold one array per generation, int64 (samples of it, entries of its ruleset) in the order of ``Ruleset.entries``:
     ``packets``/``bytes`` and, where the log rounds them, their upper bounds (``*_high``; else the same array).
-    ``form`` is ``save`` or ``listing``.
+    ``form`` is ``save``, ``listing`` or ``session``. A session's log was read from the kernel itself, on the packets' own
+    clock: it lists no chain that does not exist, and ``uncounted`` (one set of entries a generation) names the policies
+    that the kernel does not count.
     """
 
     rulesets: tuple[Ruleset, ...]
@@ -45,6 +47,7 @@ class CounterLog:
     bytes_high: tuple[Ints, ...]
     form: str
     warnings: tuple[str, ...] = ()
+    uncounted: tuple[frozenset[int], ...] = ()
 
 
 @dataclass(slots=True)
@@ -212,22 +215,7 @@ class _SaveReader:
     def _learn(self, skeleton: str, snapshot: _Snapshot) -> tuple[Ruleset, Ints]:
         """(ruleset with its tables in the usual order, for each entry the position of its numbers in the text)."""
         ruleset = normalise(parse_iptables_save(skeleton, f"{self.source}, snapshot at line {snapshot.line}"))
-        position: dict[tuple[str, str, int], int] = {}
-        table = ""
-        counts: dict[tuple[str, str], int] = {}
-        for line in skeleton.splitlines():
-            if line.startswith("*"):
-                table = line[1:].strip()
-            elif line.startswith(":"):
-                name, _, policy = line[1:].partition(" ")
-                if policy.strip() != "-":
-                    position[table, name, 0] = len(position)
-            elif line.startswith("-A"):
-                name = line.split(None, 2)[1]
-                counts[table, name] = counts.get((table, name), 0) + 1
-                position[table, name, counts[table, name]] = len(position)
-        order = [position[entry.table, entry.chain, entry.number] for entry in ruleset.entries]
-        return ruleset, np.array(order, dtype=np.int64)
+        return ruleset, positions(skeleton, ruleset)
 
 
 class _ListingReader:
@@ -248,6 +236,28 @@ class _ListingReader:
         counts = {(e.table, e.chain, e.number): c for e, c in zip(listed.ruleset.entries, listed.counts, strict=True)}
         values = [counts[e.table, e.chain, e.number] for e in ruleset.entries]
         return _Reading(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
+
+
+def positions(text: str, ruleset: Ruleset) -> Ints:
+    """For each entry of a ruleset its counting line in the iptables-save text that it was read from, int64 (entries,).
+
+    Counting lines are the policies of base chains, and the rules; numbered from 0 as they stand there.
+    """
+    position: dict[tuple[str, str, int], int] = {}
+    table = ""
+    counts: dict[tuple[str, str], int] = {}
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            name, policy = line[1:].split()[:2]
+            if policy != "-":
+                position[table, name, 0] = len(position)
+        elif line.startswith("-A"):
+            name = line.split(None, 2)[1]
+            counts[table, name] = counts.get((table, name), 0) + 1
+            position[table, name, counts[table, name]] = len(position)
+    return np.array([position[entry.table, entry.chain, entry.number] for entry in ruleset.entries], dtype=np.int64)
 
 
 def normalise(ruleset: Ruleset) -> Ruleset:

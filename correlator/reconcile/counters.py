@@ -32,7 +32,8 @@ class Counters:
     as an interval (one value where it is exact); ``present`` bool (S, E): the entry was there; ``known`` bool
     (S-1, E): its movement is known at all (it was there at the end of the interval; where it was not at the beginning,
     it began at zero); ``reset`` bool (S-1, E). ``silent`` bool (E,): a policy that shows zero in every
-    sample; ``first_zero`` bool (E,): it showed zero in the first one.
+    sample; ``first_zero`` bool (E,): a policy that showed zero in the first one; neither holds where the kernel said
+    that it counts that policy.
     ``begin``/``end`` int64 (S,) as read, on the counters' clock; ``generation`` int32 (S,).
     """
 
@@ -66,7 +67,7 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
         values["p"][where], values["P"][where] = log.packets[number], log.packets_high[number]
         values["b"][where], values["B"][where] = log.bytes[number], log.bytes_high[number]
         present[where] = True
-    policy = np.array([entry.number == 0 for entry in register.entries], dtype=bool)
+    policy = np.array([entry.number == 0 for entry in register.entries], dtype=bool) & _perhaps_uncounted(log, register)
     silent = policy & (values["P"].max(axis=0, initial=0) == 0)
     fell = (values["P"][1:] < values["p"][:-1]) | (values["B"][1:] < values["b"][:-1])
     fell &= present[1:] & present[:-1]
@@ -81,7 +82,7 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
     bytes_low = np.where(fell, values["b"][1:], bytes_low)
     packets_high = np.where(maybe | fell, UNBOUNDED, packets_high)
     bytes_high = np.where(maybe | fell, UNBOUNDED, bytes_high)
-    first_zero: Bools = np.all(values["P"][:1] == 0, axis=0, keepdims=True)[0]
+    first_zero: Bools = policy & np.all(values["P"][:1] == 0, axis=0, keepdims=True)[0]
     rounded = any((values[low] != values[high]).any() for low, high in (("p", "P"), ("b", "B")))
     return Counters(
         log.begin, log.end, log.generation.astype(np.int64), packets_low, packets_high, bytes_low, bytes_high, present,
@@ -89,11 +90,23 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
     )  # fmt: skip
 
 
+def _perhaps_uncounted(log: CounterLog, register: Register) -> Bools:
+    """Entries that the kernel may not count, as far as the log tells; bool (E,)."""
+    if not log.uncounted:
+        return np.ones(len(register), dtype=bool)
+    result = np.zeros(len(register), dtype=bool)
+    for of, entries in zip(register.of, log.uncounted, strict=True):
+        result[of[sorted(entries)]] = True
+    return result
+
+
 def phantom_chains(log: CounterLog) -> frozenset[tuple[str, str]]:
     """Base chains that no generation gives a rule and whose policy never counted: as far as anyone can tell, not there.
 
-    iptables-save of nft 1.8.9 prints base chains that do not exist in the kernel.
+    iptables-save of nft 1.8.9 prints base chains that do not exist in the kernel. A session's rulesets hold none.
     """
+    if log.form == "session":
+        return frozenset()
     empty: dict[tuple[str, str], bool] = {}
     for ruleset, packets in zip(log.rulesets, log.packets_high, strict=True):
         for chain in ruleset.chains:

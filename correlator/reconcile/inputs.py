@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from correlator.dataset.facts import Facts, read_facts
+from correlator.dataset.facts import Facts, read_facts, read_session_facts
 from correlator.dataset.files import read_file
+from correlator.dataset.session import PACKETS, is_session, read_manifest
 from correlator.decode import Capture, concat, interface_name, read_packets
 from correlator.errors import InputError
 from correlator.firewall.counter_log import CounterLog, dumped_phantoms, normalise, parse_counter_log
+from correlator.firewall.sample_log import read_sample_logs
 from correlator.firewall.save import parse_iptables_save
 
 if TYPE_CHECKING:
@@ -56,6 +58,8 @@ def read_inputs(
 
     Raises :class:`~correlator.errors.InputError` where there are no packets, or neither counters nor rules.
     """
+    if path is not None and is_session(path) and not pcaps and counters is None and rules is None and facts is None:
+        return read_session(path, progress)
     if path is not None and not path.is_dir():
         hint = "give pcaps with --pcap" if path.is_file() else "expected a folder of pcaps and counters"
         raise InputError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}: {hint}")
@@ -84,6 +88,52 @@ def read_inputs(
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
     return Inputs(capture, read_facts(facts if facts is not None else path), log, ruleset, source, phantoms)
+
+
+def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
+    """What `correlator capture` recorded, as far as it got.
+
+    Raises :class:`~correlator.errors.InputError` where it holds no packets or no samples.
+    """
+    manifest = read_manifest(folder)
+    if progress is not None:
+        progress(f"reading {PACKETS}", 0.0)
+    capture = read_packets(folder / PACKETS)
+    logs = read_sample_logs(folder, manifest.reading == "kernel")
+    if not logs:
+        raise InputError(f"{folder}: holds no counter sample: the recording ended before its first one")
+    backend, warnings = _main_backend(logs)
+    warnings += manifest.warnings
+    if not manifest.complete:
+        warnings = (
+            *warnings,
+            "the recording was not ended properly (killed, or the disk was full): this is what it wrote until then",
+        )
+    if manifest.events_lost:
+        warnings = (*warnings, f"conntrack events were lost {manifest.events_lost} times: what they would have shown is inferred")
+    capture = replace(capture, warnings=(*capture.warnings, *warnings))
+    if not len(capture.packets):
+        raise InputError(f"{folder}: no IPv4 packet was captured: nothing to replay")
+    return Inputs(capture, read_session_facts(folder), logs[backend], None, str(folder))
+
+
+def _main_backend(logs: dict[str, CounterLog]) -> tuple[str, tuple[str, ...]]:
+    """(the backend whose rules are attributed, what is to be said of the others).
+
+    Tables without rules and with nothing but ACCEPT policies count no packet that anyone could miss.
+    """
+    sizes = {backend: max(_weight(ruleset) for ruleset in log.rulesets) for backend, log in logs.items()}
+    main = max(sizes, key=lambda backend: (sizes[backend], backend == "nft"))
+    others = [backend for backend, size in sizes.items() if size and backend != main]
+    return main, tuple(
+        f"rules in both iptables-{main} and iptables-{other}: packets meet both, and only those of {main} "
+        f"({sizes[main]} against {sizes[other]}) are attributed: move them into one (see docs/capture.md)"
+        for other in others
+    )
+
+
+def _weight(ruleset: Ruleset) -> int:
+    return sum(len(chain.rules) + (chain.policy not in (None, "ACCEPT")) for chain in ruleset.chains)
 
 
 def split_pcap(argument: str) -> tuple[str | None, Path]:

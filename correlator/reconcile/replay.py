@@ -94,7 +94,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
             break
         likely = join_hits([base, _first_options(choices.units, explored, row_low, row_high, length)])
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
-        found = _simpler(found, likely.by_time(), counters, policies)
+        found = _simpler(found, likely.by_time(), counters, policies, inputs.log is not None and inputs.log.form == "session")
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
         clock = found
         if not moved or len(inputs.rulesets) == 1:
@@ -112,13 +112,17 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     )  # fmt: skip
 
 
-def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray[np.bool_]) -> Clock:
-    """The same clock for both, unless an offset explains more: a lossy capture can look shifted by less than it lost."""
+def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
+    """The same clock for both, unless an offset explains more: a lossy capture can look shifted by less than it lost.
+
+    ``same``: one recording read both on one clock, whatever it lost.
+    """
     if found.source != "estimated":
         return found
-    unexplained = [int(np.abs(keep_ledger(hits, counters, clock, policies).residual).sum()) for clock in (Clock(), found)]
-    if unexplained[0] > unexplained[1]:
-        return found
+    if not same:
+        unexplained = [int(np.abs(keep_ledger(hits, counters, clock, policies).residual).sum()) for clock in (Clock(), found)]
+        if unexplained[0] > unexplained[1]:
+            return found
     low = min(found.low, 0) if found.low is not None else None
     high = max(found.high, 0) if found.high is not None else None
     return replace(found, offset=0, low=low, high=high, drift_ppm=0.0, source="same clock")

@@ -1,0 +1,117 @@
+"""Counter samples at an interval that is kept against drift; changes only are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.capture.reading import ChangingError, Learned, Reading, Source
+from correlator.capture.rules_text import counting_lines
+from correlator.dataset.session import RULESETS, Folder
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+RATE_NS = 1_000_000_000
+
+
+@dataclass
+class Series:
+    """What was last read of one backend: ``rulesets`` named so far, the text of the last, and its values."""
+
+    source: Source
+    rulesets: int = 0
+    text: str | None = None
+    lines: tuple[str, ...] = ()
+    values: npt.NDArray[np.int64] | None = None
+    rates: npt.NDArray[np.float64] | None = None
+    read: int = 0
+
+
+class Sampler:
+    """Reads every source each ``interval`` ns of ``now`` and appends what changed to ``folder``."""
+
+    def __init__(self, sources: Sequence[Source], folder: Folder, now: Callable[[], int], interval: int) -> None:
+        self.series = [Series(source) for source in sources]
+        self.folder, self.now, self.interval = folder, now, interval
+        self.due = now()
+        self.samples = self.late = self.missed = 0
+        self.warnings: dict[str, None] = {}
+        self.begin = self.end = 0
+
+    @property
+    def rulesets(self) -> list[str]:
+        """The last text of every backend."""
+        return [series.text or "" for series in self.series]
+
+    def sample_if_due(self) -> bool:
+        """Take a sample where it is time to; says whether it did."""
+        now = self.now()
+        if now < self.due:
+            return False
+        late = now - self.due
+        self.sample(late if late > self.interval // 2 else 0)
+        skipped = (self.now() - self.due) // self.interval
+        self.missed += skipped
+        self.due += (skipped + 1) * self.interval
+        return True
+
+    def sample(self, late: int = 0) -> None:
+        """Read all sources now."""
+        self.late += bool(late)
+        for series in self.series:
+            try:
+                reading = series.source.read()
+            except ChangingError as error:
+                self.warnings[f"{series.source.backend}: a sample was left out: {error}"] = None
+                continue
+            self._write(series, reading, late)
+            self.begin, self.end = reading.begin, reading.end
+        self.samples += 1
+
+    def fastest(self, count: int) -> list[tuple[str, float]]:
+        """(rule, packets a second) of the rules that moved most lately."""
+        found = [
+            (name, float(rate)) for series in self.series if series.rates is not None
+            for name, rate in zip(series.lines, series.rates.tolist(), strict=True) if rate >= 0.5
+        ]  # fmt: skip
+        return sorted(found, key=lambda item: -item[1])[:count]
+
+    def _write(self, series: Series, reading: Reading, late: int) -> None:
+        if reading.learned.text != series.text:
+            self._write_ruleset(series, reading.learned)
+        before = series.values if series.values is not None else np.zeros_like(reading.values)
+        changed = np.flatnonzero((reading.values != before).any(axis=1))
+        record: dict[str, object] = {"backend": series.source.backend, "begin": reading.begin, "end": reading.end}
+        if late:
+            record["late"] = late
+        record["counters"] = np.column_stack([changed, reading.values[changed]]).ravel().tolist()
+        self.folder.append_record(record)
+        self._rate(series, reading, before)
+        series.values = reading.values
+
+    def _rate(self, series: Series, reading: Reading, before: npt.NDArray[np.int64]) -> None:
+        """Packets a second, smoothed over about a second; for the panel only."""
+        passed = max(reading.begin - series.read, 1)
+        fresh = np.maximum(reading.values[:, 0] - before[:, 0], 0) * (RATE_NS / passed) if series.values is not None else 0.0
+        weight = min(passed / RATE_NS, 1.0)
+        old = series.rates if series.rates is not None else np.zeros(len(reading.values))
+        series.rates, series.read = old * (1 - weight) + fresh * weight, reading.begin
+
+    def _write_ruleset(self, series: Series, learned: Learned) -> None:
+        series.rulesets += 1
+        backend = series.source.backend
+        file = f"{RULESETS}/{backend}-{series.rulesets}.rules"
+        self.folder.append(file, learned.text.encode())
+        record = {"backend": backend, "ruleset": series.rulesets, "file": file, "time": self.now()}
+        if learned.uncounted:
+            record["uncounted"] = list(learned.uncounted)
+        self.folder.append_record(record)
+        for warning in learned.warnings:
+            self.warnings[warning] = None
+        names = (f"{table}/{chain}:{number or 'policy'}" for table, chain, number in counting_lines(learned.text))
+        series.text, series.lines = learned.text, tuple(names)
+        series.values = series.rates = None

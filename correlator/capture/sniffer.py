@@ -1,0 +1,175 @@
+"""Rings on all interfaces -> packets.pcapng, in order of time, without a Python object for a frame."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.capture.clock import SessionClock
+from correlator.capture.headers import LONGEST, header_lengths
+from correlator.capture.ring import Block, Ring
+from correlator.dataset import pcapng
+from correlator.dataset.session import PACKETS, Folder, Recorded
+from correlator.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Ints = npt.NDArray[np.int64]
+    Words = npt.NDArray[np.uint32]
+
+logging.getLogger("scapy.runtime").setLevel(logging.ERROR)  # it warns of sockets that listen to nothing yet
+
+SECONDS, NANOSECONDS, CAPTURED, WIRE, FLAGS, MAC, TCI, TPID, KIND = 1, 2, 3, 4, 5, 6, 8, 9, 14
+"""Words of a frame's header (struct tpacket3_hdr, and sockaddr_ll behind it)."""
+VLAN_VALID, VLAN_TPID_VALID, OUTGOING = 0x10, 0x40, 4
+RECEIVED, SENT = 1, 2
+WHOLE = 262_144
+ETHERNET = 1
+RING_BYTES = 32 << 20
+
+
+@dataclass
+class Tap:
+    """A ring and what the session calls it: ``number`` counts its interface blocks."""
+
+    ring: Ring
+    number: int
+    recorded: Recorded
+
+
+class Sniffer:
+    """Taps on interfaces. ``snap``: bytes kept of a frame; 0 for headers only, -1 for all."""
+
+    def __init__(self, folder: Folder, clock: SessionClock, application: str, snap: int, expression: str) -> None:
+        self.folder, self.clock, self.snap, self.expression = folder, clock, snap, expression
+        self.taps: dict[str, Tap] = {}
+        self.gone: list[Recorded] = []
+        self.numbers = 0
+        self.packets = 0
+        folder.append(PACKETS, pcapng.section(application))
+
+    @property
+    def dropped(self) -> int:
+        """Frames that the kernel dropped so far."""
+        return sum(tap.ring.dropped for tap in self.taps.values()) + sum(one.dropped for one in self.gone)
+
+    @property
+    def kept(self) -> int:
+        """Bytes that the kernel copies of a frame."""
+        return LONGEST if self.snap == 0 else WHOLE if self.snap < 0 else self.snap
+
+    def add(self, name: str, port_of: str = "", begin: int = 0) -> Tap:
+        """Tap an interface. Raises OSError as the kernel does, InputError for a filter or link it cannot take."""
+        ring = Ring(name, self.kept, RING_BYTES, self.expression)
+        if ring.link_type < 0:
+            ring.close()
+            raise InputError(f"-i {name}: has a kind of link that cannot be captured: use Ethernet-like or IP interfaces")
+        return self.adopt(ring, port_of, begin)
+
+    def adopt(self, ring: Ring, port_of: str = "", begin: int = 0) -> Tap:
+        """Take up a ring that was opened before."""
+        self.folder.append(PACKETS, pcapng.interface(ring.name, ring.link_type, self.kept, self.expression))
+        tap = Tap(ring, self.numbers, Recorded(ring.name, ring.link_type, port_of, begin=begin))
+        self.numbers += 1
+        self.taps[ring.name] = tap
+        return tap
+
+    def remove(self, name: str) -> None:
+        """Give up an interface that is gone; what it showed stays."""
+        tap = self.taps.pop(name)
+        self._note(tap)
+        self.gone.append(replace(tap.recorded, end=self.clock.now()))
+        tap.ring.close()
+
+    def take(self, until: int | None = None) -> int:
+        """Write what the kernel has handed over (frames up to ``until``, epoch ns); returns how many frames."""
+        self.clock.check()
+        found = [(tap, block) for tap in self.taps.values() for block in tap.ring.take()]
+        if not found:
+            return 0
+        batch = self._batch(found)
+        if until is not None:
+            batch = _select(batch, np.flatnonzero(batch.time <= until))
+        self.folder.append(PACKETS, pcapng.packets(batch))
+        self.packets += len(batch.at)
+        return len(batch.at)
+
+    def count(self) -> None:
+        """Write drop counts that changed."""
+        for tap in self.taps.values():
+            before = tap.ring.dropped
+            tap.ring.count()
+            if tap.ring.dropped != before:
+                self._note(tap)
+
+    def finish(self) -> tuple[Recorded, ...]:
+        """Write the final counts; what each interface showed."""
+        for tap in self.taps.values():
+            tap.ring.count()
+            self._note(tap)
+        return (*(tap.recorded for tap in self.taps.values()), *self.gone)
+
+    def close(self) -> None:
+        """Close all rings."""
+        for tap in self.taps.values():
+            tap.ring.close()
+
+    def _note(self, tap: Tap) -> None:
+        tap.recorded = replace(tap.recorded, received=tap.ring.received, dropped=tap.ring.dropped)
+        self.folder.append(PACKETS, pcapng.statistics(tap.number, self.clock.now(), tap.ring.received, tap.ring.dropped))
+
+    def _batch(self, found: list[tuple[Tap, Block]]) -> pcapng.Batch:
+        words = np.concatenate([block.words for _, block in found])
+        bases = np.cumsum([0, *(len(block.words) for _, block in found[:-1])])
+        at = np.concatenate([block.at + base for (_, block), base in zip(found, bases.tolist(), strict=True)])
+        counts = [len(block.at) for _, block in found]
+        number = np.repeat(np.array([tap.number for tap, _ in found], dtype=np.int64), counts)
+        ethernet = np.repeat(np.array([tap.ring.link_type == ETHERNET for tap, _ in found]), counts)
+        head = {name: words[at + name].astype(np.int64) for name in (SECONDS, NANOSECONDS, CAPTURED, WIRE, FLAGS, MAC, KIND)}
+        time = self.clock.correct(head[SECONDS] * 1_000_000_000 + head[NANOSECONDS])
+        begin = at * 4 + (head[MAC] & 0xFFFF)
+        direction = np.where(head[KIND] >> 16 & 0xFF == OUTGOING, SENT, RECEIVED)
+        tagged = (head[FLAGS] & VLAN_VALID != 0) & ethernet
+        captured, wire = head[CAPTURED], head[WIRE]
+        odd = tagged | (begin & 3 != 0)
+        if odd.any():
+            words, begin = _copy_odd(words, at, begin, captured, tagged, odd)
+            captured, wire = captured + 4 * tagged, wire + 4 * tagged
+        kept = header_lengths(words.view(np.uint8), begin, captured, ethernet) if self.snap == 0 else captured
+        batch = pcapng.Batch(words, begin >> 2, kept, wire, time, number, direction)
+        return _select(batch, np.argsort(time, kind="stable"))
+
+
+def _select(batch: pcapng.Batch, rows: Ints) -> pcapng.Batch:
+    return pcapng.Batch(
+        batch.words, batch.at[rows], batch.kept[rows], batch.wire[rows], batch.time[rows], batch.interface[rows],
+        batch.direction[rows],
+    )  # fmt: skip
+
+
+def _copy_odd(
+    words: Words, at: Ints, begin: Ints, captured: Ints, tagged: npt.NDArray[np.bool_], odd: npt.NDArray[np.bool_]
+) -> tuple[Words, Ints]:
+    """(words with copies of the odd frames behind them, where each frame begins in bytes).
+
+    Odd are frames that do not begin at a word, and those whose 802.1Q tag the kernel keeps beside them: it is put back
+    where it stood, behind the addresses.
+    """
+    rows = np.flatnonzero(odd)
+    width = int(captured[rows].max() + 3 >> 2) + 1
+    padded = np.r_[words, np.zeros(width + 1, dtype=np.uint32)].view(np.uint8)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, width * 4)[begin[rows]].copy().view(np.uint32)
+    copies = np.zeros((len(rows), width + 1), dtype=np.uint32)
+    copies[:, :width] = frames
+    tags = tagged[rows]
+    copies[tags, 4:] = frames[tags, 3:]
+    protocol = np.where(words[at[rows] + FLAGS] & VLAN_TPID_VALID, words[at[rows] + TPID] & 0xFFFF, 0x8100)
+    tag = np.stack([protocol, words[at[rows] + TCI] & 0xFFFF], axis=1).astype(">u2").view(np.uint32)[:, 0]
+    copies[tags, 3] = tag[tags]
+    moved = begin.copy()
+    moved[rows] = (len(words) + np.arange(len(rows)) * (width + 1)) * 4
+    return np.r_[words, copies.ravel()], moved

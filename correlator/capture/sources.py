@@ -1,0 +1,64 @@
+"""Which counters there are to sample: iptables-nft's, iptables-legacy's, or both."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+from correlator.capture.legacy import LegacySource
+from correlator.capture.nft import NftSource
+from correlator.capture.reading import ChangingError, Source
+from correlator.capture.rules_text import Tools
+from correlator.capture.saved import SaveSource
+from correlator.errors import CorrelatorError
+
+NOT_THERE = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL, errno.EAFNOSUPPORT)
+"""What a kernel without nf_tables or ip_tables answers."""
+
+
+def find_sources(tools: Tools, now: Callable[[], int]) -> tuple[list[Source], list[str]]:
+    """(what to sample, what is to be said of it); ``now`` is the session's clock.
+
+    Raises :class:`~correlator.errors.CorrelatorError` where there is no iptables-save to print rules with.
+    """
+    if tools.nft is None and tools.legacy is None:
+        raise CorrelatorError("iptables-save is not here: install iptables: correlator prints the rules with it")
+    made: list[tuple[Callable[[], NftSource | LegacySource], str, str]] = []
+    if tools.nft is not None:
+        save = tools.nft
+        made.append((lambda: NftSource(save, now), save, "nft"))
+    if tools.legacy is not None:
+        old = tools.legacy
+        made.append((lambda: LegacySource(old, now), old, "legacy"))
+    found: list[Source] = []
+    warnings: list[str] = []
+    for make, save_program, backend in made:
+        source = _readable(make, save_program, backend, now, warnings)
+        if source is not None:
+            found.append(source)
+    if not found:
+        raise CorrelatorError("there are no iptables tables here: nothing would be counted: start Docker first")
+    return found, warnings
+
+
+def _readable(
+    make: Callable[[], NftSource | LegacySource], save: str, backend: str, now: Callable[[], int], warnings: list[str]
+) -> Source | None:
+    """The source where the kernel has tables of its; iptables-save in its place where the kernel does not let us read."""
+    source = None
+    try:
+        source = make()
+        if not source.has_rules():
+            source.close()
+            return None
+        source.read()
+        return source
+    except ChangingError:
+        return source
+    except (OSError, CorrelatorError) as error:
+        if source is not None:
+            source.close()
+        if isinstance(error, OSError) and error.errno in NOT_THERE:
+            return None
+        warnings.append(f"counters of iptables-{backend} cannot be read directly ({error}): sampled with iptables-save -c")
+        return SaveSource(save, backend, now)
