@@ -43,14 +43,15 @@ def docker_bridges() -> tuple[str, ...]:
 
 
 def default_interfaces() -> tuple[str, ...]:
-    """The default route's interface and every Docker bridge."""
+    """The default route's interface, every Docker bridge, and loopback: docker-proxy's clients on this host are there."""
     conf.route.resync()
     there = list_interfaces()
     routes = sorted(
         (metric, device) for net, mask, _, device, _, metric in conf.route.routes if not net and not mask and device in there
     )
     first = [routes[0][1]] if routes else []
-    return tuple(dict.fromkeys([*first, *docker_bridges()]))
+    loopback = [name for name in ("lo",) if name in there]
+    return tuple(dict.fromkeys([*first, *docker_bridges(), *loopback]))
 
 
 def check_interfaces(names: tuple[str, ...]) -> None:

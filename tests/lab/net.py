@@ -30,7 +30,7 @@ class Lab:
     """
 
     def __init__(self, bridges: dict[str, int] | None = None, sysctls: dict[str, str] | None = None) -> None:
-        self.bridges = bridges or {"docker0": 1}
+        self.bridges = {"docker0": 1} if bridges is None else bridges
         self.sysctls = sysctls or {}
         self.prefix = f"corr{os.getpid()}-"
         self.processes: list[subprocess.Popen[bytes]] = []

@@ -42,8 +42,9 @@ def serve(doors: list[str], reply: int) -> None:
                         sock.close()
 
 
-def tcp(source: str, target: str, port: int, count: int, size: int, sport: int, gap: float, reset: bool) -> int:
-    """``count`` connections one after the other: send, read an answer, close. Returns how many were answered."""
+def tcp(source: str, target: str, port: int, count: int, size: int, sport: int, gap: float, reset: bool, http: bool) -> int:
+    """``count`` connections one after the other: send (``http``: a request for /), read an answer, close. Returns how many
+    were answered."""
     good = 0
     for i in range(count):
         sock = socket.socket()
@@ -55,7 +56,7 @@ def tcp(source: str, target: str, port: int, count: int, size: int, sport: int, 
             sock.bind((source, sport))
         with contextlib.suppress(OSError):
             sock.connect((target, port))
-            sock.sendall(f"request {i} ".encode().ljust(size, b"x"))
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n" if http else f"request {i} ".encode().ljust(size, b"x"))
             if sock.recv(65536):
                 good += 1
             if not reset:
@@ -91,13 +92,14 @@ def main() -> None:
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=kind, default=default)
     parser.add_argument("--reset", action="store_true")
+    parser.add_argument("--http", action="store_true")
     a = parser.parse_args()
     if a.what == "serve":
         serve(a.words, a.reply)
         return
     target, port = a.words[0], int(a.words[1])
     if a.what == "tcp":
-        good = tcp(a.source, target, port, a.count, a.size, a.sport, a.gap, a.reset)
+        good = tcp(a.source, target, port, a.count, a.size, a.sport, a.gap, a.reset, a.http)
     else:
         good = udp(a.source, target, port, a.count, a.size, a.sport, a.gap)
     print(good)
