@@ -119,7 +119,7 @@ class _Recording:
         self.problem = ""
         self.command: Command | None = None
         self.indexes: dict[str, int] = {}
-        self.counted = self.events_written = 0
+        self.counted = 0
 
     # ---- opening: whatever can fail does so before anything is written -----------------------------------------
 
@@ -180,12 +180,17 @@ class _Recording:
             self.stack.callback(self.events.close)
             self.folder.append(EVENTS, pcapng.section(self.manifest.tool))
             self.folder.append(EVENTS, pcapng.interface("conntrack", LINKTYPE_NETLINK, 0))
+            self.sampler.sample()
+            self.sniffer.since = self.sampler.begin
+            self._write_events(self.events.take(), self.sampler.begin)
             self._write_events(read_table())
         except OSError as error:
             if error.errno in DISK:
                 raise CorrelatorError(f"{self.options.output}: {error.strerror}") from None
             self.warnings.append(f"conntrack's events cannot be read ({error.strerror}): replay works without them")
-        self.sampler.sample()
+        if not self.sampler.samples:
+            self.sampler.sample()
+            self.sniffer.since = self.sampler.begin
         docker = any(name in docker_bridges() for name in self.sniffer.taps)
         self.keeper = FactsKeeper(self.folder, now, lambda: self.sampler.rulesets, docker)
         self.keeper.start()
@@ -290,11 +295,10 @@ class _Recording:
                 tuple(self.sampler.fastest(4)),
             ))  # fmt: skip
 
-    def _write_events(self, messages: Sequence[bytes]) -> None:
+    def _write_events(self, messages: Sequence[bytes], time_ns: int | None = None) -> None:
         if messages:
-            time_ns = self.clock.now()
+            time_ns = time_ns or self.clock.now()
             self.folder.append(EVENTS, b"".join(pcapng.packet(COOKED + message, time_ns) for message in messages))
-            self.events_written += len(messages)
 
     def _follow_interfaces(self) -> None:
         """Give up taps whose interface is gone, take up those that are wanted and have come."""

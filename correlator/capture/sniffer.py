@@ -29,6 +29,7 @@ VLAN_VALID, VLAN_TPID_VALID, OUTGOING = 0x10, 0x40, 4
 RECEIVED, SENT = 1, 2
 WHOLE = 262_144
 ETHERNET = 1
+FAR = 1 << 62
 RING_BYTES = 32 << 20
 
 
@@ -42,7 +43,10 @@ class Tap:
 
 
 class Sniffer:
-    """Taps on interfaces. ``snap``: bytes kept of a frame; 0 for headers only, -1 for all."""
+    """Taps on interfaces. ``snap``: bytes kept of a frame; 0 for headers only, -1 for all.
+
+    ``since``: frames from before (epoch ns) are left out: some taps were not there yet.
+    """
 
     def __init__(self, folder: Folder, clock: SessionClock, application: str, snap: int, expression: str) -> None:
         self.folder, self.clock, self.snap, self.expression = folder, clock, snap, expression
@@ -50,6 +54,7 @@ class Sniffer:
         self.gone: list[Recorded] = []
         self.numbers = 0
         self.packets = 0
+        self.since = 0
         folder.append(PACKETS, pcapng.section(application))
 
     @property
@@ -92,8 +97,8 @@ class Sniffer:
         if not found:
             return 0
         batch = self._batch(found)
-        if until is not None:
-            batch = _select(batch, np.flatnonzero(batch.time <= until))
+        if until is not None or self.since:
+            batch = _select(batch, np.flatnonzero((batch.time >= self.since) & (batch.time <= (until or FAR))))
         self.folder.append(PACKETS, pcapng.packets(batch))
         self.packets += len(batch.at)
         return len(batch.at)

@@ -59,8 +59,10 @@ class _Hints:
     connmark: Ints
 
 
-def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.int8], capture_begin: int) -> Explored:
-    """Label and walk all crossings; ``stage_of`` (n,) and ``guess`` (pairs,) as in their modules."""
+def explore(
+    scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.int8], told: npt.NDArray[np.int8], capture_begin: int
+) -> Explored:
+    """Label and walk all crossings; ``stage_of`` (n,), ``guess`` and ``told`` (pairs,) as in their modules."""
     crossings = scene.crossings
     ways = doors(stages.rulesets)
     marks = any(rule.target.name == "CONNMARK" for ruleset in stages.rulesets for chain in ruleset.chains for rule in chain.rules)
@@ -70,24 +72,24 @@ def explore(scene: Scene, stages: Stages, stage_of: Ints, guess: npt.NDArray[np.
     hints = _Hints(alone & foreign, np.zeros(n, dtype=bool), np.full(n, NOWHERE), np.zeros(n, dtype=np.int64))
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
     sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
-    others = openings(crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)))
+    others = openings(crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)), told)
     for _ in range(ROUNDS):
         readings = [_read(scene, guess, hints, None)]
         readings += [_read(scene, np.where(o >= 0, o, 0).astype(np.int8), hints, o >= 0) for o in others]
         alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
         rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
-        told = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
-        agreed = _same(told, hints)
+        learned = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
+        agreed = _same(learned, hints)
         if agreed:
             break
-        hints = told
+        hints = learned
     return Explored(tuple(readings), alternatives, rows, walked, agreed)
 
 
 def _read(scene: Scene, opening: npt.NDArray[np.int8], hints: _Hints, only: Bools | None) -> Reading:
     labels = track(scene.crossings, opening, hints.unconfirmed, hints.untracked, only)
-    ends = find_ends(scene.crossings, labels, scene.in_code, scene.out_code, hints.server)
+    ends = find_ends(scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness)
     return Reading(labels, ends)
 
 

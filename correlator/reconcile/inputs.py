@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from correlator.dataset.facts import Facts, read_facts, read_session_facts
 from correlator.dataset.files import read_file
-from correlator.dataset.session import PACKETS, is_session, read_manifest
+from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifest
 from correlator.decode import Capture, concat, interface_name, read_packets
+from correlator.decode.events import ConntrackEvents, read_events
 from correlator.errors import InputError
 from correlator.firewall.counter_log import CounterLog, dumped_phantoms, normalise, parse_counter_log
 from correlator.firewall.sample_log import read_sample_logs
@@ -31,7 +32,8 @@ Progress = Callable[[str, float], None]
 class Inputs:
     """Everything that was saved: packets, facts, and counters or at least rules.
 
-    ``phantoms``: (table, chain) that a dump of rules alone shows and the kernel probably does not have.
+    ``events``: what conntrack told, where it was recorded. ``phantoms``: (table, chain) that a dump of rules alone shows and
+    the kernel probably does not have.
     """
 
     capture: Capture
@@ -40,6 +42,7 @@ class Inputs:
     ruleset: Ruleset | None
     source: str
     phantoms: frozenset[tuple[str, str]] = frozenset()
+    events: ConntrackEvents | None = None
 
     @property
     def rulesets(self) -> tuple[Ruleset, ...]:
@@ -114,7 +117,8 @@ def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
     capture = replace(capture, warnings=(*capture.warnings, *warnings))
     if not len(capture.packets):
         raise InputError(f"{folder}: no IPv4 packet was captured: nothing to replay")
-    return Inputs(capture, read_session_facts(folder), logs[backend], None, str(folder))
+    events = read_events(folder / EVENTS) if (folder / EVENTS).is_file() else None
+    return Inputs(capture, read_session_facts(folder), logs[backend], None, str(folder), events=events)
 
 
 def _main_backend(logs: dict[str, CounterLog]) -> tuple[str, tuple[str, ...]]:

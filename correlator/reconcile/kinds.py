@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from correlator.firewall.view import Host
     from correlator.flows.connections import Crossings
     from correlator.flows.host import Sight
+    from correlator.flows.witness import Witness
     from correlator.reconcile.readings import Alternatives, Reading
 
     Ints = npt.NDArray[np.int64]
@@ -65,6 +66,7 @@ class Scene:
     in_code: Ints
     out_code: Ints
     watched: frozenset[str]
+    witness: Witness | None = None
 
 
 def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, program_of: Ints, connmark: Ints) -> Rows:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from correlator.firewall.model import Match, Rule, Ruleset
     from correlator.firewall.view import Host
+    from correlator.flows.witness import Witness
 
     Ints = npt.NDArray[np.int64]
 
@@ -67,8 +68,10 @@ def connection_codes(crossings: Crossings, labels: Labels) -> Ints:
     return crossings.pair << 20 | labels.connection
 
 
-def find_ends(crossings: Crossings, labels: Labels, in_codes: Ints, out_codes: Ints, told: Ints) -> Ends:
-    """The endpoints of every crossing's connection, as all its crossings together show them.
+def find_ends(
+    crossings: Crossings, labels: Labels, in_codes: Ints, out_codes: Ints, told: Ints, witness: Witness | None
+) -> Ends:  # fmt: skip
+    """The endpoints of every crossing's connection, as all its crossings together show them, and conntrack where it tells.
 
     ``told`` (n,): the server that a walk found out where no tap saw it (-1 none).
     """
@@ -103,11 +106,38 @@ def find_ends(crossings: Crossings, labels: Labels, in_codes: Ints, out_codes: I
     way = owner * 3 + np.minimum(labels.direction, 2)
     in_code = first_known(way, in_codes, count * 3)[way] if count else in_codes
     out_code = first_known(way, out_codes, count * 3)[way] if count else out_codes
+    if witness is not None and count:
+        client, dialled, seen, server = _ask(witness, crossings, owner, plain, client, dialled, seen, server)
     client = np.where(client == NOWHERE, seen, client)
     lost = client == NOWHERE  # all that was seen of it is an ICMP error, which quotes it
     client = np.where(lost, gather((~plain, crossings.quoted_source)), client)
     dialled = np.where(lost, gather((~plain, crossings.quoted_destination)), dialled)
     return Ends(client, dialled, seen, server, in_code, out_code)
+
+
+def _ask(
+    witness: Witness, crossings: Crossings, owner: Ints, plain: npt.NDArray[np.bool_], client: Ints, dialled: Ints, seen: Ints,
+    server: Ints,
+) -> tuple[Ints, Ints, Ints, Ints]:  # fmt: skip
+    """The endpoints with what conntrack knows of connections that the taps do not show whole."""
+    order = np.lexsort((crossings.time, ~plain, owner))
+    first = order[np.flatnonzero(np.r_[True, np.diff(owner[order]) != 0])]
+    open_ends = [known[first] == NOWHERE for known in (client, dialled, seen, server)]
+    first = first[np.any(open_ends, axis=0) & plain[first]]
+    row = np.full(len(first), NOWHERE)
+    opens = (crossings.protocol[first] != 6) | (crossings.kind[first] == conntrack.SYN)
+    for source, target in ((client, dialled), (seen, server), (client, server)):
+        asking = np.flatnonzero((row == NOWHERE) & (source[first] != NOWHERE) & (target[first] != NOWHERE))
+        at = first[asking]
+        found, _ = witness.find(crossings.protocol[at], source[at], target[at], crossings.time[at], opens[asking])
+        row[asking] = found
+    known = np.full(int(owner.max()) + 1, NOWHERE)
+    known[owner[first]] = row
+    each, e = known[owner], witness.events
+    result = []
+    for have, told in ((client, e.client), (dialled, e.dialled), (seen, e.seen), (server, e.server)):
+        result.append(np.where((have == NOWHERE) & (each != NOWHERE), told[each], have))
+    return result[0], result[1], result[2], result[3]
 
 
 @dataclass(frozen=True)
@@ -131,14 +161,20 @@ class Alternatives:
 
 
 def openings(
-    crossings: Crossings, guess: npt.NDArray[np.int8], capture_begin: int, sequence: Ints, servers: frozenset[int]
+    crossings: Crossings,
+    guess: npt.NDArray[np.int8],
+    capture_begin: int,
+    sequence: Ints,
+    servers: frozenset[int],
+    told: npt.NDArray[np.int8],
 ) -> list[npt.NDArray[np.int8]]:
     """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way.
 
     ``sequence`` (n,): the ICMP sequence number of every crossing. ping(8) counts from 1, so that its first packet opens;
     and the direction of a query is the original one, whenever it began (nf_conntrack_proto_icmp.c). ``servers`` are
     endpoints that DNAT rules lead to: who is one of them was dialled; so was who has no ephemeral port where the other
-    end has one (ip-sysctl, ip_local_port_range).
+    end has one (ip-sysctl, ip_local_port_range). ``told`` (pairs,): how conntrack says that they open (-1 untold): such a
+    pair has no other way.
     """
     count = len(guess)
     order = np.lexsort((crossings.time, crossings.pair))
@@ -153,6 +189,7 @@ def openings(
     stream = (protocol == 6) & (kind != conntrack.SYN) & (kind != conntrack.SYNACK)
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
+    open_question &= told < 0
     asks = np.full(count, -1, dtype=np.int8)
     asks[crossings.pair[first]] = _original_way(crossings, first, servers)
     others: list[npt.NDArray[np.int8]] = []

@@ -15,6 +15,7 @@ from correlator.flows.connections import cross, guess_opening
 from correlator.flows.fragments import reassemble
 from correlator.flows.host import build_host, look
 from correlator.flows.interfaces import name_interfaces, split_vlans
+from correlator.flows.witness import build_witness, told_openings
 from correlator.reconcile.analysis import Clock
 from correlator.reconcile.changes import order_changes
 from correlator.reconcile.choices import Choices, Option, Unit, find_choices, way_of
@@ -76,14 +77,16 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     stages = Stages(inputs.rulesets, entries, phantoms)
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
     begin = int(scene.packets["time"].iloc[0])
+    told = told_openings(scene.witness, scene.crossings)
     guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
+    guess = np.where(told >= 0, told, guess).astype(np.int8)
     low, high = moments(scene)
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
     for number in range(PASSES):
         say("walking the rules", 0.4 + 0.1 * number)
         stage_of = _stage_of(stages, counters, clock, low, high)
-        explored = explore(scene, stages, stage_of, guess, begin)
+        explored = explore(scene, stages, stage_of, guess, told, begin)
         choices = find_choices(explored, scene.watched, counters is not None and counters.samples > 1)
         row_low, row_high = low[explored.rows.crossing], high[explored.rows.crossing]
         choices = order_changes(explored, choices, stages, row_low, row_high)
@@ -149,6 +152,7 @@ def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]
     scene = Scene(
         packets, crossings, sight, host, names, np.where(crossings.entered, code[crossings.came_in], -1),
         np.where(crossings.sent, code[crossings.left], -1), frozenset(capture.names),
+        build_witness(inputs.events) if inputs.events is not None else None,
     )  # fmt: skip
     return scene, (*sight.inferred, *guessed), tuple(warnings)
 

@@ -82,13 +82,50 @@ def udp(source: str, target: str, port: int, count: int, size: int, sport: int, 
     return good
 
 
+def load(source: str, target: str, port: int, rate: int, seconds: float) -> int:
+    """``rate`` connections a second for ``seconds``, each a request, an answer and a close. Returns how many were answered."""
+    selector = selectors.DefaultSelector()
+    begun, opened, good = time.monotonic(), 0, 0
+    while True:
+        now = time.monotonic() - begun
+        due = int(min(now, seconds) * rate)
+        while opened < due:
+            opened += 1
+            sock = socket.socket()
+            sock.setblocking(False)
+            if source:
+                sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect
+                sock.bind((source, 0))
+            sock.connect_ex((target, port))
+            selector.register(sock, selectors.EVENT_WRITE)
+        for key, events in selector.select(0.001):
+            sock = key.fileobj
+            assert isinstance(sock, socket.socket)
+            try:
+                if events & selectors.EVENT_WRITE:
+                    sock.send(b"hello")
+                    sock.shutdown(socket.SHUT_WR)
+                    selector.modify(sock, selectors.EVENT_READ, True)
+                    continue
+                if sock.recv(65536):
+                    good += 1
+                    continue
+            except OSError:
+                pass
+            selector.unregister(sock)
+            sock.close()
+        if now > seconds + 3 or (now > seconds and not selector.get_map()):
+            return good
+
+
 def main() -> None:
     """Parse and run."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("serve", "tcp", "udp"))
+    parser.add_argument("what", choices=("serve", "tcp", "udp", "load"))
     parser.add_argument("words", nargs="*")
     for name, kind, default in (
         ("source", str, ""), ("count", int, 1), ("size", int, 40), ("sport", int, 0), ("gap", float, 0.01), ("reply", int, 200),
+        ("rate", int, 1000), ("seconds", float, 10.0),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=kind, default=default)
     parser.add_argument("--reset", action="store_true")
@@ -98,7 +135,9 @@ def main() -> None:
         serve(a.words, a.reply)
         return
     target, port = a.words[0], int(a.words[1])
-    if a.what == "tcp":
+    if a.what == "load":
+        good = load(a.source, target, port, a.rate, a.seconds)
+    elif a.what == "tcp":
         good = tcp(a.source, target, port, a.count, a.size, a.sport, a.gap, a.reset, a.http)
     else:
         good = udp(a.source, target, port, a.count, a.size, a.sport, a.gap)
