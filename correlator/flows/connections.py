@@ -18,6 +18,7 @@ import pandas as pd
 from correlator.flows import conntrack
 from correlator.flows.conntrack import RELATED_KIND, Tracker, tcp_kind
 from correlator.flows.crossings import BRIDGED, LOOP, join, mix
+from correlator.flows.ports import ON_PORT
 from correlator.flows.rejoin import rejoin
 
 if TYPE_CHECKING:
@@ -98,7 +99,8 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
     shown = np.where(entered, came_in, left)
     interface = packets["interface"].to_numpy()
     wire = sight.wire[shown]
-    after = entered & sight.bridge[interface[shown]] & (wire != LOOP)
+    on_port = packets[ON_PORT].to_numpy()[shown] if ON_PORT in packets else False
+    after = entered & sight.bridge[interface[shown]] & (wire != LOOP) & ~np.asarray(on_port)
     in_source = np.where(entered, source[came_in], NOWHERE)
     in_destination = np.where(entered, destination[came_in], NOWHERE)
     out_source = np.where(sent, source[left], NOWHERE)

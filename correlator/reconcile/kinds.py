@@ -121,7 +121,8 @@ def _columns(scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Int
     p = {name: scene.packets[name].to_numpy()[shown].astype(np.int64) for name in _FIELDS}
     transit = ~entered & ~np.isin(source >> 16, np.array(sorted(scene.host.local), dtype=np.int64))
     transit &= (source >> 24 + 16 != 127) & (state != S_RELATED)  # a reset of REJECT bears the server's address
-    bridged = scene.sight.wire[shown] == BRIDGED
+    inside = entered & (scene.in_code[at] == scene.out_code[at]) & scene.sight.bridge[np.maximum(scene.in_code[at], 0)]
+    bridged = (scene.sight.wire[shown] == BRIDGED) | inside
     in_code = np.where(entered, scene.in_code[at], np.where(transit, ends.in_code[at], NOWHERE))
     in_code = _routed(scene, source >> 16, transit, in_code)
     protocol = np.where(related, 1, c.protocol[at])

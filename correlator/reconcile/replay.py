@@ -15,6 +15,7 @@ from correlator.flows.connections import cross, guess_opening
 from correlator.flows.fragments import reassemble
 from correlator.flows.host import build_host, look
 from correlator.flows.interfaces import name_interfaces, split_vlans
+from correlator.flows.ports import fold_ports
 from correlator.flows.witness import build_witness, told_openings
 from correlator.reconcile.analysis import Clock
 from correlator.reconcile.changes import order_changes
@@ -134,6 +135,7 @@ def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray
 def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
     """The packets joined into crossings, on their host; what was inferred; losses."""
     capture = split_vlans(name_interfaces(inputs.capture, inputs.facts), inputs.facts)
+    capture = fold_ports(capture, inputs.facts)
     packets, lost = reassemble(capture.packets)
     capture = replace(capture, packets=packets)
     sight = look(capture, inputs.facts)
