@@ -41,12 +41,15 @@ class RouteFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the host; ``present`` names the files that were there."""
+    """What is known of the host; ``present`` names the files that were there. ``sets``: what `ipset save` printed, once a
+    version; ``containers``: address -> name, as Docker told."""
 
     interfaces: dict[str, InterfaceFact] = field(default_factory=dict)
     routes: tuple[RouteFact, ...] = ()
     sysctls: dict[str, str] = field(default_factory=dict)
     present: frozenset[str] = frozenset()
+    sets: tuple[str, ...] = ()
+    containers: dict[str, str] = field(default_factory=dict)
 
     def is_bridge(self, name: str) -> bool:
         """Whether an interface is a bridge: by its kind, by its ports, or (nothing known of it) by Docker's names."""
@@ -92,7 +95,8 @@ def read_facts(folder: Path | None) -> Facts:
         known = tuple(route for item in routes or [] if (route := _route(item)) is not None)
     except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}") from None
-    return Facts(interfaces, known, sysctls, frozenset(present))
+    sets = ((folder / "ipsets.txt").read_text(errors="replace"),) if (folder / "ipsets.txt").is_file() else ()
+    return Facts(interfaces, known, sysctls, frozenset(present), sets, _containers(folder))
 
 
 def read_session_facts(folder: Path) -> Facts:
@@ -103,7 +107,17 @@ def read_session_facts(folder: Path) -> Facts:
         return Facts()
     interfaces = {name: fact for facts in found for name, fact in facts.interfaces.items()}
     routes = tuple(dict.fromkeys(route for facts in reversed(found) for route in facts.routes))
-    return Facts(interfaces, routes, found[-1].sysctls, frozenset[str]().union(*(facts.present for facts in found)))
+    return Facts(
+        interfaces, routes, found[-1].sysctls, frozenset[str]().union(*(facts.present for facts in found)),
+        tuple(text for facts in found for text in facts.sets),
+        {address: name for facts in found for address, name in facts.containers.items()},
+    )  # fmt: skip
+
+
+def _containers(folder: Path) -> dict[str, str]:
+    """address -> name of the container that has it in one of its networks, from docker.json where it is there."""
+    items = _read_json(folder / "docker.json") or []
+    return {str(address): str(item.get("name", "")) for item in items for address in item.get("networks", {}).values() if address}
 
 
 def _read_json(path: Path) -> list[dict[str, Any]] | None:

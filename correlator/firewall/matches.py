@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from correlator.firewall.model import Match, Option, Rule
+from correlator.firewall.sets import ADDRESS, INTERFACE
 from correlator.firewall.values import PROTOCOLS, parse_address, parse_mark, parse_ports
 from correlator.firewall.view import Host, View
 
@@ -407,15 +408,29 @@ def _tos(match: Match, reads: Reads) -> Predicate:
 
 
 def _set(match: Match, reads: Reads) -> Predicate:
+    """``-m set --match-set NAME src,dst``: one direction for each dimension of the set (net/netfilter/ipset)."""
     option = match.option("--match-set")
-    if option is None or len(option.values) < 2 or option.values[1] not in ("src", "dst") or len(match.options) > 1:
+    if option is None or len(option.values) < 2 or len(match.options) > 1:
         return unknown
-    name, attribute = option.values[0], option.values[1]
+    name, directions = option.values[0], option.values[1].split(",")
     reads.fields.add(f"set:{name}")
 
     def test(view: View, host: Host) -> Ternary:
         members = host.sets.get(name)
-        return None if members is None else (getattr(view, attribute) in members) != option.negated
+        if members is None or len(members.dimensions) > len(directions):
+            return None
+        values: list[int | str | None] = []
+        for dimension, direction in zip(members.dimensions, directions, strict=False):
+            if dimension == ADDRESS:
+                values.append(view.src if direction == "src" else view.dst)
+            elif dimension == INTERFACE:
+                values.append(view.in_interface if direction == "src" else view.out_interface)
+            elif view.fragment or view.protocol not in (6, 17, 132, 136):
+                return None
+            else:
+                values.append(view.sport if direction == "src" else view.dport)
+        found = members.contains(values, view.protocol)
+        return None if found is None else found != option.negated
 
     return test
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from correlator.firewall.sets import AddressSet
 
 NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED = "NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"
 
@@ -82,7 +86,7 @@ class Host:
     routes: tuple[Route, ...] = ()
     addresses: dict[str, tuple[int, ...]] = field(default_factory=dict)
     bridges: frozenset[str] = frozenset()
-    sets: dict[str, frozenset[int]] = field(default_factory=dict)
+    sets: dict[str, AddressSet] = field(default_factory=dict)
     certain: bool = True
 
     def is_local(self, address: int) -> bool:

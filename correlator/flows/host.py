@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.firewall.sets import parse_sets
 from correlator.firewall.values import parse_address
 from correlator.firewall.view import Host, Route
 from correlator.flows.crossings import BRIDGED, IN, LOOP, OUT, WINDOW_NS, invariant_key
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from correlator.dataset.facts import Facts
     from correlator.decode import Capture
     from correlator.firewall.model import Ruleset
+    from correlator.firewall.sets import AddressSet
 
 _MASQUERADED = re.compile(r"-s (\S+) ! -o (\S+) .*-j MASQUERADE")
 
@@ -138,6 +140,7 @@ def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[s
     ``left_alone`` are rows of frames that left without having come in: the host's own.
     """
     bridges = frozenset(name for name in {*facts.interfaces, *names} if facts.is_bridge(name))
+    sets = _still_sets(facts, rulesets)
     if "addr.json" in facts.present:
         addresses = {name: tuple(a for a, _ in fact.addresses) for name, fact in facts.interfaces.items()}
         local = frozenset(a for many in addresses.values() for a in many)
@@ -145,7 +148,7 @@ def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[s
         for fact in facts.interfaces.values():
             broadcast |= {a | (0xFFFFFFFF >> length) for a, length in fact.addresses if length < 31}
         routes = _routes(facts)
-        return Host(local, frozenset(broadcast), routes, addresses, bridges, {}, bool(routes)), ()
+        return Host(local, frozenset(broadcast), routes, addresses, bridges, sets, bool(routes)), ()
     found, nets = _infer(packets, sight, names, rulesets, left_alone)
     local = frozenset(a for many in found.values() for a in many)
     routes = _routes(facts) or tuple(
@@ -155,8 +158,15 @@ def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[s
     if not any(r.length == 0 for r in routes) and len(outside) == 1:
         routes = (*routes, Route(0, 0, outside[0]))
     broadcast = {low | (0xFFFFFFFF >> length) for low, length in nets.values()}
-    host = Host(local, frozenset(broadcast), routes, found, bridges | frozenset(nets), {}, False)
+    host = Host(local, frozenset(broadcast), routes, found, bridges | frozenset(nets), sets, False)
     return host, ("the host's addresses and bridge subnets",)
+
+
+def _still_sets(facts: Facts, rulesets: Iterable[Ruleset]) -> dict[str, AddressSet]:
+    """The ipsets whose members were saved, without those that packets themselves change (target SET)."""
+    targets = (rule.target for ruleset in rulesets for chain in ruleset.chains for rule in chain.rules)
+    changing = {option.value for target in targets if target.name == "SET" for option in target.options}
+    return {name: members for name, members in parse_sets(facts.sets).items() if name not in changing}
 
 
 def _routes(facts: Facts) -> tuple[Route, ...]:

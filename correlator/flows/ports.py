@@ -71,7 +71,9 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
         f"{one.name}: {one.dropped} packets were lost while capturing ({one.file})"
         for code, one in enumerate(capture.interfaces) if code in bridge_of and one.dropped
     )  # fmt: skip
-    return replace(capture, interfaces=tuple(interfaces[code] for code in used), packets=kept, warnings=(*capture.warnings, *losses))
+    return replace(
+        capture, interfaces=tuple(interfaces[code] for code in used), packets=kept, warnings=(*capture.warnings, *losses)
+    )
 
 
 def _pair(

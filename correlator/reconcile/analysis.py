@@ -73,7 +73,8 @@ class Analysis:
     """The result of one replay: DataFrames as declared in :mod:`correlator.dataset.schema`.
 
     ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
-    facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames.
+    facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
+    an address to the name of the container that had it.
     """
 
     connections: pd.DataFrame
@@ -88,7 +89,13 @@ class Analysis:
     samples: int = 0
     generations: int = 0
     source: str = ""
+    containers: dict[str, str] = field(default_factory=dict)
     _paths: Callable[[int], tuple[PathView, ...]] | None = None
+
+    def named(self, address: object) -> str:
+        """An address with the name of the container that had it: ``web (172.17.0.2)``."""
+        name = self.containers.get(str(address))
+        return f"{name} ({address})" if name else str(address)
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of that connection took, in order of first_seen."""

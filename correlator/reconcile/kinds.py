@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.firewall.matches import Reads
+from correlator.firewall.sets import ADDRESS, PORT
 from correlator.firewall.view import View
 from correlator.firewall.walk import Passage
 from correlator.flows.connections import NOWHERE
@@ -187,12 +188,16 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
         addresses |= read.addresses
     for address in (*host.local, *host.broadcast):
         addresses |= {address, address + 1}
+    ports = set().union(*(r.ports for r in asked))
+    for members in host.sets.values():
+        addresses |= members.cuts[ADDRESS]
+        ports |= members.cuts[PORT]
     for route in host.routes:
         low = route.net >> (32 - route.length) << (32 - route.length) if route.length else 0
         addresses |= {low, low + (1 << (32 - route.length))}
     return {
         "address": np.array(sorted(addresses), dtype=np.int64),
-        "port": np.array(sorted(set().union(*(r.ports for r in asked))), dtype=np.int64),
+        "port": np.array(sorted(ports), dtype=np.int64),
         "length": np.array(sorted(set().union(*(r.lengths for r in asked))), dtype=np.int64),
         "ttl": np.array(sorted({2}.union(*(r.ttls for r in asked))), dtype=np.int64),
         "mac": np.array(sorted(set().union(*(r.macs for r in asked))), dtype=np.int64),

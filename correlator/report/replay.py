@@ -72,11 +72,12 @@ def _connections(analysis: Analysis, everything: bool) -> str:
     for row in shown.itertuples():
         bare = row.protocol not in ("tcp", "udp")
         away = "" if row.outcome in NOWHERE else row.out_interface or "host"
-        server = _end(row.reply_src, row.reply_sport, bare)
-        dialled = _end(row.dst, row.dport, bare)
+        server = _end(analysis.named(row.reply_src), row.reply_sport, bare)
+        dialled = _end(analysis.named(row.dst), row.dport, bare)
+        client = _end(analysis.named(row.src), row.sport, bare)
         linked = f" with #{row.linked}" if row.linked else ""
         rows.append((
-            str(row.connection), moment(int(row.first_seen)), str(row.protocol), _end(row.src, row.sport, bare), dialled,
+            str(row.connection), moment(int(row.first_seen)), str(row.protocol), client, dialled,
             "" if server == dialled else server, f"{row.in_interface or 'host'} > {away}".rstrip(),
             f"{row.packets_original}+{row.packets_reply}", f"{row.outcome}{linked}", str(row.rule),
             f"{row.status}{': ' if row.reason else ''}{row.reason}",

@@ -22,19 +22,20 @@ def render_connection(analysis: Analysis, number: int) -> str:
     if not 1 <= number <= len(analysis.connections):
         raise InputError(f"no connection {number}: there are 1 to {len(analysis.connections)}")
     row = analysis.connections.iloc[number - 1]
-    lines = [_title(row)]
+    lines = [_title(row, analysis)]
     for path in analysis.paths(number):
         lines += ["", *_path(path)]
     return "\n".join(lines) + "\n"
 
 
-def _title(row: pd.Series) -> str:
-    icmp = row["protocol"] == "icmp"
+def _title(row: pd.Series, analysis: Analysis) -> str:
+    icmp, named = row["protocol"] == "icmp", analysis.named
     ports = [f" id {row['sport']}", ""] if icmp else [f":{row['sport']}", f":{row['dport']}"]
     lines = [
-        f"connection {row['connection']}: {row['protocol']} {row['src']}{ports[0]} -> {row['dst']}{ports[1]}, {row['state']}",
-        f"  reply tuple  {row['reply_src']}{'' if icmp else ':' + str(row['reply_sport'])} -> "
-        f"{row['reply_dst']}{'' if icmp else ':' + str(row['reply_dport'])}",
+        f"connection {row['connection']}: {row['protocol']} {named(row['src'])}{ports[0]} -> {named(row['dst'])}{ports[1]}, "
+        f"{row['state']}",
+        f"  reply tuple  {named(row['reply_src'])}{'' if icmp else ':' + str(row['reply_sport'])} -> "
+        f"{named(row['reply_dst'])}{'' if icmp else ':' + str(row['reply_dport'])}",
         f"  outcome      {row['outcome']}{' by ' + row['rule'] if row['rule'] else ''}",
         f"  status       {row['status']}{': ' + row['reason'] if row['reason'] else ''}",
     ]
