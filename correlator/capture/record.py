@@ -305,9 +305,10 @@ class _Recording:
         there = list_interfaces()
         for name in list(self.sniffer.taps):
             if there.get(name) != self.indexes.get(name):
+                port = bool(self.sniffer.taps[name].recorded.port_of)
                 self.sniffer.take()
                 self.sniffer.remove(name)
-                if there.get(name) is None and name in self.wanted:
+                if there.get(name) is None and not port:
                     self.warnings.append(f"{name} went away while recording")
         wanted = dict.fromkeys(self.options.interfaces or (*self.wanted, *docker_bridges()), "")
         if self.options.bridge_ports:

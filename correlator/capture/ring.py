@@ -108,7 +108,7 @@ class Ring(L2ListenSocket):
 
     def close(self) -> None:
         """Give the ring back."""
-        if not self.closed:
+        if not self.closed and hasattr(self, "heads"):
             self.heads.release()
             self.view.release()
             self.map.close()

@@ -16,7 +16,8 @@ class Clock:
 
     ``offset`` holds at ``reference`` (epoch ns, packets' clock); the clocks drift apart by ``drift_ppm``.
     ``low`` and ``high`` bound the offset at the reference. ``source``: ``same clock`` (0 lies within the bounds),
-    ``estimated``, ``given`` (by the user) or ``unknown`` (nothing to tell it from).
+    ``estimated``, ``given`` (by the user), ``one clock`` (a session's, which nothing had to tell) or ``unknown`` (nothing
+    to tell it from).
     """
 
     offset: int = 0

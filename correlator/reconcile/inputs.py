@@ -112,11 +112,11 @@ def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
             *warnings,
             "the recording was not ended properly (killed, or the disk was full): this is what it wrote until then",
         )
+    if manifest.filter:
+        warnings = (*warnings, f"only packets that match `{manifest.filter}` were recorded: counters of others are residuals")
     if manifest.events_lost:
         warnings = (*warnings, f"conntrack events were lost {manifest.events_lost} times: what they would have shown is inferred")
     capture = replace(capture, warnings=(*capture.warnings, *warnings))
-    if not len(capture.packets):
-        raise InputError(f"{folder}: no IPv4 packet was captured: nothing to replay")
     events = read_events(folder / EVENTS) if (folder / EVENTS).is_file() else None
     return Inputs(capture, read_session_facts(folder), logs[backend], None, str(folder), events=events)
 

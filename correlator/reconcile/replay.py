@@ -77,7 +77,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
     stages = Stages(inputs.rulesets, entries, phantoms)
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
-    begin = int(scene.packets["time"].iloc[0])
+    begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
     told = told_openings(scene.witness, scene.crossings)
     guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
     guess = np.where(told >= 0, told, guess).astype(np.int8)
@@ -121,6 +121,8 @@ def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray
 
     ``same``: one recording read both on one clock, whatever it lost.
     """
+    if found.source == "unknown" and same:
+        return Clock(source="one clock")
     if found.source != "estimated":
         return found
     if not same:

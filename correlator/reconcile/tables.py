@@ -253,10 +253,11 @@ def rules_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
         if counters is not None and ledger is not None:
             mine = counters.generation[1:] == generation
             at = place[of]
-            residual = np.where(at >= 0, ledger.residual[mine].sum(axis=0)[at], 0)
-            residual_bytes = np.where(at >= 0, ledger.residual_bytes[mine].sum(axis=0)[at], 0)
-            explained = np.where(at >= 0, ledger.explained[mine].sum(axis=0)[at], 0)
-            explained_bytes = np.where(at >= 0, ledger.explained_bytes[mine].sum(axis=0)[at], 0)
+            # an entry that never moved has no column in the ledger: its place is -1, where a zero stands
+            residual, residual_bytes, explained, explained_bytes = (
+                np.append(values[mine].sum(axis=0), 0)[at]
+                for values in (ledger.residual, ledger.residual_bytes, ledger.explained, ledger.explained_bytes)
+            )
             counted = counters.packets_low[mine][:, of].sum(axis=0)
             counted_bytes = counters.bytes_low[mine][:, of].sum(axis=0)
             chosen = mine[np.maximum(interval, 0)] & (interval >= 0)

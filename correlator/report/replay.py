@@ -35,7 +35,7 @@ def _answer(analysis: Analysis, summary: Summary) -> str:
     ]
     width = max((len(group.what) for group in summary.groups), default=0)
     lines += [f"  {group.number:>6,}  {group.what:<{width}}  {group.rule}".rstrip() for group in summary.groups]
-    lines += ["", *_proof(analysis, summary)]
+    lines += [*([""] if summary.groups else []), *_proof(analysis, summary)]
     if analysis.inferred:
         lines.append(f"inferred  {'; '.join(analysis.inferred)} (no facts were saved)")
     lines += [f"warning   {warning}" for warning in analysis.warnings]
@@ -105,6 +105,8 @@ def _ledger(analysis: Analysis, everything: bool) -> str:
     rules = analysis.rules
     moved = rules[(rules["counted_packets"] > 0) | (rules["explained_packets"] > 0) | (rules["residual_packets"] != 0)]
     moved = moved.assign(off=moved["residual_packets"].abs()).sort_values("off", ascending=False, kind="stable")
+    if not len(moved):
+        return residuals
     shown = moved if everything else moved.head(LEDGER_SHOWN)
     many = analysis.generations > 1
     for row in shown.itertuples():

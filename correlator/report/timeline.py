@@ -45,6 +45,8 @@ def plot_timeline(analysis: Analysis, path: Path) -> None:
         2, 1, sharex=True, figsize=(14, 1.8 + tall + 0.34 * max(len(rules), 1)), layout="constrained",
         height_ratios=(tall, 0.34 * max(len(rules), 1)),
     )  # fmt: skip
+    if not len(analysis.packets):
+        raise InputError(f"{analysis.source}: holds no packet: there is nothing to plot")
     begin = int(analysis.packets["time"].iloc[0])
     _draw_connections(top, analysis, begin)
     _draw_rules(bottom, analysis, rules, begin)

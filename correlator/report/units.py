@@ -29,6 +29,8 @@ def clock_line(clock: Clock) -> str:
     """What is known of the counters' clock against the packets'."""
     if clock.source == "unknown":
         return "nothing to tell the clocks' offset from"
+    if clock.source == "one clock":
+        return "counters and packets were recorded on one clock"
     if clock.source == "given":
         return f"counters {span(clock.offset)} against packets, as given"
     if clock.low is None or clock.high is None:

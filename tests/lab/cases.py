@@ -313,8 +313,8 @@ def short(folder: Path) -> None:
             other.wait(60)
 
 
-def hairpin(folder: Path) -> None:
-    """Docker without its proxy: containers reach a published port through the host's address, one of them itself."""
+def hairpin_rules() -> str:
+    """Docker's rules without its proxy: a container reaches a published port through the host's address."""
     rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace("-A DOCKER -i docker0 -j RETURN\n", "")
     rules = rules.replace("! -i docker0 -p tcp -m tcp --dport 80 -j DNAT", "-p tcp -m tcp --dport 80 -j DNAT").replace(
         "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n",
@@ -322,8 +322,13 @@ def hairpin(folder: Path) -> None:
         "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n"
         "-A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE\n",
     )
+    return rules.replace("-A OUTPUT ! -d 127.0.0.0/8", "-A OUTPUT")
+
+
+def hairpin(folder: Path) -> None:
+    """Docker without its proxy: containers reach a published port through the host's address, one of them itself."""
     with Lab({"docker0": 2}) as lab:
-        lab.rules(rules.replace("-A OUTPUT ! -d 127.0.0.0/8", "-A OUTPUT"))
+        lab.rules(hairpin_rules())
         lab.run("host", "ip", "link", "set", "vc1", "type", "bridge_slave", "hairpin", "on")
         serve(lab, "c1", "tcp:80")
         with Recorder(lab, folder, ("eth0", "docker0", "lo")):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -11,6 +12,8 @@ from types import TracebackType
 
 OUTSIDE = ("172.31.32.1", "172.31.40.9")
 HOST = "172.31.37.164"
+LETTERS = (f"{chr(97 + number % 26)}{number // 26 or ''}" for number in itertools.count())
+"""Tells apart the labs of one process."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -32,7 +35,7 @@ class Lab:
     def __init__(self, bridges: dict[str, int] | None = None, sysctls: dict[str, str] | None = None) -> None:
         self.bridges = {"docker0": 1} if bridges is None else bridges
         self.sysctls = sysctls or {}
-        self.prefix = f"corr{os.getpid()}-"
+        self.prefix = f"corr{os.getpid()}{next(LETTERS)}-"
         self.processes: list[subprocess.Popen[bytes]] = []
         self.spaces: list[str] = []
 
