@@ -1,10 +1,10 @@
 #!/bin/sh
 # Installs the Debian packages that the live tests need, where root and apt-get are there; else says what is missing.
 set -e
-packages="iptables nftables conntrack tcpdump tshark iproute2 procps iputils-ping ipset"
+packages="iptables nftables conntrack tcpdump tshark iproute2 procps iputils-ping ipset docker.io busybox-static tmux"
 missing=""
 for pair in iptables:iptables-nft-save nftables:nft conntrack:conntrack tcpdump:tcpdump tshark:tshark iproute2:ip \
-    procps:sysctl iputils-ping:ping ipset:ipset; do
+    procps:sysctl iputils-ping:ping ipset:ipset docker.io:dockerd busybox-static:busybox tmux:tmux; do
     command -v "${pair#*:}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair#*:}" ] || [ -x "/sbin/${pair#*:}" ] \
         || missing="$missing ${pair%%:*}"
 done
@@ -15,6 +15,12 @@ if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
     exit 0
 fi
 export DEBIAN_FRONTEND=noninteractive
+# The tests start an engine of their own in a namespace: installing one must not start it on this machine.
+if [ ! -e /usr/sbin/policy-rc.d ]; then
+    trap "rm -f /usr/sbin/policy-rc.d" EXIT
+    printf "#!/bin/sh\nexit 101\n" >/usr/sbin/policy-rc.d
+    chmod 755 /usr/sbin/policy-rc.d
+fi
 apt-get update -qq
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $missing
