@@ -52,8 +52,8 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
             "way through them: are they of the same host and time?"
         )
     ledger, counters = verdict.ledger, verdict.counters
-    if ledger is None or counters is None or not ledger.active.size:
-        return
+    if ledger is None or counters is None or not ledger.active.size or not len(verdict.scene.packets):
+        return  # without a packet the ledger shows all that was counted as residuals
     counted = int(counters.packets_low[:, ledger.active].sum())
     gap = int(np.abs(ledger.residual).sum())
     explained = int(ledger.explained.sum())
@@ -76,6 +76,8 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
 def _doubts(verdict: Verdict, attribution: Attribution) -> list[str]:
     """What the reports must say: packets without a way, sums that nothing meets, sights that are missing."""
     doubts: list[str] = []
+    if not len(verdict.scene.packets):
+        doubts.append("no IPv4 packet was recorded: whatever the counters counted is a residual")
     nowhere = attribution.way == NO_WAY
     if nowhere.any():
         numbers = sorted(set(attribution.connection[nowhere].tolist()))
