@@ -69,7 +69,7 @@ def read_packets(path: str | Path, interface: str | None = None) -> Capture:
         frames = pcapng.index(data, str(path), interface, interface_name(path))
     else:
         raise InputError(f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote")
-    return _decode(frames)
+    return decode(frames)
 
 
 def _bytes(path: Path) -> bytes:
@@ -92,7 +92,8 @@ def _gunzip(data: bytes) -> bytes:
         return zlib.decompressobj(wbits=31).decompress(data)
 
 
-def _decode(frames: Frames) -> Capture:
+def decode(frames: Frames) -> Capture:
+    """Frames as a packet table, in order of time."""
     network = find_network(frames)
     columns, addresses, skipped = decode_network(frames, network)
     table = {name: np.asarray(columns[name], dtype=dtype) for name, (dtype, _) in COLUMNS.items()}

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 
@@ -79,10 +82,11 @@ class Analysis:
     """
 
     connections: pd.DataFrame
-    hits: pd.DataFrame
-    ledger: pd.DataFrame
-    packets: pd.DataFrame
     rules: pd.DataFrame
+    _balances: Callable[[], pd.DataFrame]
+    _hits: Callable[[], pd.DataFrame]
+    _packets: Callable[[], pd.DataFrame]
+    _explain: Callable[[npt.NDArray[np.int64]], list[str]]
     clock: Clock = field(default_factory=Clock)
     warnings: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
@@ -92,6 +96,32 @@ class Analysis:
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
     _paths: Callable[[int], tuple[PathView, ...]] | None = None
+
+    @cached_property
+    def hits(self) -> pd.DataFrame:
+        """One row per connection, direction and rule; written when first asked for."""
+        return self._hits()
+
+    @cached_property
+    def packets(self) -> pd.DataFrame:
+        """One row a frame; written when first asked for."""
+        return self._packets()
+
+    @cached_property
+    def balances(self) -> pd.DataFrame:
+        """The ledger without its column ``connections``."""
+        return self._balances()
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """One row per rule and interval, with the connections behind it; written when first asked for."""
+        return self.explained(self.balances)
+
+    def explained(self, lines: pd.DataFrame) -> pd.DataFrame:
+        """Some rows of ``balances`` with the connections behind them."""
+        from correlator.dataset.schema import LEDGER
+
+        return lines.assign(connections=self._explain(lines.index.to_numpy()))[list(LEDGER)]
 
     def named(self, address: object) -> str:
         """An address with the name of the container that had it: ``web (172.17.0.2)``."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.hits import Hits
+    from correlator.reconcile.tally import Members, Series, Tally
 
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -54,14 +54,14 @@ class _Series:
     base: int
 
 
-def estimate(hits: Hits, counters: Counters, entries: Ints) -> Clock:
+def estimate(hits: Tally, counters: Counters, entries: Ints) -> Clock:
     """The clock from the hits of ``entries`` (the register's numbers), which are known for certain."""
-    if counters.samples < 2 or not len(hits):
+    if counters.samples < 2 or not len(hits.low):
         return Clock()
     series = _series(hits, counters, entries)
     if not series:
         return Clock()
-    reference = int(np.median(hits.low))
+    reference = hits.reference
     coarse = _vote(series, counters)
     anchored = [s for s in series if s.base >= 0]
     if anchored:
@@ -92,7 +92,7 @@ def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int
     )  # fmt: skip
 
 
-def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
+def _series(hits: Tally, counters: Counters, entries: Ints) -> list[_Series]:
     """The stretches in which each entry's counter is known exactly, tied to its hits where the log spans all of them.
 
     The first stretch counts from the first hit on, the last one up to the last hit; between two there may be a reset
@@ -100,12 +100,15 @@ def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
     """
     result: list[_Series] = []
     exact = counters.known & (counters.packets_low == counters.packets_high)
+    known: dict[Members, Series] = {}
     for entry in entries.tolist():
-        mine = hits.entry == entry
         moved = counters.packets_low[:, entry]
-        if not mine.any() or not moved.any():
+        if not hits.counts[entry] or not moved.any():
             continue
-        earliest, latest = np.sort(hits.low[mine]), np.sort(hits.high[mine])
+        members = hits.members[entry]
+        if members not in known:
+            known[members] = hits.series(entry)
+        earliest, latest = known[members].earliest, known[members].latest
         times = earliest
         runs = _runs(exact[:, entry])
         total = sum(int(moved[a:b].sum()) for a, b in runs)

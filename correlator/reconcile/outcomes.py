@@ -16,8 +16,12 @@ from correlator.reconcile.tables import rule_numbers
 from correlator.reconcile.words import endpoint, table, tuple_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
+    from correlator.firewall.model import Entry
+    from correlator.firewall.walk import Path
     from correlator.reconcile.replay import Verdict
     from correlator.reconcile.walks import Way
 
@@ -106,26 +110,36 @@ def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | Non
         return "untracked", -1
     if way is None:
         return "unknown", -1
-    path = way.path
+    row = attribution.row[at]
+    entries = verdict.stages.stages[int(verdict.explored.rows.program[row])].program.ruleset.entries
+    ends = tuple(int(values[at]) for values in (attribution.client, attribution.dialled, attribution.server, attribution.seen))
+    return path_outcome(way.path, entries, left, verdict.scene.watched, ends, bool(verdict.explored.rows.columns["enters"][row]))
+
+
+def path_outcome(
+    path: Path, entries: Sequence[Entry], left: bool, watched: frozenset[str], ends: tuple[int, ...], enters: bool
+) -> tuple[str, int]:
+    """(what became of a connection whose first packet took this path, the entry that decided or -1).
+
+    ``left``: it was seen leaving; ``ends``: client, dialled, server, seen; ``enters``: it came from outside of the host.
+    """
     if path.end in ("dropped", "rejected"):
         return path.end, path.decider
     if path.end == "unknown-target":
         return "unknown", path.decider
     if path.end == "ttl":
         return "expired", -1
-    entries = verdict.stages.stages[int(verdict.explored.rows.program[attribution.row[at]])].program.ruleset.entries
-    if path.end == "sent" and not left and path.out_interface in verdict.scene.watched:
+    if path.end == "sent" and not left and path.out_interface in watched:
         return "lost", -1
     for entry in (path.dnat_entry, path.snat_entry):
         if entry >= 0:
             return entries[entry].target, entry
-    client, dialled = int(attribution.client[at]), int(attribution.dialled[at])
-    server, seen = int(attribution.server[at]), int(attribution.seen[at])
+    client, dialled, server, seen = ends
     if server != dialled:
         return "DNAT", -1
     if client != seen:
         return "MASQUERADE", -1
-    if path.end == "sent" and verdict.explored.rows.columns["enters"][attribution.row[at]]:
+    if path.end == "sent" and enters:
         return "forwarded", -1
     return ("local" if path.end in ("sent", "delivered") else "lost"), -1
 

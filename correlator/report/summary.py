@@ -41,7 +41,7 @@ def summarise(analysis: Analysis) -> Summary:
         counts[key] = counts.get(key, 0) + 1
     groups = tuple(Group(n, what, rule) for (what, rule), n in sorted(counts.items(), key=lambda item: -item[1]))
     statuses = analysis.connections["status"].value_counts()
-    ledger = analysis.ledger
+    ledger = analysis.balances
     silent = ledger["note"].astype(str) == "not counted"
     off = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
     uncounted = ledger[silent][["table", "chain"]].drop_duplicates()

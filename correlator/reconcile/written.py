@@ -1,0 +1,89 @@
+"""The tables of a verdict, each written when it is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.reconcile.balances import Lines, balances_table, explainers, rules_table
+from correlator.reconcile.outcomes import connections_table
+from correlator.reconcile.paths import connection_paths
+from correlator.reconcile.tables import hits_table, packets_table
+from correlator.reconcile.words import join_tables
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from correlator.reconcile.analysis import PathView
+    from correlator.reconcile.attribution import Attribution
+    from correlator.reconcile.numbering import Numbering
+    from correlator.reconcile.replay import Verdict
+
+    Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What packets that were attributed one by one and ordinary connections amount to, together."""
+
+    verdict: Verdict
+    attribution: Attribution
+    numbering: Numbering
+
+    @cached_property
+    def _attributed_hits(self) -> pd.DataFrame:
+        return hits_table(self.verdict, self.attribution)
+
+    @cached_property
+    def _attributed(self) -> pd.DataFrame:
+        """The attribution's connections under its own numbers."""
+        return connections_table(self.verdict, self.attribution, self._attributed_hits)
+
+    def connections(self) -> pd.DataFrame:
+        """All connections, in order of first_seen."""
+        own, numbers = self._attributed, self.numbering.attributed
+        if self.verdict.ordinary is None:
+            return own
+        from correlator.reconcile.ordinary_tables import ordinary_connections
+
+        own = own.assign(connection=numbers[own["connection"].to_numpy()], linked=numbers[own["linked"].to_numpy()])
+        return join_tables([own, ordinary_connections(self.verdict, self.numbering)], "connection")
+
+    def rules(self) -> pd.DataFrame:
+        """Every rule and policy of every generation."""
+        return rules_table(self.verdict, self.numbering)
+
+    @cached_property
+    def _balances(self) -> tuple[pd.DataFrame, Lines]:
+        return balances_table(self.verdict)
+
+    def balances(self) -> pd.DataFrame:
+        """The ledger without the connections behind its lines."""
+        return self._balances[0]
+
+    def explain(self, lines: Ints) -> list[str]:
+        """The connections behind these lines of the ledger (row numbers)."""
+        _, every = self._balances
+        return explainers(self.verdict, self.numbering, Lines(every.interval[lines], every.entry[lines]))
+
+    def hits(self) -> pd.DataFrame:
+        """All hits."""
+        own, numbers = self._attributed_hits, self.numbering.attributed
+        if self.verdict.ordinary is None:
+            return own
+        from correlator.reconcile.ordinary_tables import ordinary_hits_table
+
+        own = own.assign(connection=numbers[own["connection"].to_numpy()])
+        return join_tables([own, ordinary_hits_table(self.verdict, self.numbering)], "connection")
+
+    def packets(self) -> pd.DataFrame:
+        """All frames."""
+        return packets_table(self.verdict, self.attribution)
+
+    def paths(self, connection: int) -> tuple[PathView, ...]:
+        """The ways that packets of a connection took."""
+        return connection_paths(self.verdict, self.attribution, self._attributed, connection)
