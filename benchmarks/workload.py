@@ -234,7 +234,9 @@ def _names(plan: _Plan) -> Ints:
     )  # fmt: skip
 
 
-def _write_log(path: Path, plan: _Plan, seconds: int, interval_ns: int, extra: tuple[str, str], shift_ns: int) -> dict[str, tuple[int, int]]:
+def _write_log(
+    path: Path, plan: _Plan, seconds: int, interval_ns: int, extra: tuple[str, str], shift_ns: int
+) -> dict[str, tuple[int, int]]:
     """The snapshots; returns what every rule counted over all of it."""
     text = RULES.replace("%NAT%", extra[0]).replace("%FILTER%", extra[1])
     begins = BEGIN_NS + np.arange(0, seconds * 10**9 + 1, interval_ns)
@@ -298,7 +300,8 @@ def _write_facts(folder: Path) -> None:
         {"dst": "default", "gateway": "172.31.32.1", "dev": "eth0", "table": "main"},
         {"dst": "172.17.0.0/16", "dev": "docker0", "protocol": "kernel", "prefsrc": "172.17.0.1", "table": "main"},
         {"dst": "172.31.32.0/20", "dev": "eth0", "protocol": "kernel", "prefsrc": dotted(HOST), "table": "main"},
-        *({"type": "local", "dst": dotted(own), "dev": name, "table": "local"} for name, own in (("eth0", HOST), ("docker0", BRIDGE))),
+        {"type": "local", "dst": dotted(HOST), "dev": "eth0", "table": "local"},
+        {"type": "local", "dst": dotted(BRIDGE), "dev": "docker0", "table": "local"},
         {"type": "local", "dst": "127.0.0.0/8", "dev": "lo", "table": "local"},
     ]
     (folder / "link.json").write_text(json.dumps(links))
@@ -309,5 +312,5 @@ def _write_facts(folder: Path) -> None:
 
 if __name__ == "__main__":
     import sys
-    a = make_workload(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
-    print(a)
+
+    print(make_workload(Path(sys.argv[1]), *map(int, sys.argv[2:])))

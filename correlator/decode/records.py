@@ -14,8 +14,8 @@ RECORD = np.dtype(
     [
         ("time", "i8"), ("key", "u8"), ("src", "u4"), ("dst", "u4"), ("inner_src", "u4"), ("inner_dst", "u4"),
         ("frame", "u4"), ("length", "i4"), ("option_kinds", "u4"), ("sport", "u2"), ("dport", "u2"), ("inner_sport", "u2"),
-        ("inner_dport", "u2"), ("flags", "u2"), ("sequence", "u2"), ("interface", "u1"), ("file", "u1"), ("protocol", "u1"), ("ttl", "u1"),
-        ("tos", "u1"), ("icmp_type", "u1"), ("wire", "u1"), ("odd", "u1"), ("inner_protocol", "u1"), ("pad", "u1"),
+        ("inner_dport", "u2"), ("flags", "u2"), ("sequence", "u2"), ("interface", "u1"), ("file", "u1"), ("protocol", "u1"),
+        ("ttl", "u1"), ("tos", "u1"), ("icmp_type", "u1"), ("wire", "u1"), ("odd", "u1"), ("inner_protocol", "u1"),
     ]
 )  # fmt: skip
 """One IPv4 frame: ``key`` is what NAT and forwarding leave alone, hashed with the TTL that it came in with."""
@@ -31,23 +31,23 @@ _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.ui
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _u16(data, at):  # type: ignore[no-untyped-def]
+def _u16(data, at):
     return np.int64(data[at]) << 8 | np.int64(data[at + 1])
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _u32(data, at):  # type: ignore[no-untyped-def]
+def _u32(data, at):
     return _u16(data, at) << 16 | _u16(data, at + 2)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _mixed(total, value):  # type: ignore[no-untyped-def]
+def _mixed(total, value):
     total = (total ^ np.uint64(value)) * _B
     return total ^ (total >> _C)
 
 
 @njit(cache=True, nogil=True)
-def _payload(data, at, available):  # type: ignore[no-untyped-def]
+def _payload(data, at, available):
     """Hash of the first 32, 16, 8 or 4 bytes of payload, as many as every sight of the packet shows."""
     words = 8
     while words and available < 4 * words:
@@ -63,7 +63,7 @@ def _payload(data, at, available):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _option_kinds(data, at, end):  # type: ignore[no-untyped-def]
+def _option_kinds(data, at, end):
     """Bit k: a TCP option of kind k < 32 is there."""
     kinds = np.int64(0)
     for _ in range(40):
@@ -82,7 +82,7 @@ def _option_kinds(data, at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _quoted(data, r, at, end):  # type: ignore[no-untyped-def]
+def _quoted(data, r, at, end):
     """The addresses that an ICMP error quotes."""
     inner = at + 8
     if inner + 20 > end or data[inner] >> 4 != 4:
@@ -99,7 +99,7 @@ def _quoted(data, r, at, end):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _transport(data, r, at, end, room, key):  # type: ignore[no-untyped-def]
+def _transport(data, r, at, end, room, key):
     """Ports, flags and payload; returns the key, and marks what is out of the ordinary."""
     if r.protocol == TCP:
         if at + 20 > end or room < 20:
@@ -135,12 +135,13 @@ def _transport(data, r, at, end, room, key):  # type: ignore[no-untyped-def]
         r.sequence = _u16(data, at + 6)
         key = _mixed(_mixed(key, _u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1]))
         header = np.int64(8)
-    size = max(room - header, 0)
-    return _mixed(_mixed(key, size), _payload(data, at + header, min(end - at - header, size)))
+    size = room - header if room > header else 0
+    shown = end - at - header
+    return _mixed(_mixed(key, size), _payload(data, at + header, shown if shown < size else size))
 
 
 @njit(cache=True, nogil=True)
-def parse(data, at, captured, wire_length, direction, mac, r, own):  # type: ignore[no-untyped-def]
+def parse(data, at, captured, wire_length, direction, mac, r, own):
     """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
 
     ``mac`` is the interface's own address, ``own`` (1,) its bits OWN_*.
@@ -174,7 +175,8 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):  # type: ign
         r.wire = OUT if source == mac else IN if target == mac or group else BRIDGED
     if r.wire == BRIDGED:
         r.odd = 1
-    header = max(np.int64(data[ip] & 15) * 4, 20)
+    header = np.int64(data[ip] & 15) * 4
+    header = header if header > 20 else np.int64(20)
     total = _u16(data, ip + 2)
     r.length = total if total else wire_length - (ip - at)
     r.tos, r.ttl, r.protocol = data[ip + 1], data[ip + 8], data[ip + 9]
@@ -198,7 +200,7 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, first, out, own, skipped):  # type: ignore[no-untyped-def]
+def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, first, out, own, skipped):
     """Parse records of a pcap file from ``position`` until its bytes (``size``) or ``out`` are full.
 
     Returns (position reached, frames passed, records written, 1 where a record claims more than ``limit`` bytes).
@@ -230,12 +232,12 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, firs
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _little(data, at):  # type: ignore[no-untyped-def]
+def _little(data, at):
     return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
 
 
 @njit(cache=True, nogil=True)
-def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns, skipped):  # type: ignore[no-untyped-def]
+def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns, skipped):
     """Parse enhanced packet blocks (little-endian, nanoseconds) of a pcapng file until another block, the end, or a full ``out``.
 
     ``macs`` and ``codes`` per interface of the section. Returns (position, frames, records, whether a block that is none of
@@ -277,7 +279,7 @@ def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns
 
 
 @njit(cache=True, nogil=True)
-def merge(a, b):  # type: ignore[no-untyped-def]
+def merge(a, b):
     """Two runs of records in order of time as one; of one time, those of ``a`` first."""
     out = np.empty(len(a) + len(b), dtype=a.dtype)
     i, j = 0, 0
@@ -297,13 +299,13 @@ PICKED = np.dtype([("start", "i8"), ("captured", "i8"), ("wire", "i8"), ("time",
 
 
 @njit(cache=True, nogil=True)
-def _keep(data, at, captured, filled, p, out):  # type: ignore[no-untyped-def]
+def _keep(data, at, captured, filled, p, out):
     p.start, p.captured = filled, captured
     out[filled : filled + captured] = data[at : at + captured]
 
 
 @njit(cache=True, nogil=True)
-def pick_pcap(data, position, size, big, unit, first, pair_of, wanted, picked, out):  # type: ignore[no-untyped-def]
+def pick_pcap(data, position, size, big, unit, first, pair_of, wanted, picked, out):
     """Copy the frames of ``wanted`` pairs (``pair_of`` each frame, plus one) out of a pcap file's bytes.
 
     Returns (position reached, frames passed, frames picked, bytes filled).
@@ -332,7 +334,7 @@ def pick_pcap(data, position, size, big, unit, first, pair_of, wanted, picked, o
 
 
 @njit(cache=True, nogil=True)
-def pick_blocks(data, position, size, first, pair_of, wanted, picked, out):  # type: ignore[no-untyped-def]
+def pick_blocks(data, position, size, first, pair_of, wanted, picked, out):
     """The same of pcapng blocks; those that hold no packet are passed over."""
     frames, count, filled = 0, 0, 0
     while position + 12 <= size:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Records = npt.NDArray[np.void]
 
-BUFFER = 4 << 20
-STRETCH = 1 << 16
+BUFFER = 2 << 20
+STRETCH = 1 << 15
 """Records parsed at a time, of one file."""
 HOLD_NS = 2_000_000_000
 """How far frames of one file may be out of order: interfaces' rings are written one after the other."""
@@ -254,7 +254,8 @@ def pick(source: Source, pair_of: npt.NDArray[np.int32], wanted: npt.NDArray[np.
                 break
     table = np.concatenate(parts) if parts else picked[:0]
     data = np.concatenate([*bytes_of, np.zeros(PADDING, dtype=np.uint8)])
+    column = {name: table[name].astype(np.int64) for name in PICKED.names or ()}
     return Frames(
-        data, *(table[name].astype(np.int64) for name in ("start", "captured", "wire", "time", "interface", "direction")), (), (),
-        table["number"].astype(np.int64),
+        data, column["start"], column["captured"], column["wire"], column["time"], column["interface"], column["direction"], (), (),
+        column["number"],
     )  # fmt: skip

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from correlator.decode.records import RECORD
 from correlator.flows import fold_kernel as kernel
 
 if TYPE_CHECKING:
@@ -93,9 +94,10 @@ class Fold:
                 np.empty(room, dtype=np.int32), np.empty(room, dtype=np.uint16),
             )  # fmt: skip
             self.counts[kernel.WRITTEN] = 0
+            asked = (self.asked.lengths, self.asked.ttls, self.asked.reads)
             start, why = kernel.fold(
                 records, start, last, self.counts, self.ring, self.buckets, self.keys, self.values, self.pairs, self.connections,
-                self.kinds, self.table, behind, self.asked.lengths, self.asked.ttls, self.asked.reads, self.frames, self.bases, *out,
+                self.kinds, self.table, behind, *asked, self.frames, self.bases, *out,
             )  # fmt: skip
             written = int(self.counts[kernel.WRITTEN])
             if written:
@@ -103,6 +105,13 @@ class Fold:
             if why == kernel.TOO_MANY_KINDS:
                 raise TooManyKindsError
             self._grow(why)
+
+    def _column(self, i: int) -> npt.NDArray[Any]:
+        """One column of all parts; what was joined is let go."""
+        dtype = (np.int64, np.int32, np.int32, np.int32, np.uint16)[i]
+        whole = np.concatenate([part[i] for part in self.parts]) if self.parts else np.zeros(0, dtype=dtype)
+        self.parts = [(*part[:i], part[i][:0], *part[i + 1 :]) for part in self.parts]
+        return whole
 
     def _grow(self, why: int) -> None:
         if why == kernel.GROW_NAMES:
@@ -117,16 +126,12 @@ class Fold:
 
     def end(self, behind: npt.NDArray[np.bool_]) -> Folded:
         """What all of it was."""
-        self.take(np.zeros(0, dtype=kernel.RECORD), behind, last=True)
-        empty = ((np.int64), (np.int32), (np.int32), (np.int32), (np.uint16))
-        columns = []
-        for i, dtype in enumerate(empty):
-            columns.append(np.concatenate([part[i] for part in self.parts] or [np.zeros(0, dtype=dtype)]))
-            self.parts = [(*part[:i], part[i][:0], *part[i + 1 :]) for part in self.parts]  # what was joined is let go
+        self.take(np.zeros(0, dtype=RECORD), behind, last=True)
+        came, span, owner, length, kind = (self._column(i) for i in range(5))
         c = self.counts
         return Folded(
-            *columns, self.connections[: c[kernel.CONNECTIONS]], self.kinds[: c[kernel.KINDS]], self.pairs[: c[kernel.PAIRS]],
-            self.frames, self.bases, int(c[kernel.BEGIN]),
+            came, span, owner, length, kind, self.connections[: c[kernel.CONNECTIONS]], self.kinds[: c[kernel.KINDS]],
+            self.pairs[: c[kernel.PAIRS]], self.frames, self.bases, int(c[kernel.BEGIN]),
         )  # fmt: skip
 
 

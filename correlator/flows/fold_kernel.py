@@ -18,7 +18,7 @@ from correlator.flows.crossings import WINDOW_NS
 
 WAITING = np.dtype(
     [
-        *[(name, RECORD.fields[name][0]) for name in RECORD.names or ()],
+        *[(name, RECORD[name]) for name in RECORD.names or ()],
         ("chain", "i8"), ("out_time", "i8"), ("out_src", "u4"), ("out_dst", "u4"), ("out_frame", "u4"), ("out_sport", "u2"),
         ("out_dport", "u2"), ("out_interface", "u1"), ("out_file", "u1"), ("matched", "u1"),
     ]
@@ -70,7 +70,7 @@ S_NEW, S_ESTABLISHED = conntrack.S_NEW, conntrack.S_ESTABLISHED
 
 
 @njit(cache=True, nogil=True, inline="always")
-def name_of(protocol, a, b):  # type: ignore[no-untyped-def]
+def name_of(protocol, a, b):
     """The same name for an unordered pair of endpoints as :func:`correlator.flows.connections.node`; never 0."""
     total = np.uint64(protocol) * _A
     total ^= total >> _C
@@ -82,7 +82,7 @@ def name_of(protocol, a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _find(keys, values, name):  # type: ignore[no-untyped-def]
+def _find(keys, values, name):
     """The slot of a name: where it is, or where it would go."""
     mask = np.uint64(len(keys) - 1)
     slot = (name >> np.uint64(20)) & mask
@@ -92,7 +92,7 @@ def _find(keys, values, name):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _call(keys, values, counts, pairs, name, pair):  # type: ignore[no-untyped-def]
+def _call(keys, values, counts, pairs, name, pair):
     """Let a name mean a pair; two pairs of one name are tainted."""
     slot = _find(keys, values, name)
     if keys[slot] == 0:
@@ -103,7 +103,7 @@ def _call(keys, values, counts, pairs, name, pair):  # type: ignore[no-untyped-d
 
 
 @njit(cache=True, nogil=True)
-def _pair_of(keys, values, counts, pairs, protocol, one, other):  # type: ignore[no-untyped-def]
+def _pair_of(keys, values, counts, pairs, protocol, one, other):
     """The pair of two endpoints, made where there is none."""
     name = name_of(protocol, one, other)
     slot = _find(keys, values, name)
@@ -119,7 +119,7 @@ def _pair_of(keys, values, counts, pairs, protocol, one, other):  # type: ignore
 
 
 @njit(cache=True, nogil=True)
-def _taint(keys, values, counts, pairs, frames, bases, protocol, src, sport, dst, dport, file, frame):  # type: ignore[no-untyped-def]
+def _taint(keys, values, counts, pairs, frames, bases, protocol, src, sport, dst, dport, file, frame):
     """A frame that is out of the ordinary: its pair is left to those who can weigh it."""
     pair = _pair_of(
         keys, values, counts, pairs, protocol, np.int64(src) << 16 | np.int64(sport), np.int64(dst) << 16 | np.int64(dport)
@@ -129,7 +129,7 @@ def _taint(keys, values, counts, pairs, frames, bases, protocol, src, sport, dst
 
 
 @njit(cache=True, nogil=True)
-def _odd(keys, values, counts, pairs, frames, bases, r):  # type: ignore[no-untyped-def]
+def _odd(keys, values, counts, pairs, frames, bases, r):
     _taint(keys, values, counts, pairs, frames, bases, r.protocol, r.src, r.sport, r.dst, r.dport, r.file, r.frame)
     if r.inner_protocol:
         pair = _pair_of(
@@ -140,7 +140,7 @@ def _odd(keys, values, counts, pairs, frames, bases, r):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def _wait(ring, buckets, counts, r):  # type: ignore[no-untyped-def]
+def _wait(ring, buckets, counts, r):
     """A frame came in: it waits for its other sight."""
     number = counts[TAIL]
     counts[TAIL] += 1
@@ -155,24 +155,24 @@ def _wait(ring, buckets, counts, r):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _match(ring, buckets, counts, r):  # type: ignore[no-untyped-def]
+def _match(ring, buckets, counts, r):
     """A frame left: the number of the oldest one waiting that it is the other sight of, -1 none, -2 not to be told."""
     number = buckets[r.key & np.uint64(len(buckets) - 1)]
     best, loose = np.int64(-1), False
     while number >= counts[HEAD]:
         w = ring[number & (len(ring) - 1)]
-        if w.key == r.key and not w.matched and r.time - w.time <= WINDOW_NS:
-            if not (w.src == r.dst and w.dst == r.src):
-                if w.src == r.src or w.dst == r.dst:
-                    best = number
-                else:
-                    loose = True
+        mirrored = w.src == r.dst and w.dst == r.src
+        if w.key == r.key and not w.matched and r.time - w.time <= WINDOW_NS and not mirrored:
+            if w.src == r.src or w.dst == r.dst:
+                best = number
+            else:
+                loose = True
         number = w.chain
     return -2 if best < 0 and loose else best
 
 
 @njit(cache=True, nogil=True)
-def _kind_of(table, kinds, counts, cuts_length, cuts_ttl, reads, w, direction, state, nat, seen_reply):  # type: ignore[no-untyped-def]
+def _kind_of(table, kinds, counts, cuts_length, cuts_ttl, reads, w, direction, state, nat, seen_reply):
     """The class of a packet, made where there is none; -1 where there are too many."""
     key = np.uint64(w.protocol) | np.uint64(direction) << np.uint64(8) | np.uint64(state) << np.uint64(10)
     key |= np.uint64(nat) << np.uint64(13) | np.uint64(seen_reply) << np.uint64(14)
@@ -203,14 +203,15 @@ def _kind_of(table, kinds, counts, cuts_length, cuts_ttl, reads, w, direction, s
     counts[KINDS] += 1
     table[slot] = number
     k = kinds[number]
-    k.key, k.length, k.option_kinds, k.flags, k.protocol, k.direction = key, w.length, w.option_kinds, w.flags, w.protocol, direction
-    k.state, k.nat, k.seen_reply, k.in_code, k.out_code = state, nat, seen_reply, w.interface, w.out_interface
+    k.key, k.length, k.option_kinds, k.flags, k.protocol = key, w.length, w.option_kinds, w.flags, w.protocol
+    k.direction, k.state, k.nat, k.seen_reply = direction, state, nat, seen_reply
+    k.in_code, k.out_code = w.interface, w.out_interface
     k.ttl, k.tos, k.icmp_type = w.ttl, w.tos, w.icmp_type
     return number
 
 
 @njit(cache=True, nogil=True)
-def _segment(flags):  # type: ignore[no-untyped-def]
+def _segment(flags):
     """As :func:`correlator.flows.conntrack.tcp_kind`."""
     if flags & 4:
         return RST
@@ -222,7 +223,7 @@ def _segment(flags):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _timeout(p):  # type: ignore[no-untyped-def]
+def _timeout(p):
     if p.protocol == TCP:
         return _TIMEOUTS[p.state]
     if p.protocol == UDP:
@@ -231,7 +232,7 @@ def _timeout(p):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _open(keys, values, counts, pairs, connections, pair, w, client, seen, server, dialled, forward, state):  # type: ignore[no-untyped-def]
+def _open(keys, values, counts, pairs, connections, pair, w, client, seen, server, dialled, forward, state):
     """A connection begins: its number."""
     p = pairs[pair]
     number = counts[CONNECTIONS]
@@ -249,7 +250,7 @@ def _open(keys, values, counts, pairs, connections, pair, w, client, seen, serve
 
 
 @njit(cache=True, nogil=True)
-def _track(p, segment, w, forward):  # type: ignore[no-untyped-def]
+def _track(p, segment, w, forward):
     """One packet of a pair as :class:`correlator.flows.conntrack.Tracker` sees it.
 
     Returns (0 existing, 1 opens a connection, 2 out of the ordinary; direction; state of the packet; conntrack's state).
@@ -263,7 +264,7 @@ def _track(p, segment, w, forward):  # type: ignore[no-untyped-def]
         return 1, 0, S_NEW, state
     direction = 0 if forward == p.original_forward else 1
     if p.protocol == TCP:
-        if p.state == _SS and direction == 0 and (segment == ACK or segment == FIN):
+        if p.state == _SS and direction == 0 and segment in (ACK, FIN):
             return 2, 0, 0, 0  # it acknowledges an answer that the capture lost
         before, after = np.int64(p.state), _TABLE[direction, segment, p.state]
         if after == _SS and before >= _TW:
@@ -288,7 +289,7 @@ def _track(p, segment, w, forward):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _agrees(c, direction, after, in_source, in_target, out_source, out_target, w):  # type: ignore[no-untyped-def]
+def _agrees(c, direction, after, in_source, in_target, out_source, out_target, w):
     """Whether a packet shows the endpoints and interfaces that its connection has shown."""
     if direction == 0:
         shown = c.server if after else c.dialled
@@ -305,7 +306,7 @@ def _agrees(c, direction, after, in_source, in_target, out_source, out_target, w
 
 @njit(cache=True, nogil=True)
 def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cuts_length, cuts_ttl, reads, frames, bases,
-              came, span, owner, length, kind_of, w):  # type: ignore[no-untyped-def]  # fmt: skip
+              came, span, owner, length, kind_of, w):  # fmt: skip
     """One packet that was seen coming in and leaving. Returns False where there are too many kinds."""
     in_source, in_target = np.int64(w.src) << 16 | np.int64(w.sport), np.int64(w.dst) << 16 | np.int64(w.dport)
     out_source, out_target = np.int64(w.out_src) << 16 | np.int64(w.out_sport), np.int64(w.out_dst) << 16 | np.int64(w.out_dport)
@@ -320,13 +321,13 @@ def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cu
     forward = 1 if in_source == p.low else 0
     segment = _segment(w.flags) if w.protocol == TCP else 0
     first = p.connection < 0
-    what, direction, state, conntrack_state = _track(p, segment, w, forward)
+    what, direction, state, begun = _track(p, segment, w, forward)
     if what == 2 or (first and w.protocol == TCP and segment != SYN):
         p.tainted = 1
         return True
     if what == 1:
         dialled = np.int64(NOWHERE) if after else in_target
-        _open(keys, values, counts, pairs, connections, pair, w, in_source, out_source, out_target, dialled, forward, conntrack_state)
+        _open(keys, values, counts, pairs, connections, pair, w, in_source, out_source, out_target, dialled, forward, begun)
         p.last_kind, p.last_forward = segment, forward
         age = w.time - counts[BEGIN]
         if first and ((w.protocol == UDP and age < _UDP_MEMORY) or (w.protocol == ICMP and age < _ICMP_MEMORY and w.sequence > 1)):
@@ -361,7 +362,7 @@ def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cu
 
 @njit(cache=True, nogil=True)
 def fold(records, start, last, counts, ring, buckets, keys, values, pairs, connections, kinds, table, behind, cuts_length,
-         cuts_ttl, reads, frames, bases, came, span, owner, length, kind_of):  # type: ignore[no-untyped-def]  # fmt: skip
+         cuts_ttl, reads, frames, bases, came, span, owner, length, kind_of):  # fmt: skip
     """Fold ``records[start:]`` in; ``last``: no more will come. Returns (number of records done, why it stopped)."""
     n = len(records)
     i = start
@@ -411,7 +412,7 @@ def fold(records, start, last, counts, ring, buckets, keys, values, pairs, conne
 
 
 @njit(cache=True, nogil=True)
-def _doubt(ring, buckets, counts, keys, values, pairs, frames, bases, r):  # type: ignore[no-untyped-def]
+def _doubt(ring, buckets, counts, keys, values, pairs, frames, bases, r):
     """Both ends rewritten at once: whatever waits and looks like it is out of the ordinary too."""
     number = buckets[r.key & np.uint64(len(buckets) - 1)]
     while number >= counts[HEAD]:
@@ -427,7 +428,7 @@ def _doubt(ring, buckets, counts, keys, values, pairs, frames, bases, r):  # typ
 
 
 @njit(cache=True, nogil=True)
-def grown_names(keys, values, size):  # type: ignore[no-untyped-def]
+def grown_names(keys, values, size):
     """The same table of names with ``size`` slots (a power of two)."""
     new_keys, new_values = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int32)
     for i in range(len(keys)):
@@ -438,7 +439,7 @@ def grown_names(keys, values, size):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def grown_ring(ring, buckets, new, counts):  # type: ignore[no-untyped-def]
+def grown_ring(ring, buckets, new, counts):
     """Move what waits into a larger ring ``new``; returns its buckets."""
     heads = np.full(len(new), -1, dtype=np.int64)
     for number in range(counts[HEAD], counts[TAIL]):

@@ -119,9 +119,12 @@ class Analysis:
 
     def explained(self, lines: pd.DataFrame) -> pd.DataFrame:
         """Some rows of ``balances`` with the connections behind them."""
+        import pandas as pd
+
         from correlator.dataset.schema import LEDGER
 
-        return lines.assign(connections=self._explain(lines.index.to_numpy()))[list(LEDGER)]
+        found = pd.Series(self._explain(lines.index.to_numpy()), index=lines.index, dtype=object)
+        return lines.assign(connections=found)[list(LEDGER)]
 
     def named(self, address: object) -> str:
         """An address with the name of the container that had it: ``web (172.17.0.2)``."""

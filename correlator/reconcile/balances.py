@@ -54,23 +54,23 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
             at, np.full(len(at), entry), moved[at], counters.packets_high[at, entry], account.explained[at], account.residual[at],
             counters.bytes_low[at, entry], account.explained_bytes[at], account.residual_bytes[at], _notes(verdict, entry, at),
         ))  # fmt: skip
-    interval, entry, counted, highest, explained, residual, counted_bytes, explained_bytes, residual_bytes, note = (
+    interval, which, counted, highest, explained, residual, counted_bytes, explained_bytes, residual_bytes, note = (
         np.concatenate(column) for column in zip(*parts, strict=True)
     )
-    order = np.lexsort((entry, counters.generation[interval + 1], interval))
-    interval, entry = interval[order], entry[order]
+    order = np.lexsort((which, counters.generation[interval + 1], interval))
+    interval, which = interval[order], which[order]
     generation = counters.generation[interval + 1]
     numbers, _ = rule_numbers(verdict)
-    number = numbers[generation, entry]
+    number = numbers[generation, which]
     back = -verdict.clock.offset
     entries = verdict.register.entries
     columns = {
         "generation": generation,
-        "table": categorical(entry, lambda e: entries[e].table),
-        "chain": categorical(entry, lambda e: entries[e].chain),
-        "rule_number": np.where(number < 0, numbers.max(axis=0)[entry], number),
-        "rule": categorical(entry, lambda e: entries[e].text),
-        "target": categorical(entry, lambda e: entries[e].target),
+        "table": categorical(which, lambda e: entries[e].table),
+        "chain": categorical(which, lambda e: entries[e].chain),
+        "rule_number": np.where(number < 0, numbers.max(axis=0)[which], number),
+        "rule": categorical(which, lambda e: entries[e].text),
+        "target": categorical(which, lambda e: entries[e].target),
         "begin": counters.end[interval] + back, "end": counters.end[interval + 1] + back,
         "counted_packets": counted[order],
         "counted_packets_high": np.where(highest >= UNBOUNDED, np.maximum(explained, counted), highest)[order],
@@ -78,7 +78,7 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
         "explained_bytes": explained_bytes[order], "residual_bytes": residual_bytes[order],
         "note": pd.Categorical.from_codes(note[order], categories=list(NOTES)).remove_unused_categories(),
     }  # fmt: skip
-    return table(columns, BALANCES), Lines(interval, entry)
+    return table(columns, BALANCES), Lines(interval, which)
 
 
 def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
@@ -118,6 +118,22 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
         words[i] = " ".join(texts[bounds[i] : bounds[i + 1]])
     found = np.searchsorted(wanted, lines.interval * width + lines.entry).tolist()
     return [words[i] for i in found]
+
+
+def doubted_entries(verdict: Verdict) -> list[int]:
+    """Entries of which some hit is not plainly confirmed."""
+    ledger, counters = verdict.ledger, verdict.counters
+    counts = verdict.tally.counts
+    if ledger is None or counters is None:
+        return []
+    doubted = []
+    for entry, account in ledger.accounts.items():
+        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
+        plain = not account.open_ended.any() and not account.residual.any() and not account.residual_bytes.any()
+        exact = (counters.packets_high[:, entry] < UNBOUNDED).all()
+        if not (whole and plain and exact):
+            doubted.append(entry)
+    return doubted
 
 
 def ordinary_intervals(verdict: Verdict, entry: int) -> tuple[Ints, Ints]:
@@ -165,10 +181,10 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
             "connections": (np.bincount(pairs[0], minlength=width) + _ordinary_connections(verdict, width))[of],
         })  # fmt: skip
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    entry = columns.pop("entry")
+    which = columns.pop("entry")
     for name in ("table", "chain", "text", "target"):
         key = "rule" if name == "text" else name
-        columns[key] = categorical(entry, lambda e, n=name: getattr(entries[e], n))
+        columns[key] = categorical(which, lambda e, n=name: getattr(entries[e], n))
     return table(columns, schema.RULES)
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
-from correlator.reconcile.attribution import NO_WAY, Attribution, attribute
-from correlator.reconcile.numbering import Numbering, number
+from correlator.reconcile.attribution import NO_WAY, Attribution
+from correlator.reconcile.numbering import Numbering
 from correlator.reconcile.replay import Verdict, reconcile
-from correlator.reconcile.written import Tables
+from correlator.reconcile.written import tables_of
 
 if TYPE_CHECKING:
     from correlator.reconcile.inputs import Inputs, Progress
@@ -24,11 +24,11 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
     """Reconcile and write the tables. Raises :class:`~correlator.errors.InputError` where rules or counters do not fit
     the packets at all."""
     verdict = reconcile(inputs, clock_offset, progress)
-    attribution = attribute(verdict)
+    tables = tables_of(verdict, clock_offset)
+    attribution = tables.attribution
     _refuse_unfit(verdict, attribution)
     if progress is not None:
         progress("writing the tables", 0.9)
-    tables = Tables(verdict, attribution, number(verdict, attribution))
     return Analysis(
         tables.connections(), tables.rules(), tables.balances, tables.hits, tables.packets, tables.explain, verdict.clock,
         (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),

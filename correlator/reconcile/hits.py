@@ -10,7 +10,6 @@ import numpy as np
 from correlator.reconcile.tally import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -40,12 +39,6 @@ class Hits:
     def by_time(self) -> Hits:
         """Ordered by entry, then by time."""
         return self.take(np.lexsort((self.high, self.low, self.entry)))
-
-
-def join_hits(parts: Sequence[Hits]) -> Hits:
-    """All of them in one."""
-    names = ("entry", "row", "low", "high", "bytes")
-    return Hits(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
 
 
 def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Hits:

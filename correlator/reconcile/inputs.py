@@ -33,8 +33,9 @@ class Inputs:
     """Everything that was saved: packets, facts, and counters or at least rules.
 
     ``files``: where the packets are, with the interface's name where the file does not tell it; ``warnings`` of whoever
-    recorded them; ``may_be_empty``: a recording without a packet is one of a quiet host. ``events``: what conntrack told, where it was recorded. ``phantoms``: (table, chain) that a dump of rules alone shows and
-    the kernel probably does not have.
+    recorded them; ``may_be_empty``: a recording without a packet is one of a quiet host. ``events``: what conntrack told,
+    where it was recorded. ``phantoms``: (table, chain) that a dump of rules alone shows and the kernel probably does not
+    have.
     """
 
     files: tuple[tuple[str | None, Path], ...]

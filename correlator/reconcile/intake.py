@@ -17,12 +17,13 @@ from correlator.decode import Capture, concat, read_packets
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
     from correlator.dataset.facts import Facts
     from correlator.decode.frames import Interface
     from correlator.decode.stream import Names, Source
     from correlator.firewall.matches import Reads
-    from correlator.flows.fold import Folded
+    from correlator.flows.fold import Asked, Folded
     from correlator.reconcile.generations import Stages
     from correlator.reconcile.inputs import Inputs, Progress
 
@@ -56,9 +57,9 @@ class Intake:
         return frozenset(one.name for code, one in enumerate(self.names.interfaces) if self.names.own[code, 0] & OWN_SEEN)
 
 
-def take_in(inputs: Inputs, stages: Stages, progress: Progress | None) -> Intake:
+def take_in(inputs: Inputs, stages: Stages, progress: Progress | None, fold: bool = True) -> Intake:
     """Read the packets. Raises :class:`~correlator.errors.InputError` as :func:`correlator.decode.read_packets` does."""
-    if _foldable(inputs, stages):
+    if fold and _foldable(inputs, stages):
         from correlator.decode.stream import UnusualError
         from correlator.flows.fold import TooManyKindsError
 
@@ -131,7 +132,7 @@ def _refuse_ports(names: Names, facts: Facts) -> None:
             raise UnusualError
 
 
-def _asked(reads: Reads):  # type: ignore[no-untyped-def]
+def _asked(reads: Reads) -> Asked:
     from correlator.flows.fold import Asked
     from correlator.flows.fold_kernel import READS_FLAGS, READS_ICMP, READS_OPTIONS, READS_TOS
 
@@ -142,7 +143,7 @@ def _asked(reads: Reads):  # type: ignore[no-untyped-def]
     )  # fmt: skip
 
 
-def _no_packets():  # type: ignore[no-untyped-def]
+def _no_packets() -> pd.DataFrame:
     import pandas as pd
 
     from correlator.decode.columns import COLUMNS

@@ -28,26 +28,37 @@ class Numbering:
     total: int
 
 
-def number(verdict: Verdict, attribution: Attribution) -> Numbering:
-    """Number all connections. Of one time, by interface and frame."""
-    count = int(attribution.connection.max()) if len(attribution) else 0
+def place(names: tuple[str, ...], interface: Ints, frame: Ints, time: Ints) -> Ints:
+    """Order of packets (n,) by time; of one time, by their interface's name and their frame's number."""
+    rank = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable"), kind="stable")
+    result: Ints = np.lexsort((frame, rank[interface], time))
+    return result
+
+
+def sight_of(verdict: Verdict, crossing: Ints) -> tuple[Ints, Ints]:
+    """(interface, frame) of the first sight of crossings; both int64 (n,)."""
     packets, crossings = verdict.scene.packets, verdict.scene.crossings
-    _, first = np.unique(attribution.connection, return_index=True)
-    crossing = attribution.crossing[first]
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)[crossing]
-    time = attribution.time[first]
-    attributed = np.arange(count + 1)
-    ordinary = np.zeros(0, dtype=np.int64)
+    return packets["interface"].to_numpy()[shown].astype(np.int64), packets["frame"].to_numpy()[shown].astype(np.int64)
+
+
+def number(verdict: Verdict, attribution: Attribution) -> Numbering:
+    """Number all connections by their first packet's place."""
+    count = int(attribution.connection.max()) if len(attribution) else 0
+    attributed, ordinary = np.arange(count + 1), np.zeros(0, dtype=np.int64)
     if verdict.ordinary is not None:
-        folded, kept = verdict.ordinary.folded, verdict.ordinary.kept
-        c = folded.connections[kept]
-        interface = np.r_[packets["interface"].to_numpy()[shown].astype(np.int64), c["in_code"].astype(np.int64)]
-        frame = np.r_[packets["frame"].to_numpy()[shown], c["frame"].astype(np.int64)]
-        order = np.lexsort((frame, interface, np.r_[time, c["first"]]))
+        _, first = np.unique(attribution.connection, return_index=True)
+        interface, frame = sight_of(verdict, attribution.crossing[first])
+        kept = verdict.ordinary.kept
+        c = verdict.ordinary.folded.connections[kept]
+        names = (*verdict.scene.names, *verdict.ordinary.names)
+        time, frame = np.r_[attribution.time[first], c["first"]], np.r_[frame, c["frame"].astype(np.int64)]
+        table = np.array([names.index(name) for name in names], dtype=np.int64)
+        interface = table[np.r_[interface, c["in_code"].astype(np.int64) + len(verdict.scene.names)]]
+        order = place(names, interface, frame, time)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(1, len(order) + 1)
-        attributed = np.r_[0, rank[:count]]
-        ordinary = np.zeros(len(kept), dtype=np.int64)
+        attributed, ordinary = np.r_[0, rank[:count]], np.zeros(len(kept), dtype=np.int64)
         ordinary[kept] = rank[count:]
         count = len(order)
     of_rows = np.zeros(len(verdict.explored.rows), dtype=np.int64)

@@ -71,6 +71,10 @@ class Ordinary:
         """When every packet came in, epoch ns."""
         return self._taken(self.folded.came)
 
+    def kind(self) -> npt.NDArray[np.uint16]:
+        """The class of every packet (row of ``folded.kinds``)."""
+        return self._taken(self.folded.kind)
+
     def direction(self) -> npt.NDArray[np.uint8]:
         """0 original, 1 reply, of every packet."""
         return self._taken(self.folded.kinds["direction"][self.folded.kind])
@@ -91,7 +95,8 @@ def untold(folded: Folded, witness: Witness | None) -> Bools:
         return doubtful
     told = np.full(len(folded.pairs), -1, dtype=np.int8)
     told[_first(folded)] = told_openings(witness, _openers(folded))
-    return (doubtful & (told != FRESH)) | (told > FRESH)
+    result: Bools = (doubtful & (told != FRESH)) | (told > FRESH)
+    return result
 
 
 def _first(folded: Folded) -> Ints:
@@ -109,9 +114,10 @@ def _openers(folded: Folded) -> Crossings:
     protocol = c["protocol"].astype(np.int64)
     none, yes = np.full(n, -1, dtype=np.int64), np.ones(n, dtype=bool)
     kind = np.where(protocol == TCP, SYN, np.where(protocol == ICMP, QUERY, 0)).astype(np.int64)
+    first, client = c["first"].astype(np.int64), c["client"].astype(np.int64)
     return Crossings(
-        np.arange(n), none, c["first"].astype(np.int64), protocol, c["client"].astype(np.int64), dialled.astype(np.int64), none, none,
-        ~yes, ~yes, np.arange(n), yes, kind, none, none,
+        np.arange(n), none, first, protocol, client, dialled.astype(np.int64), none, none, ~yes, ~yes, np.arange(n), yes, kind,
+        none, none,
     )  # fmt: skip
 
 
@@ -161,7 +167,7 @@ def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[Ints
     (client, dialled, server, seen), (client_port, dialled_port, server_port, seen_port) = addresses, ports
     same = (server == dialled, server_port == dialled_port, client == seen, client_port == seen_port, c["server"] == c["dialled"],
             c["client"] == c["seen"])  # fmt: skip
-    key.append(sum(part.astype(np.int64) << i for i, part in enumerate(same)))  # type: ignore[arg-type]
+    key.append(sum(part.astype(np.int64) << i for i, part in enumerate(same)))
     if any(name.startswith("set:") for name in reads.fields):
         key += addresses
     name = np.where(kept, mix(*key), np.uint64(0))

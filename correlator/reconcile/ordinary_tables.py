@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
-from correlator.reconcile.balances import ordinary_ranks
+from correlator.reconcile.balances import doubted_entries, ordinary_ranks
 from correlator.reconcile.outcomes import path_outcome
 from correlator.reconcile.tables import AMBIGUOUS, EVIDENCE, EXACT, STATUSES, UNVERIFIED, ordinary_hits, place_hits, rule_numbers
 from correlator.reconcile.words import DIRECTIONS, categorical, table, tuple_columns
@@ -84,22 +84,6 @@ def _outcomes(verdict: Verdict, ordinary: Ordinary) -> tuple[list[str], list[str
     return outcomes, rules
 
 
-def _doubted(verdict: Verdict) -> list[int]:
-    """Entries of which some hit is not plainly confirmed."""
-    ledger, counters = verdict.ledger, verdict.counters
-    counts = verdict.tally.counts
-    if ledger is None or counters is None:
-        return []
-    doubted = []
-    for entry, account in ledger.accounts.items():
-        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
-        plain = not account.open_ended.any() and not account.residual.any() and not account.residual_bytes.any()
-        exact = (counters.packets_high[:, entry] < 1 << 60).all()
-        if not (whole and plain and exact):
-            doubted.append(entry)
-    return doubted
-
-
 def _worst(verdict: Verdict, ordinary: Ordinary) -> Ints:
     """Number in STATUSES of every connection's worst hit, (c,)."""
     count = len(ordinary.kept)
@@ -108,7 +92,7 @@ def _worst(verdict: Verdict, ordinary: Ordinary) -> Ints:
     owner = ordinary.owner()
     ambiguous, uncovered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
     counts = verdict.tally.counts
-    for entry in _doubted(verdict):
+    for entry in doubted_entries(verdict):
         account = verdict.ledger.accounts[entry]
         if not (account.residual < 0).any() and int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry]):
             continue
@@ -183,7 +167,7 @@ def _with_doubts(verdict: Verdict, ordinary: Ordinary, rows: pd.DataFrame) -> pd
     flags = {name: rows[name].to_numpy().copy() for name in ("ambiguous", "covered", "counters")}
     owner, direction = ordinary.owner(), ordinary.direction()
     key = rows["owner"].to_numpy() * 2 + rows["direction"].to_numpy()
-    for entry in _doubted(verdict):
+    for entry in doubted_entries(verdict):
         mine = np.flatnonzero(rows["entry"].to_numpy() == entry)
         if not len(mine):
             continue

@@ -24,7 +24,7 @@ from correlator.reconcile.clock import estimate, to_counters
 from correlator.reconcile.counters import Counters, phantom_chains, read_counters
 from correlator.reconcile.explore import Explored, explore
 from correlator.reconcile.generations import Register, Stages, register
-from correlator.reconcile.hits import Hits, join_hits, part_of, spread
+from correlator.reconcile.hits import Hits, part_of, spread
 from correlator.reconcile.intake import Intake, rest, take_in
 from correlator.reconcile.kinds import Scene, Surroundings
 from correlator.reconcile.ledger import Ledger, keep_ledger
@@ -78,13 +78,16 @@ class Verdict:
     tally: Tally
 
 
-def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:
-    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'."""
+def reconcile(
+    inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None, fold: bool = True
+) -> Verdict:
+    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'; without ``fold``
+    every packet gets a row of its own, whatever it costs."""
     say = progress or (lambda _what, _part: None)
     entries = register(inputs.rulesets)
     phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
     stages = Stages(inputs.rulesets, entries, phantoms)
-    intake = take_in(inputs, stages, progress)
+    intake = take_in(inputs, stages, progress, fold)
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
     ordinary, capture = _decide_ordinary(inputs, intake, stages)
     if not len(capture.packets) and ordinary is None and not inputs.may_be_empty:
@@ -99,6 +102,7 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
     ordinary_part = [_part(ordinary)] if ordinary is not None else []
+    likely = None
     for number in range(PASSES):
         say("walking the rules", 0.4 + 0.1 * number)
         stage_of = _stage_of(stages, counters, clock, low, high)
@@ -121,14 +125,17 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
             break
     say("settling against the counters", 0.8)
     base = tally(parts, len(entries)) if choices.units else None
+    likely = likely if not choices.units else None
     settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
     row, way = _decided(choices, settlement.taken)
     counted = counters is not None and counters.samples > 1
     standing = settlement.standing if counted else choices.units
     first = _first_options(standing, explored)
-    columns = (explored.walked, row_low, row_high, length)
-    hits = join_hits([spread(row, way, *columns), spread(*first, *columns)]).by_time()
-    final = tally([part_of(row, way, *columns), part_of(*first, *columns), *ordinary_part], len(entries))
+    row_of, way_of_row = np.r_[row, first[0]], np.r_[way, first[1]]
+    hits = spread(row_of, way_of_row, explored.walked, row_low, row_high, length).by_time()
+    # where nothing was open, what was likely is what is
+    rows_part = part_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
+    final = likely or tally([rows_part, *ordinary_part], len(entries))
     ledger = keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
     return Verdict(
         inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
@@ -249,9 +256,9 @@ def _certain(explored: Explored, choices: Choices, count: int) -> Ints:
     differ = np.zeros(count, dtype=bool)
     for unit in choices.units:
         tallies = [_tally(explored, option) for option in unit.options]
-        for tally in tallies[1:]:
-            for entry in tally.keys() | tallies[0].keys():
-                differ[entry] |= tally.get(entry) != tallies[0].get(entry)
+        for other in tallies[1:]:
+            for entry in other.keys() | tallies[0].keys():
+                differ[entry] |= other.get(entry) != tallies[0].get(entry)
     return np.flatnonzero(~differ)
 
 

@@ -82,10 +82,10 @@ class Tally:
         """Where the packets of these ways are, as often as they hit."""
         return [slice(int(self.offsets[way]), int(self.offsets[way + 1])) for way, number in members for _ in range(number)]
 
-    def gather(self, values: npt.NDArray[np.integer], members: Members) -> Ints:
+    def gather(self, values: npt.NDArray[Any], members: Members) -> npt.NDArray[Any]:
         """``values`` (n,) of all packets of these ways."""
         parts = [values[part] for part in self.at(members)]
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def series(self, entry: int) -> Series:
         """The hits of one entry."""
@@ -102,7 +102,7 @@ class Part:
     :class:`Tally`."""
 
     ways: Sequence[tuple[int, ...]]
-    way: Ints
+    way: npt.NDArray[np.integer]
     low: Ints
     high: Ints
     bytes: npt.NDArray[np.integer]

@@ -74,5 +74,8 @@ def join_tables(tables: list[pd.DataFrame], by: str) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name, dtype in filled[0].dtypes.items():
         parts = [part[name] for part in filled]
-        columns[str(name)] = union_categoricals(parts) if isinstance(dtype, pd.CategoricalDtype) else np.concatenate(parts)
+        if isinstance(dtype, pd.CategoricalDtype):
+            columns[str(name)] = union_categoricals(parts)
+        else:
+            columns[str(name)] = pd.Series(np.concatenate(parts), dtype=dtype)
     return pd.DataFrame(columns).sort_values(by, kind="stable", ignore_index=True)

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.attribution import Attribution, attribute
 from correlator.reconcile.balances import Lines, balances_table, explainers, rules_table
+from correlator.reconcile.numbering import Numbering, number
 from correlator.reconcile.outcomes import connections_table
-from correlator.reconcile.paths import connection_paths
+from correlator.reconcile.paths import connection_paths, ordinary_paths
+from correlator.reconcile.replay import Verdict, reconcile
 from correlator.reconcile.tables import hits_table, packets_table
 from correlator.reconcile.words import join_tables
 
@@ -19,9 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from correlator.reconcile.analysis import PathView
-    from correlator.reconcile.attribution import Attribution
-    from correlator.reconcile.numbering import Numbering
-    from correlator.reconcile.replay import Verdict
 
     Ints = npt.NDArray[np.int64]
 
@@ -33,6 +33,7 @@ class Tables:
     verdict: Verdict
     attribution: Attribution
     numbering: Numbering
+    clock_offset: int | None
 
     @cached_property
     def _attributed_hits(self) -> pd.DataFrame:
@@ -80,10 +81,28 @@ class Tables:
         own = own.assign(connection=numbers[own["connection"].to_numpy()])
         return join_tables([own, ordinary_hits_table(self.verdict, self.numbering)], "connection")
 
+    @cached_property
+    def _whole(self) -> Tables:
+        """The same with every packet attributed one by one, where frames are asked for that were folded."""
+        if self.verdict.ordinary is None:
+            return self
+        return tables_of(reconcile(self.verdict.inputs, self.clock_offset, fold=False), self.clock_offset)
+
     def packets(self) -> pd.DataFrame:
         """All frames."""
-        return packets_table(self.verdict, self.attribution)
+        whole = self._whole
+        return packets_table(whole.verdict, whole.attribution)
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of a connection took."""
-        return connection_paths(self.verdict, self.attribution, self._attributed, connection)
+        ordinary = np.flatnonzero(self.numbering.ordinary == connection)
+        if len(ordinary) and connection:
+            return ordinary_paths(self.verdict, int(ordinary[0]))
+        own = np.flatnonzero(self.numbering.attributed == connection)
+        return connection_paths(self.verdict, self.attribution, self._attributed, int(own[0])) if len(own) and connection else ()
+
+
+def tables_of(verdict: Verdict, clock_offset: int | None) -> Tables:
+    """Attribute every packet and number the connections."""
+    attribution = attribute(verdict)
+    return Tables(verdict, attribution, number(verdict, attribution), clock_offset)
