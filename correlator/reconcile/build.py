@@ -11,8 +11,11 @@ from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.attribution import NO_WAY, Attribution, attribute
+from correlator.reconcile.flow_names import flows_table
 from correlator.reconcile.outcomes import connections_table
 from correlator.reconcile.paths import connection_paths
+from correlator.reconcile.per_frame import frame_rows
+from correlator.reconcile.per_packet import packet_paths
 from correlator.reconcile.replay import Verdict, reconcile
 from correlator.reconcile.tables import hits_table, ledger_table, packets_table, rules_table
 
@@ -40,7 +43,8 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
         verdict.inferred,
         {name: int((codes == code).sum()) for code, name in enumerate(names) if name in verdict.scene.watched},
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, partial(connection_paths, verdict, attribution, connections),
+        inputs.facts.containers, partial(connection_paths, verdict, attribution, connections), inputs.capture.files,
+        partial(packet_paths, verdict, attribution), partial(frame_rows, verdict), partial(flows_table, verdict, attribution),
     )  # fmt: skip
 
 
