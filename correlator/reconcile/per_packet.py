@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 NO_RULE = "no rule"
-NO_FIT = "ambiguous: no way through the rules fits what was seen"
-CROWDED = "ambiguous: too many rules with unknown conditions"
-FEWER = "ambiguous: its rules counted fewer hits than it seems to have made: "
+AMBIGUOUS = "ambiguous: "
+NO_FIT = f"{AMBIGUOUS}no way through the rules fits what was seen"
+CROWDED = f"{AMBIGUOUS}too many rules with unknown conditions"
+DOUBTS = ("", "unverified: ", f"{AMBIGUOUS}its rules counted fewer hits than it seems to have made: ")
 OR, SHOWN = " or ", 4
 ENDS = {
     "ttl": "time to live ran out", "no-route": "no route", "not-for-us": "not for this host",
@@ -113,10 +114,11 @@ def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
     words = []
     for at in decided[first].tolist():
         text = writer.of_row(int(attribution.row[at]), int(attribution.way[at]), bool(unseen[at]))
-        words.append(texts.setdefault(("", "unverified: ", FEWER)[prefix[at]] + text, len(texts)))
+        words.append(texts.setdefault(DOUBTS[prefix[at]] + text, len(texts)))
     if len(decided):
         code[decided] = np.array(words, dtype=np.int64)[inverse]
     for at, text in _undecided(verdict, attribution, writer, unseen):
+        text = text if text.startswith(AMBIGUOUS) else DOUBTS[prefix[at]] + text
         code[at] = texts.setdefault(text, len(texts))
     result = np.full(len(verdict.scene.packets), -1, dtype=np.int64)
     for sights in (verdict.scene.crossings.came_in, verdict.scene.crossings.left):
@@ -136,7 +138,7 @@ def _unseen(verdict: Verdict, attribution: Attribution) -> Bools:
 
 
 def _doubt(verdict: Verdict, attribution: Attribution) -> Ints:
-    """0 exact, 1 unverified (no counter was read around it), 2 its rules counted fewer hits; (k,)."""
+    """Index into :data:`DOUBTS`: 0 exact, 1 no counter was read around it, 2 its rules counted fewer hits; (k,)."""
     interval, _, over = intervals_of(verdict)
     row, size = verdict.hits.row, len(verdict.explored.rows)
     fewer = np.bincount(row[over], minlength=size)[attribution.row] > 0
@@ -192,4 +194,4 @@ def _either(candidates: list[tuple[object, str]], capped: bool) -> str:
         return texts[0]
     more = [f"{len(texts) - SHOWN} other ways"] if len(texts) > SHOWN else []
     more += ["ways that are too many to list"] if capped else []
-    return "ambiguous: " + OR.join([*texts[:SHOWN], *more])
+    return AMBIGUOUS + OR.join([*texts[:SHOWN], *more])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -75,7 +75,7 @@ def _gather(analysis: Analysis) -> _Whole:
     """Read the input files again, and tell every frame its row."""
     rows = analysis.frames()
     file, frame, packet = (rows[name].to_numpy() for name in ("file", "frame", "packet"))
-    interfaces: dict[Interface, int] = {}
+    interfaces: dict[tuple[str, int], list[Interface]] = {}
     files, parts = [], []
     for number, (name, path) in enumerate(analysis.files):
         frames = read_frames(path, name)
@@ -84,14 +84,27 @@ def _gather(analysis: Analysis) -> _Whole:
             raise InputError(f"{path}: changed while it was being read")
         place = np.full(len(frames), -1, dtype=np.int64)
         place[frame[mine] - 1] = packet[mine]
-        codes = np.array([interfaces.setdefault(one, len(interfaces)) for one in frames.interfaces] or [0], dtype=np.int64)
+        for one in frames.interfaces:
+            interfaces.setdefault((one.name, one.link_type), []).append(one)
+        known = list(interfaces)
+        codes = np.array([known.index((one.name, one.link_type)) for one in frames.interfaces] or [0], dtype=np.int64)
         numbers = np.full(len(frames), number), np.arange(len(frames)), codes[frames.interface]
         parts.append((frames.time, frames.captured, *numbers, place))
         files.append(frames)
     time, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(time, kind="stable")
     size, file, at, code, row = (column[order] for column in columns)
-    return _Whole(tuple(files), file, at, code, row, np.cumsum(size + BESIDE), tuple(interfaces))
+    return _Whole(tuple(files), file, at, code, row, np.cumsum(size + BESIDE), tuple(map(_one, interfaces.values())))
+
+
+def _one(parts: list[Interface]) -> Interface:
+    """One interface that several files or sections tell of."""
+    snaps = [part.snap_length for part in parts]
+    received, dropped = ([n for part in parts if (n := getattr(part, name)) is not None] for name in ("received", "dropped"))
+    return replace(
+        parts[0], snap_length=max(snaps) if min(snaps) else 0, received=sum(received) if received else None,
+        dropped=sum(dropped) if dropped else None,
+    )  # fmt: skip
 
 
 def _write(file: BinaryIO, analysis: Analysis, whole: _Whole) -> int:
