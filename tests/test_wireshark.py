@@ -60,6 +60,16 @@ def counted(hits: pd.DataFrame) -> Counter[tuple[int, str, str, int]]:
     return Counter({(int(n), str(t), str(c), int(r)): int(packets) for (n, t, c, r), packets in sums.items()})
 
 
+def assert_sights_are_one_packet(path: Path) -> None:
+    """Frames that share a packet id agree in all that NAT and forwarding leave alone, by Wireshark's reading."""
+    same = ("ip.proto", "ip.id", "tcp.seq_raw", "tcp.ack_raw", "tcp.len", "udp.length", "icmp.type", "icmp.seq")
+    where = "frame.packet_id && !icmp.unused && ip.flags.mf == 0 && ip.frag_offset == 0"
+    seen: dict[str, list[str]] = {}
+    for packet, *rest in tshark(path, "frame.packet_id", *same, where=where):
+        assert seen.setdefault(packet, rest) == rest
+    assert seen
+
+
 @pytest.fixture
 def annotated(recorded: Path, tmp_path: Path) -> Path:
     """Each shipped recording, exported."""
@@ -73,6 +83,7 @@ def test_comments_equal_the_hits(recorded: Path, annotated: Path) -> None:
     hits = correlator.load(recorded).hits
     assert counted(hits).total() > 100
     assert told(annotated) == counted(hits)
+    assert_sights_are_one_packet(annotated)
 
 
 def test_frames_are_those_that_went_in(recorded: Path, annotated: Path) -> None:
