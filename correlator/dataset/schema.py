@@ -119,11 +119,12 @@ PACKETS: Columns = {
 COMMUNITY: Columns = {
     "community_id": (
         "object",
-        "Community ID (v1, seed 0) of the original tuple: what Zeek or Suricata on the client's side of the NAT log",
+        "Community ID (v1, seed 0) of the original tuple: what Zeek or Suricata log on the client's side of the NAT",
     ),
     "community_id_reply": (
         "object",
-        "Community ID of the reply tuple: what they log on the container's side; the same where nothing was translated",
+        "Community ID of the reply tuple: what they log on the server's side (the container's, behind DNAT); the same where "
+        "nothing was translated",
     ),
 }
 """Columns that exports of connections and ``Analysis.table("connections")`` have more than ``Analysis.connections``."""

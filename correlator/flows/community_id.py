@@ -62,7 +62,7 @@ def community_ids(protocol: Ints, src: Ints, sport: Ints, dst: Ints, dport: Ints
 
 def _bytes(values: Ints, dtype: str) -> npt.NDArray[np.uint8]:
     """Numbers in network order; uint8 (n, size)."""
-    return values.astype(dtype).view(np.uint8).reshape(len(values), -1)
+    return values.astype(dtype).view(np.uint8).reshape(len(values), np.dtype(dtype).itemsize)
 
 
 def _base64(digests: npt.NDArray[np.uint8]) -> npt.NDArray[Any]:

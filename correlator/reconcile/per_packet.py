@@ -7,7 +7,7 @@ begins with ``ambiguous: `` or ``unverified: `` where it is not exact. Texts are
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -43,9 +43,10 @@ UNSEEN = "not seen leaving"
 
 @dataclass(frozen=True)
 class _Writer:
-    """Writes the text of ways under one verdict."""
+    """Writes the text of ways under one verdict, each once."""
 
     verdict: Verdict
+    written: dict[tuple[object, ...], str] = field(default_factory=dict)
 
     @cached_property
     def numbers(self) -> tuple[Ints, Ints, Ints]:
@@ -95,7 +96,10 @@ class _Writer:
         if way.path.snat_entry >= 0 and v["from"][row] >= 0:
             moved = not flat and v["from_port"][row] != v["sport"][row]
             onto[way.path.snat_entry] = _onto(int(v["from"][row]), int(v["from_port"][row]) if moved else 0)
-        return self.text(int(self.verdict.explored.rows.program[row]), way, onto, unseen)
+        key = (int(walked.kind[row]), number, *onto.items(), unseen)
+        if key not in self.written:
+            self.written[key] = self.text(int(self.verdict.explored.rows.program[row]), way, onto, unseen)
+        return self.written[key]
 
 
 def _onto(value: int, port: int) -> str:

@@ -42,7 +42,7 @@ RULES = (
         (0, 114, 178),
         WHITE,
     ),
-    Coloring("correlator: hit no rule", 'frame.comment matches "^(unverified: )?no rule"', (153, 153, 153)),
+    Coloring("correlator: hit no rule", 'frame.comment contains "no rule"', (153, 153, 153)),
     Coloring("correlator: accepted", 'frame.comment contains " ACCEPT"', (218, 240, 230)),
     Coloring("correlator: not seen by rules", "!frame.comment", (242, 242, 242), (110, 110, 110)),
 )
