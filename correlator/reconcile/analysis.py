@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from correlator.dataset.schema import COMMUNITY
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -72,13 +74,26 @@ class PathView:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PacketPaths:
+    """The rules that each packet traversed, as text (see docs/wireshark.md for its form).
+
+    ``code`` int64, one a row of the packets table: index into ``texts``, -1 where a frame is no packet that rules saw.
+    ``texts`` are few: packets that took one way share one.
+    """
+
+    code: npt.NDArray[np.int64]
+    texts: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Analysis:
     """The result of one replay: DataFrames as declared in :mod:`correlator.dataset.schema`.
 
     ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
     facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
-    an address to the name of the container that had it.
+    an address to the name of the container that had it. ``files``: what the packets were read from, (interface that they
+    were said to be of, or None; path).
     """
 
     connections: pd.DataFrame
@@ -96,6 +111,10 @@ class Analysis:
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
     _paths: Callable[[int], tuple[PathView, ...]] | None = None
+    files: tuple[tuple[str | None, str], ...] = ()
+    _packet_paths: Callable[[], PacketPaths] | None = None
+    _frames: Callable[[], pd.DataFrame] | None = None
+    _flows: Callable[[], pd.DataFrame] | None = None
 
     @cached_property
     def hits(self) -> pd.DataFrame:
@@ -134,3 +153,30 @@ class Analysis:
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of that connection took, in order of first_seen."""
         return self._paths(connection) if self._paths is not None else ()
+
+    def packet_paths(self) -> PacketPaths:
+        """The rules that each row of ``packets`` traversed, as text; made on demand."""
+        assert self._packet_paths is not None
+        return self._packet_paths()
+
+    def frames(self) -> pd.DataFrame:
+        """Every IPv4 frame of the input files: ``file`` (index into ``files``), ``frame`` (from 1) and ``packet``, the row of
+        ``packets`` that it is a sight of (a bridge port's sight of what the bridge shows too, a fragment of a datagram), -1
+        where it is none; int64, made on demand."""
+        assert self._frames is not None
+        return self._frames()
+
+    def flows(self) -> pd.DataFrame:
+        """What other tools call the connections, one row each, as :data:`correlator.dataset.schema.FLOWS` declares it;
+        made on demand."""
+        assert self._flows is not None
+        return self._flows()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One table as exports hold it (:data:`correlator.dataset.schema.EXPORTS`): connections with their Community IDs,
+        which take a second for half a million connections, so that only who asks waits for them."""
+        frame: pd.DataFrame = getattr(self, name)
+        if name != "connections":
+            return frame
+        flows = self.flows()
+        return frame.assign(**{column: flows[column] for column in COMMUNITY})

@@ -33,7 +33,8 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
         tables.connections(), tables.rules(), tables.balances, tables.hits, tables.packets, tables.explain, verdict.clock,
         (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, tables.paths,
+        inputs.facts.containers, tables.paths, tuple((name, str(file)) for name, file in inputs.files), tables.packet_paths,
+        tables.frames, tables.flows,
     )  # fmt: skip
 
 

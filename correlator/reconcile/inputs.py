@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from correlator.dataset.facts import Facts, read_facts, read_session_facts
 from correlator.dataset.files import read_file
+from correlator.dataset.pcapng import is_exported
 from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifest
 from correlator.decode import interface_name
 from correlator.decode.events import ConntrackEvents, read_events
@@ -147,6 +148,7 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
     if path is None:
         return []
     files = sorted(file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and file.is_file())
+    files = [file for file in files if not is_exported(file)] or files  # an export beside its input is no second capture
     return [(None if "pcapng" in file.name else interface_name(file), file) for file in files]
 
 

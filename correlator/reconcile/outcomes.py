@@ -37,7 +37,7 @@ def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataF
     count = int(attribution.connection.max()) if len(attribution) else 0
     number = attribution.connection - 1
     length = verdict.explored.rows.columns["length"][attribution.row]
-    first = _first_of(attribution, count)
+    first = first_of(attribution, count)
     tracked = attribution.direction != UNTRACKED
     sums = {
         f"{what}_{name}": np.bincount(number[pick], weights[pick], minlength=count).astype(np.int64)
@@ -67,7 +67,7 @@ def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataF
     return table(columns, schema.CONNECTIONS)
 
 
-def _first_of(attribution: Attribution, count: int) -> Ints:
+def first_of(attribution: Attribution, count: int) -> Ints:
     """The row that stands for each connection: its first one of the original direction, else of any."""
     rank = np.where(attribution.direction == ORIGINAL, 0, np.where(attribution.direction == REPLY, 1, 2))
     rank = rank + 3 * (attribution.way == NO_WAY)

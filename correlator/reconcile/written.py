@@ -10,9 +10,12 @@ import numpy as np
 
 from correlator.reconcile.attribution import Attribution, attribute
 from correlator.reconcile.balances import Lines, balances_table, explainers, rules_table
+from correlator.reconcile.flow_names import flows_table
 from correlator.reconcile.numbering import Numbering, number
 from correlator.reconcile.outcomes import connections_table
 from correlator.reconcile.paths import connection_paths, ordinary_paths
+from correlator.reconcile.per_frame import frame_rows
+from correlator.reconcile.per_packet import packet_paths
 from correlator.reconcile.replay import Verdict, reconcile
 from correlator.reconcile.tables import hits_table, packets_table
 from correlator.reconcile.words import join_tables
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from correlator.reconcile.analysis import PathView
+    from correlator.reconcile.analysis import PacketPaths, PathView
 
     Ints = npt.NDArray[np.int64]
 
@@ -92,6 +95,20 @@ class Tables:
         """All frames."""
         whole = self._whole
         return packets_table(whole.verdict, whole.attribution)
+
+    def packet_paths(self) -> PacketPaths:
+        """The rules that each frame's packet traversed, as text."""
+        whole = self._whole
+        return packet_paths(whole.verdict, whole.attribution)
+
+    def frames(self) -> pd.DataFrame:
+        """Every frame of the input files, with its row of the packets table."""
+        return frame_rows(self._whole.verdict)
+
+    def flows(self) -> pd.DataFrame:
+        """What other tools call the connections."""
+        whole = self._whole
+        return flows_table(whole.verdict, whole.attribution)
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of a connection took."""
