@@ -34,8 +34,8 @@ def load(
     ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used.
     """
-    from correlator.reconcile.build import analyse
     from correlator.reconcile.inputs import read_inputs
+    from correlator.reconcile.intake import Reading
 
     def as_path(value: str | Path | None) -> Path | None:
         return Path(value) if value is not None else None
@@ -44,4 +44,7 @@ def load(
         as_path(path), [(name, Path(file)) for name, file in pcaps], as_path(counters), as_path(rules), as_path(facts),
         progress,
     )  # fmt: skip
-    return analyse(inputs, None if clock_offset is None else round(clock_offset * 1e9), progress)
+    reading = Reading(inputs, progress)
+    from correlator.reconcile.build import analyse  # and with it pandas, which takes a while: packets are read meanwhile
+
+    return analyse(inputs, reading.result(), None if clock_offset is None else round(clock_offset * 1e9), progress)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from correlator.dataset.files import read_file
 from correlator.decode import pcap, pcapng
@@ -22,6 +21,7 @@ from correlator.errors import InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
 GZIP = b"\x1f\x8b"
 
@@ -99,6 +99,8 @@ def _gunzip(data: bytes) -> bytes:
 
 def decode(frames: Frames) -> Capture:
     """Frames as a packet table, in order of time."""
+    import pandas as pd
+
     network = find_network(frames)
     columns, addresses, skipped = decode_network(frames, network)
     columns["file"] = np.zeros(len(columns["frame"]), dtype=np.int16)
@@ -119,6 +121,8 @@ def _used(interfaces: tuple[Interface, ...], codes: npt.NDArray[np.int16]) -> tu
 
 def concat(captures: Sequence[Capture]) -> Capture:
     """All captures in one, in order of time; interfaces of the same name become one."""
+    import pandas as pd
+
     interfaces: dict[str, Interface] = {}
     tables: list[pd.DataFrame] = []
     skipped: dict[str, int] = {}

@@ -38,6 +38,15 @@ class Asked:
     reads: int
 
 
+def reads_of(fields: Iterable[str]) -> int:
+    """Bits READS_* of the fields that rules ask for."""
+    bits = {
+        "tos": kernel.READS_TOS, "tcp_flags": kernel.READS_FLAGS, "tcp_option_kinds": kernel.READS_OPTIONS,
+        "icmp_type": kernel.READS_ICMP,
+    }  # fmt: skip
+    return sum(bit for name, bit in bits.items() if name in fields)
+
+
 @dataclass(frozen=True)
 class Folded:
     """Ordinary crossings and what they belong to.
@@ -143,10 +152,3 @@ def _roomier(table: Records, used: int) -> Records:
     wider[:used] = table[:used]
     return wider
 
-
-def fold(records: Iterable[Records], behind: npt.NDArray[np.bool_], asked: Asked, capacities: Sequence[int]) -> Folded:
-    """Fold everything."""
-    folding = Fold(asked, capacities)
-    for part in records:
-        folding.take(part, behind)
-    return folding.end(behind)

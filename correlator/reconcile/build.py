@@ -16,14 +16,15 @@ from correlator.reconcile.written import tables_of
 
 if TYPE_CHECKING:
     from correlator.reconcile.inputs import Inputs, Progress
+    from correlator.reconcile.intake import Intake
 
 UNFIT_ROWS, UNFIT_SHARE, UNFIT_HITS = 8, 0.9, 0.5
 
 
-def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None) -> Analysis:
+def analyse(inputs: Inputs, intake: Intake, clock_offset: int | None = None, progress: Progress | None = None) -> Analysis:
     """Reconcile and write the tables. Raises :class:`~correlator.errors.InputError` where rules or counters do not fit
     the packets at all."""
-    verdict = reconcile(inputs, clock_offset, progress)
+    verdict = reconcile(inputs, intake, clock_offset, progress)
     tables = tables_of(verdict, clock_offset)
     attribution = tables.attribution
     _refuse_unfit(verdict, attribution)

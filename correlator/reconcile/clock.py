@@ -268,6 +268,8 @@ def to_counters(clock: Clock, time: Ints) -> tuple[Ints, Ints]:
 
     A point where the clocks are the same or the offset was given.
     """
+    if not clock.offset and not clock.drift_ppm:
+        return time, time
     shift = clock.offset + np.rint((time - clock.reference) * (clock.drift_ppm / 1e6)).astype(np.int64)
     return time + shift, time + shift
 

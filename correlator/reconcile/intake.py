@@ -6,29 +6,27 @@ is read as a capture: the result is the same.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from correlator.decode import Capture, concat, read_packets
+from correlator.flows.folded_files import Aside, FoldedFiles, Task, begin_aside, fold_files, pick_files
+from correlator.reconcile.counters import phantom_chains
+from correlator.reconcile.generations import Stages, register
 
 if TYPE_CHECKING:
     import numpy.typing as npt
-    import pandas as pd
 
-    from correlator.dataset.facts import Facts
-    from correlator.decode.frames import Interface
-    from correlator.decode.stream import Names, Source
-    from correlator.firewall.matches import Reads
-    from correlator.flows.fold import Asked, Folded
-    from correlator.reconcile.generations import Stages
     from correlator.reconcile.inputs import Inputs, Progress
 
 FOLD_BYTES = 8 << 20
 """Files smaller than this in sum are not worth the fold's start."""
+ASIDE_BYTES = 32 << 20
+"""From here on the fold has a process of its own."""
 FOLDED_FIELDS = frozenset(
     ("protocol", "tcp_flags", "tcp_option_kinds", "malformed", "icmp_type", "icmp_code", "addrtype", "ctstatus", "tuples",
      "packet_type", "tos")
@@ -38,141 +36,93 @@ FOLDED_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class Intake:
-    """``capture``: what was not folded, or everything. ``folded``: None, or ordinary connections among others; then
-    ``names`` are its interfaces, ``files`` what it was read from, and ``interfaces`` those of each file."""
+    """``capture``: what was not folded, or everything; ``stages``: the rules that it met. ``folded``: None, or ordinary
+    connections among others, with the ``files`` that they were read from and whoever did it, where that was ``aside``."""
 
     capture: Capture
-    folded: Folded | None = None
-    names: Names | None = None
+    stages: Stages
+    folded: FoldedFiles | None = None
     files: tuple[tuple[str | None, Path], ...] = ()
-    interfaces: tuple[tuple[Interface, ...], ...] = ()
+    aside: Aside | None = None
 
     @property
     def own_seen(self) -> frozenset[str]:
         """Interfaces on which a folded frame bore the address that the facts give them."""
-        if self.names is None:
-            return frozenset()
-        from correlator.decode.records import OWN_SEEN
-
-        return frozenset(one.name for code, one in enumerate(self.names.interfaces) if self.names.own[code, 0] & OWN_SEEN)
+        return self.folded.own_seen if self.folded is not None else frozenset()
 
 
-def take_in(inputs: Inputs, stages: Stages, progress: Progress | None, fold: bool = True) -> Intake:
-    """Read the packets. Raises :class:`~correlator.errors.InputError` as :func:`correlator.decode.read_packets` does."""
-    if fold and _foldable(inputs, stages):
-        from correlator.decode.stream import UnusualError
-        from correlator.flows.fold import TooManyKindsError
+class Reading:
+    """The packets of some inputs, on their way in: begun at once where that is worth a process of its own.
 
-        try:
-            return _fold(inputs, stages.stages[stages.number(0, 0)].program.reads, progress)
-        except (UnusualError, TooManyKindsError):
-            pass
-    captures = []
-    for number, (name, file) in enumerate(inputs.files):
-        if progress is not None:
-            progress(f"reading {file.name}", number / len(inputs.files))
-        captures.append(read_packets(file, name))
-    return Intake(concat(captures) if len(captures) != 1 else captures[0])
+    Without ``fold`` every packet becomes one of the capture, whatever it costs.
+    """
+
+    def __init__(self, inputs: Inputs, progress: Progress | None = None, fold: bool = True) -> None:
+        self.inputs, self.progress = inputs, progress
+        phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
+        self.stages = Stages(inputs.rulesets, register(inputs.rulesets), phantoms)
+        self.folds = fold and _foldable(inputs, self.stages)
+        self.aside: Aside | None = None
+        if self.folds:
+            reads = self.stages.stages[self.stages.number(0, 0)].program.reads
+            self.task = Task(inputs.files, inputs.facts, cuts(reads.lengths), cuts({2, *reads.ttls}), reads.fields)
+            self.aside = begin_aside(self.task) if _size(inputs) >= ASIDE_BYTES else None
+
+    def result(self) -> Intake:
+        """What was read. Raises :class:`~correlator.errors.InputError` as :func:`correlator.decode.read_packets` does."""
+        if self.folds:
+            found = self.aside.fold(self.progress) if self.aside is not None else fold_files(self.task, self.progress)
+            if found is not None:
+                return self._intake(found)
+        captures = []
+        for number, (name, file) in enumerate(self.inputs.files):
+            if self.progress is not None:
+                self.progress(f"reading {file.name}", number / len(self.inputs.files))
+            captures.append(read_packets(file, name))
+        return Intake(concat(captures) if len(captures) != 1 else captures[0], self.stages)
+
+    def _intake(self, found: FoldedFiles) -> Intake:
+        import pandas as pd
+
+        from correlator.decode.columns import COLUMNS
+
+        packets = pd.DataFrame({name: np.zeros(0, dtype=dtype) for name, (dtype, _) in COLUMNS.items()})
+        capture = Capture(found.interfaces, packets, found.warnings, (), found.skipped)
+        return Intake(capture, self.stages, found, self.inputs.files, self.aside)
+
+
+def cuts(values: Iterable[int]) -> npt.NDArray[np.int64]:
+    """Cut points in order."""
+    return np.array(sorted(values), dtype=np.int64)
+
+
+def _size(inputs: Inputs) -> int:
+    """Bytes of all files; 0 where one cannot be asked."""
+    try:
+        return sum(file.stat().st_size for _, file in inputs.files)
+    except OSError:
+        return 0
 
 
 def _foldable(inputs: Inputs, stages: Stages) -> bool:
-    try:
-        size = sum(file.stat().st_size for _, file in inputs.files)
-    except OSError:
-        return False
-    if size < FOLD_BYTES or len(stages.rulesets) != 1 or len(inputs.files) > 200:
+    if _size(inputs) < FOLD_BYTES or len(stages.rulesets) != 1 or len(inputs.files) > 200:
         return False
     reads = stages.stages[stages.number(0, 0)].program.reads
     fields = {name for name in reads.fields if not name.startswith("set:")}
     return {"addr.json", "link.json"} <= inputs.facts.present and not reads.macs and fields <= FOLDED_FIELDS
 
 
-def open_sources(files: Sequence[tuple[str | None, Path]], names: Names) -> list[Source]:
-    """The files from their beginnings."""
-    from correlator.decode import interface_name
-    from correlator.decode.stream import Source
-
-    return [Source(file, name, interface_name(file), number, names) for number, (name, file) in enumerate(files)]
-
-
-def _fold(inputs: Inputs, reads: Reads, progress: Progress | None) -> Intake:
-    from correlator.decode.stream import SKIPPED, Names, stream
-    from correlator.flows.fold import Fold
-    from correlator.flows.host import is_bridge_tap
-
-    facts = inputs.facts
-    names = Names({name: fact.mac for name, fact in facts.interfaces.items()})
-    sources = open_sources(inputs.files, names)
-    folding = Fold(_asked(reads), [source.size // 30 + 2 for source in sources])
-    total, behind = sum(source.size for source in sources), np.zeros(256, dtype=bool)
-    for records in stream(sources):
-        behind[: len(names.interfaces)] = [is_bridge_tap(one.name, facts) for one in names.interfaces]
-        folding.take(records, behind)
-        if progress is not None:
-            progress("reading packets", 0.4 * sum(source.offset for source in sources) / max(total, 1))
-    _refuse_ports(names, facts)
-    folded = folding.end(behind)
-    skipped = {word: sum(int(source.skipped[i]) for source in sources) for i, word in enumerate(SKIPPED)}
-    for source in sources:
-        for one in source.interfaces:
-            code = names.code(one)
-            names.interfaces[code] = replace(names.interfaces[code], received=one.received, dropped=one.dropped)
-    warnings = tuple(warning for source in sources for warning in source.warnings)
-    capture = Capture(tuple(names.interfaces), _no_packets(), warnings, (), tuple((k, n) for k, n in skipped.items() if n))
-    return Intake(capture, folded, names, inputs.files, tuple(tuple(source.interfaces) for source in sources))
-
-
-def _refuse_ports(names: Names, facts: Facts) -> None:
-    """Frames of a bridge's ports show twice what the bridge shows."""
-    from correlator.decode.stream import UnusualError
-
-    for one in names.interfaces:
-        fact = facts.interfaces.get(one.name)
-        if fact is not None and fact.master and facts.is_bridge(fact.master):
-            raise UnusualError
-
-
-def _asked(reads: Reads) -> Asked:
-    from correlator.flows.fold import Asked
-    from correlator.flows.fold_kernel import READS_FLAGS, READS_ICMP, READS_OPTIONS, READS_TOS
-
-    bits = {"tos": READS_TOS, "tcp_flags": READS_FLAGS, "tcp_option_kinds": READS_OPTIONS, "icmp_type": READS_ICMP}
-    return Asked(
-        np.array(sorted(reads.lengths), dtype=np.int64), np.array(sorted({2, *reads.ttls}), dtype=np.int64),
-        sum(bit for name, bit in bits.items() if name in reads.fields),
-    )  # fmt: skip
-
-
-def _no_packets() -> pd.DataFrame:
-    import pandas as pd
-
-    from correlator.decode.columns import COLUMNS
-
-    return pd.DataFrame({name: np.zeros(0, dtype=dtype) for name, (dtype, _) in COLUMNS.items()})
-
-
 def rest(intake: Intake, wanted: npt.NDArray[np.bool_]) -> Capture:
     """The frames of ``wanted`` pairs (pairs,), as a capture with the fold's interfaces."""
     from correlator.decode.capture import decode
-    from correlator.decode.stream import pick
 
-    assert intake.folded is not None
-    assert intake.names is not None
-    if not wanted.any():
+    if intake.folded is None or not wanted.any():
+        if intake.aside is not None:
+            intake.aside.close()
         return intake.capture
-    captures = []
-    sources = open_sources(intake.files, intake.names)
-    ends = [*intake.folded.bases[1:].tolist(), len(intake.folded.frames)]
-    for source, interfaces, base, end in zip(sources, intake.interfaces, intake.folded.bases.tolist(), ends, strict=True):
-        frames = pick(source, intake.folded.frames[base:end], wanted)
-        captures.append(decode(replace(frames, interfaces=interfaces)))
-    both = concat(captures)
-    return _in_order(both, intake.capture)
-
-
-def _in_order(found: Capture, whole: Capture) -> Capture:
-    """``found`` with the interfaces of ``whole`` in their order."""
-    names = whole.names
-    table = np.array([names.index(name) for name in found.names] or [0], dtype=np.int16)
+    frames = intake.aside.pick(wanted) if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
+    found = concat([decode(part) for part in frames])
+    whole = intake.capture
+    table = np.array([whole.names.index(name) for name in found.names] or [0], dtype=np.int16)
     packets = found.packets.assign(interface=table[found.packets["interface"].to_numpy()])
     return Capture(whole.interfaces, packets, whole.warnings, whole.addresses, whole.skipped)

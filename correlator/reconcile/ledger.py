@@ -71,8 +71,9 @@ def keep_ledger(hits: Tally, counters: Counters, clock: Clock, policies: Bools) 
     """Balance ``hits`` against the counters. ``policies`` bool (E,)."""
     moved = (counters.packets_low > 0).any(axis=0) | counters.reset.any(axis=0)
     active = np.flatnonzero(moved | (hits.counts > 0))
-    surely = np.searchsorted(counters.begin, to_counters(clock, hits.high)[1], side="right")
-    perhaps = np.searchsorted(np.maximum.accumulate(counters.end), to_counters(clock, hits.low)[0], side="left")
+    surely = np.searchsorted(counters.begin, to_counters(clock, hits.high)[1], side="right").astype(np.int32)
+    ends = np.maximum.accumulate(counters.end)
+    perhaps = np.searchsorted(ends, to_counters(clock, hits.low)[0], side="left").astype(np.int32)
     known: dict[Members, _Upto] = {}
     accounts: dict[int, Account] = {}
     for entry in active.tolist():
@@ -83,7 +84,9 @@ def keep_ledger(hits: Tally, counters: Counters, clock: Clock, policies: Bools) 
     return Ledger(accounts)
 
 
-def _upto(hits: Tally, members: Members, surely: Ints, perhaps: Ints, samples: int) -> _Upto:
+def _upto(
+    hits: Tally, members: Members, surely: npt.NDArray[np.int32], perhaps: npt.NDArray[np.int32], samples: int
+) -> _Upto:
     """``surely`` and ``perhaps`` (n,): the first reading that must, and that may, include each packet."""
     weights = hits.gather(hits.bytes, members) if members else np.zeros(0)
     sums = []

@@ -21,11 +21,11 @@ from correlator.reconcile.analysis import Clock
 from correlator.reconcile.changes import order_changes
 from correlator.reconcile.choices import Choices, Option, Unit, find_choices, way_of
 from correlator.reconcile.clock import estimate, to_counters
-from correlator.reconcile.counters import Counters, phantom_chains, read_counters
+from correlator.reconcile.counters import Counters, read_counters
 from correlator.reconcile.explore import Explored, explore
-from correlator.reconcile.generations import Register, Stages, register
+from correlator.reconcile.generations import Register, Stages
 from correlator.reconcile.hits import Hits, part_of, spread
-from correlator.reconcile.intake import Intake, rest, take_in
+from correlator.reconcile.intake import Intake, rest
 from correlator.reconcile.kinds import Scene, Surroundings
 from correlator.reconcile.ledger import Ledger, keep_ledger
 from correlator.reconcile.moments import moments
@@ -78,16 +78,10 @@ class Verdict:
     tally: Tally
 
 
-def reconcile(
-    inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None, fold: bool = True
-) -> Verdict:
-    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'; without ``fold``
-    every packet gets a row of its own, whatever it costs."""
+def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:
+    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'."""
     say = progress or (lambda _what, _part: None)
-    entries = register(inputs.rulesets)
-    phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
-    stages = Stages(inputs.rulesets, entries, phantoms)
-    intake = take_in(inputs, stages, progress, fold)
+    stages, entries = intake.stages, intake.stages.register
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
     ordinary, capture = _decide_ordinary(inputs, intake, stages)
     if not len(capture.packets) and ordinary is None and not inputs.may_be_empty:
@@ -101,7 +95,6 @@ def reconcile(
     low, high = moments(scene)
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
-    ordinary_part = [_part(ordinary)] if ordinary is not None else []
     likely = None
     for number in range(PASSES):
         say("walking the rules", 0.4 + 0.1 * number)
@@ -112,11 +105,11 @@ def reconcile(
         choices = order_changes(explored, choices, stages, row_low, row_high)
         length = explored.rows.columns["length"]
         zeros = np.zeros(len(choices.settled), dtype=np.int64)
-        parts = [part_of(choices.settled, zeros, explored.walked, row_low, row_high, length), *ordinary_part]
+        settled = part_of(choices.settled, zeros, explored.walked, row_low, row_high, length)
         if counters is None or clock_offset is not None:
             break
         picked = part_of(*_first_options(choices.units, explored), explored.walked, row_low, row_high, length)
-        likely = tally([*parts, picked], len(entries))
+        likely = tally([settled, picked, *_parts(ordinary)], len(entries))
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
         found = _simpler(found, likely, counters, policies, inputs.log is not None and inputs.log.form == "session")
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
@@ -124,7 +117,7 @@ def reconcile(
         if not moved or len(inputs.rulesets) == 1:
             break
     say("settling against the counters", 0.8)
-    base = tally(parts, len(entries)) if choices.units else None
+    base = tally([settled, *_parts(ordinary)], len(entries)) if choices.units else None
     likely = likely if not choices.units else None
     settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
     row, way = _decided(choices, settlement.taken)
@@ -135,7 +128,7 @@ def reconcile(
     hits = spread(row_of, way_of_row, explored.walked, row_low, row_high, length).by_time()
     # where nothing was open, what was likely is what is
     rows_part = part_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
-    final = likely or tally([rows_part, *ordinary_part], len(entries))
+    final = likely or tally([rows_part, *_parts(ordinary)], len(entries))
     ledger = keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
     return Verdict(
         inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
@@ -154,14 +147,17 @@ def _decide_ordinary(inputs: Inputs, intake: Intake, stages: Stages) -> tuple[Or
     witness = build_witness(inputs.events) if inputs.events is not None else None
     names = _names(intake.capture, host)
     surroundings = Surroundings(host, names, frozenset(intake.capture.names), witness)
-    ordinary = decide(intake.folded, surroundings, stages.stages[stages.number(0, 0)])
+    ordinary = decide(intake.folded.folded, surroundings, stages.stages[stages.number(0, 0)])
     return ordinary, rest(intake, rest_pairs(ordinary))
 
 
-def _part(ordinary: Ordinary) -> Part:
+def _parts(ordinary: Ordinary | None) -> list[Part]:
+    """The packets of ordinary connections, for a tally."""
+    if ordinary is None:
+        return []
     combination, low, high, length = ordinary.packets()
     hits = [way.hits if way is not None else () for way in ordinary.way]
-    return Part(hits, combination, low, high, length, np.arange(len(low), dtype=np.int32))
+    return [Part(hits, combination, low, high, length, np.arange(len(low), dtype=np.int32))]
 
 
 def _simpler(found: Clock, hits: Tally, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:

@@ -71,9 +71,10 @@ class Tally:
         """The time of the middle hit, or near it where there are very many; 0 without any."""
         if not len(self.low):
             return 0
-        weights = np.repeat([len(entries) for entries in self.ways], np.diff(self.offsets))
         step = max(1, len(self.low) // SAMPLE)
-        low, weight = self.low[::step], weights[::step]
+        low = self.low[::step]
+        way = np.searchsorted(self.offsets, np.arange(len(low)) * step, side="right") - 1
+        weight = np.array([len(entries) for entries in self.ways])[way]
         order = np.argsort(low, kind="stable")
         total = np.cumsum(weight[order])
         return int(low[order][np.searchsorted(total, (total[-1] + 1) // 2)])
@@ -117,10 +118,10 @@ def tally(parts: Sequence[Part], entries: int) -> Tally:
         table = np.array([number.setdefault(tuple(hit), len(number)) for hit in part.ways] or [0], dtype=np.int32)
         codes.append(table[part.way])
     code = _joined(codes)
-    low, high, size, packet = (_joined([getattr(part, name) for part in parts]) for name in ("low", "high", "bytes", "packet"))
-    order = np.argsort(code.astype(np.uint16) if len(number) < 1 << 16 else code, kind="stable")
+    order = np.argsort(code.astype(np.uint16) if len(number) < 1 << 16 else code, kind="stable").astype(np.int32)
     offsets = np.r_[0, np.cumsum(np.bincount(code, minlength=len(number)))].astype(np.int64)
-    low, high, size, packet = low[order], high[order], size[order], packet[order]
+    # one after the other: there may be very many packets
+    low, high, size, packet = (_joined([getattr(part, n) for part in parts])[order] for n in ("low", "high", "bytes", "packet"))
     for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
         _order(low[begin:end], high[begin:end], size[begin:end], packet[begin:end])
     return Tally(tuple(number), offsets, low, high, size, packet, entries)

@@ -11,6 +11,7 @@ import numpy as np
 from correlator.reconcile.attribution import Attribution, attribute
 from correlator.reconcile.balances import Lines, balances_table, explainers, rules_table
 from correlator.reconcile.flow_names import flows_table
+from correlator.reconcile.intake import Reading
 from correlator.reconcile.numbering import Numbering, number
 from correlator.reconcile.outcomes import connections_table
 from correlator.reconcile.paths import connection_paths, ordinary_paths
@@ -89,7 +90,8 @@ class Tables:
         """The same with every packet attributed one by one, where frames are asked for that were folded."""
         if self.verdict.ordinary is None:
             return self
-        return tables_of(reconcile(self.verdict.inputs, self.clock_offset, fold=False), self.clock_offset)
+        inputs = self.verdict.inputs
+        return tables_of(reconcile(inputs, Reading(inputs, fold=False).result(), self.clock_offset), self.clock_offset)
 
     def packets(self) -> pd.DataFrame:
         """All frames."""
