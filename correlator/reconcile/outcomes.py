@@ -113,6 +113,8 @@ def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | Non
         return "unknown", path.decider
     if path.end == "ttl":
         return "expired", -1
+    if path.end in ("no-route", "martian", "reverse-path"):
+        return "lost", -1
     entries = verdict.stages.stages[int(verdict.explored.rows.program[attribution.row[at]])].program.ruleset.entries
     if path.end == "sent" and not left and path.out_interface in verdict.scene.watched:
         return "lost", -1

@@ -162,7 +162,8 @@ def stale(folder: Path) -> None:
         serve(lab, "host", "udp:5354")
         with Recorder(lab, folder, interval=0.25) as recorder:
             talkers = [
-                lab.start("out", PY, "-c", FLOW, A, HOST, port, sport, "16") for port, sport in (("5353", "45001"), ("5354", "45002"))
+                lab.start("out", PY, "-c", FLOW, A, HOST, port, sport, "16")
+                for port, sport in (("5353", "45001"), ("5354", "45002"))
             ]
             time.sleep(0.8)
             for line in new:
