@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from correlator.firewall.view import Host
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -75,7 +77,7 @@ class Analysis:
 
     ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
     facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
-    an address to the name of the container that had it.
+    an address to the name of the container that had it. ``host`` is what is known of addresses, routes and settings.
     """
 
     connections: pd.DataFrame
@@ -91,6 +93,7 @@ class Analysis:
     generations: int = 0
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
+    host: Host = field(default_factory=lambda: Host(frozenset(), certain=False))
     _paths: Callable[[int], tuple[PathView, ...]] | None = None
 
     def named(self, address: object) -> str:

@@ -40,7 +40,7 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
         verdict.inferred,
         {name: int((codes == code).sum()) for code, name in enumerate(names) if name in verdict.scene.watched},
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, partial(connection_paths, verdict, attribution, connections),
+        inputs.facts.containers, verdict.scene.host, partial(connection_paths, verdict, attribution, connections),
     )  # fmt: skip
 
 
