@@ -140,6 +140,82 @@ def inside(folder: Path) -> None:
             client(lab, "c2", "tcp", HOST, 80)
 
 
+MODERN = """*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -p tcp -m tcp --dport 80 -j DROP
+COMMIT
+*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
+-A POSTROUTING -s 172.18.0.0/16 ! -o br-app -j MASQUERADE
+{nat}COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+:DOCKER - [0:0]
+:DOCKER-BRIDGE - [0:0]
+:DOCKER-CT - [0:0]
+:DOCKER-FORWARD - [0:0]
+:DOCKER-INTERNAL - [0:0]
+:DOCKER-USER - [0:0]
+-A FORWARD -j DOCKER-USER
+-A FORWARD -j DOCKER-FORWARD
+{accepts}-A DOCKER ! -i docker0 -o docker0 -j DROP
+-A DOCKER ! -i br-app -o br-app -j DROP
+-A DOCKER-BRIDGE -o docker0 -j DOCKER
+-A DOCKER-BRIDGE -o br-app -j DOCKER
+-A DOCKER-CT -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-CT -o br-app -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A DOCKER-FORWARD -j DOCKER-CT
+-A DOCKER-FORWARD -j DOCKER-INTERNAL
+-A DOCKER-FORWARD -j DOCKER-BRIDGE
+-A DOCKER-FORWARD -i docker0 -j ACCEPT
+-A DOCKER-FORWARD -i br-app -j ACCEPT
+-A DOCKER-INTERNAL ! -s 172.19.0.0/16 -o br-in -j DROP
+-A DOCKER-INTERNAL ! -d 172.19.0.0/16 -i br-in -j DROP
+-A DOCKER-USER -s 172.17.0.2/32 -p tcp -m tcp --sport 83 -j DROP
+COMMIT
+"""
+
+
+def modern(folder: Path) -> None:
+    """Rules in the manner of Docker 29: direct access dropped in raw and in DOCKER, an internal network, no RETURN before
+    DNAT; published ports on which nothing listens, that do not answer, or whose answers a rule drops."""
+    ports = [publish("tcp", port, "172.17.0.2", port) for port in (80, 81, 82, 83)]
+    app = tuple(line.replace("docker0", "br-app") for line in publish("tcp", 84, "172.18.0.2", 80))
+    nat, accepts = ("".join(pair[i] for pair in [*ports, app]) for i in (0, 1))
+    with Lab({"docker0": 1, "br-app": 1, "br-in": 1}) as lab:
+        lab.run("out", "ip", "route", "add", "172.16.0.0/13", "via", HOST)
+        lab.rules(MODERN.format(nat=nat, accepts=accepts))
+        lab.run("c1", "sysctl", "-qw", "net.ipv4.tcp_synack_retries=0")  # none comes while the recording ends
+        lab.run("c1", "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "82", "-j", "DROP")
+        serve(lab, "c1", "tcp:80", "tcp:82", "tcp:83")
+        serve(lab, "c2", "tcp:80")
+        serve(lab, "c3", "tcp:80")
+        words = f"{PROXY} -proto tcp -host-ip 0.0.0.0 -host-port 84 -container-ip 172.18.0.2 -container-port 80"
+        lab.start("host", "sh", "-c", f"exec {words} 3>/dev/null")
+        time.sleep(0.5)
+        with Recorder(lab, folder, ("eth0", "docker0", "br-app", "br-in"), interval=0.8):
+            assert client(lab, "c2", "tcp", HOST, 84) == 1
+            waiting = [
+                ask(lab, space, "tcp", target, port)
+                for space, target, port in (
+                    ("out", HOST, 81), ("out", HOST, 82), ("out", HOST, 83), ("out", "172.17.0.2", 80), ("out", "172.17.0.2", 9000),
+                    ("c1", "172.19.0.2", 80), ("c3", A, 8080), ("c2", "172.17.0.2", 9000),
+                )
+            ]  # fmt: skip
+            for process in waiting:
+                process.wait(20)
+
+
 FLOW = """
 import socket, sys, time
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind((sys.argv[1], int(sys.argv[4]))); s.settimeout(0.1)
@@ -195,10 +271,11 @@ for _ in range(2):
 
 
 def gone(folder: Path, bad: str = "") -> None:
-    """Packets that come in and never leave, with no rule to blame: the reverse path filter, no route, TTL, a checksum."""
+    """Packets that come in and never leave, with no rule to blame: the reverse path filter, no route, a
+    neighbour that is not there, a checksum."""
     settings = {f"net.ipv4.conf.{name}.rp_filter": "1" for name in ("all", "default", "eth0")}
     with Lab(sysctls=settings) as lab:
-        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)))
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("tcp", 81, "172.17.0.9", 80)))
         lab.run("out", "ip", "addr", "add", "10.99.0.1/32", "dev", "eth0")
         lab.run("host", "ip", "route", "add", "10.99.0.0/16", "via", "172.17.0.2")
         lab.run("out", "ip", "route", "add", "10.50.0.0/16", "via", HOST)
@@ -206,11 +283,17 @@ def gone(folder: Path, bad: str = "") -> None:
         mac = lab.run("host", "cat", "/sys/class/net/eth0/address").strip()
         with Recorder(lab, folder, interval=SLOW):
             assert client(lab, "out", "tcp", HOST, 80, source=A) == 1
-            client(lab, "out", "tcp", HOST, 80, source="10.99.0.1")
-            client(lab, "out", "tcp", "10.50.0.1", 80, source=A)
+            waiting = [
+                ask(lab, "out", "tcp", HOST, 80, source="10.99.0.1"),
+                ask(lab, "out", "tcp", HOST, 81, source=B),
+                ask(lab, "out", "tcp", "10.50.0.1", 80, source=A),
+            ]
+            for process in waiting:
+                process.wait(20)
+            time.sleep(1.7)  # the kernel gives up on the neighbour after three seconds
             lab.run("out", "ping", "-c", "1", "-t", "1", "-W", "1", "-I", A, "10.50.0.1", check=False)
             if bad:
                 lab.run("out", PY, "-c", FORGED, mac, A, HOST, "80", bad)
 
 
-ASKED: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (shut, ufw, proxy, inside, stale, gone)}
+ASKED: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone)}

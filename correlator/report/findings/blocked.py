@@ -89,14 +89,16 @@ def _why(analysis: Analysis, row: Any, books: list[Rulebook], rule: str, text: s
     chain, _, number = rest.rpartition(":")
     if table == "raw":
         return _raw(analysis, row, text), ()
-    if chain.startswith("DOCKER-ISOLATION"):
-        return _isolated(analysis, row), ()
+    if chain.startswith(("DOCKER-ISOLATION", "DOCKER-INTERNAL")):
+        return _isolated(analysis, row, text), ()
     if chain == "DOCKER-USER":
         return ", in the chain that Docker leaves to the administrator", ()
     default = chain == "DOCKER" and table == "filter" and _names_interfaces_only(table, chain, text)
     if number != "policy" and not default:
         return "", ()
     end = "" if default else ": no rule before it accepts {it}"
+    if default and str(row.in_interface) in analysis.host.bridges:
+        return _isolated(analysis, row, text), ()
     if chain in ("FORWARD", "DOCKER"):
         return _not_forwarded(analysis, row, books, end)
     return _not_let_in(analysis, row, books, end) if chain == "INPUT" else (end, ())
@@ -109,14 +111,17 @@ def _names_interfaces_only(table: str, chain: str, text: str) -> bool:
 
 def _raw(analysis: Analysis, row: Any, text: str) -> str:
     first = ": raw comes first, so neither nat nor filter, where Docker lets published ports in, saw {it}"
-    away = re.fullmatch(r"-d (\S+?)(?:/32)? ! -i (\S+) -j DROP", text)
+    away = re.fullmatch(r"-d (\S+?)(?:/32)? ! -i (\S+) (?:-p \S+ -m \S+ --dport \d+ )?-j DROP", text)
     if away and behind_bridge(analysis.host, row.dst) == away[2]:
         return f"{first}. Docker 28 and newer write such rules: from outside, a container answers on published ports only"
     return first
 
 
-def _isolated(analysis: Analysis, row: Any) -> str:
+def _isolated(analysis: Analysis, row: Any, text: str) -> str:
     """Docker keeps its networks apart."""
+    internal = re.fullmatch(r"! -[sd] \S+ (?:! -[io] \S+ )?-[io] (\S+)(?: ! -[io] \S+)? -j DROP", text)
+    if internal:
+        return f": the network {internal[1]} is internal, so nothing comes in from elsewhere and nothing goes out"
     came, goes = str(row.in_interface), device_of(analysis.host, row.reply_src)
     if not came or not goes or came == goes:
         return ": Docker isolates this network"
