@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.rules import device_of, value
 from correlator.report.findings.unserved import refusers
-from correlator.report.findings.words import connections_of, counted, listed, numbers, picked, was
+from correlator.report.findings.words import connections_of, listed, numbers, picked, said, was
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ def lost(analysis: Analysis) -> list[Finding]:
     table = analysis.connections
     mine = table[(table["outcome"] == "lost") & table["protocol"].isin(("tcp", "udp", "icmp"))]
     findings = []
-    mine = picked(mine, (analysis.host.address_type(value(address)) in SINGLE for address in mine["dst"]))
+    mine = picked(mine, (analysis.host.address_type(value(str(address))) in SINGLE for address in mine["dst"]))
     keys = mine[["src", "reply_src", "in_interface"]].drop_duplicates()
     reasons = {tuple(row): _reason(analysis, *map(str, row)) for row in keys.itertuples(index=False)}
     said = [reasons[row] for row in mine[["src", "reply_src", "in_interface"]].itertuples(index=False, name=None)]
@@ -73,10 +73,10 @@ def _possible(analysis: Analysis, frame: pd.DataFrame, status: str) -> str:
         return f"the rules counted fewer packets than came in, so some did not get there; possible are {CHECKSUMS}"
     route = "no route is missing and the time to live had not run out"
     if status == "exact":
-        return counted(f"by the counters the packets met every rule up to POSTROUTING; {route}; possibly {BEHIND}", frame)
+        return said(analysis, f"by the counters the packets met every rule up to POSTROUTING; {route}; possibly {BEHIND}", frame)
     settings = "" if analysis.host.reverse_path is not None else "rp_filter (its setting was not saved), "
     routes = "the time to live had not run out" if not analysis.host.certain else route
-    return counted(f"{routes}; possible are {settings}{CHECKSUMS}, or that {BEHIND}", frame)
+    return said(analysis, f"{routes}; possible are {settings}{CHECKSUMS}, or that {BEHIND}", frame)
 
 
 def expired(analysis: Analysis) -> list[Finding]:

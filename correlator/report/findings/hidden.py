@@ -8,14 +8,17 @@ import numpy as np
 
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.proxied import halves
-from correlator.report.findings.rules import behind_bridge, doors_of, hits_of, quoted, rulebooks, value
-from correlator.report.findings.words import clients, doors, listed, numbers, picked, unproven
+from correlator.report.findings.published import published
+from correlator.report.findings.rules import behind_bridge, hit_names, hits_of, named, quoted, text_of, value
+from correlator.report.findings.words import PORTED, clients, doors, listed, numbers, picked, unproven
 from correlator.report.units import plural
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from correlator.reconcile.analysis import Analysis
+
+HIDING = ("MASQUERADE", "SNAT", "NETMAP")
 
 
 def client_hidden(analysis: Analysis) -> list[Finding]:
@@ -27,48 +30,33 @@ def client_hidden(analysis: Analysis) -> list[Finding]:
 def _by_rule(analysis: Analysis) -> list[Finding]:
     table = analysis.connections
     changed = table["src"].astype(str).to_numpy() != table["reply_dst"].astype(str).to_numpy()
-    mine = table[changed & (table["status"] != "ambiguous").to_numpy() & ~table["outcome"].isin(("dropped", "rejected")).to_numpy()]
-    servers = {address: behind_bridge(analysis.host, address) for address in mine["reply_src"].astype(str).unique()}
-    mine = picked(mine, (bool(servers[str(address)]) for address in mine["reply_src"]))
+    mine = table[changed]
+    mine = mine[(mine["status"] != "ambiguous") & ~mine["outcome"].isin(("dropped", "rejected", "lost", "expired"))]
+    inside = {address: bool(behind_bridge(analysis.host, address)) for address in mine["reply_src"].astype(str).unique()}
+    mine = picked(mine, (inside[str(address)] for address in mine["reply_src"]))
     hits = hits_of(analysis, mine["connection"])
-    hits = hits[hits["target"].isin(("MASQUERADE", "SNAT", "NETMAP")) & (hits["chain"] != "PREROUTING") & (hits["table"] == "nat")]
-    names = {
-        int(n): f"nat/{chain}:{number}"
-        for n, chain, number in zip(hits["connection"], hits["chain"], hits["rule_number"], strict=True)
-    }
-    by = np.array([names.get(int(n), "") for n in mine["connection"]], dtype=object)
+    hits = hits[hits["chain"] != "PREROUTING"]
+    names = hit_names(hits, HIDING)
+    by = np.array([names.get(number, "") for number in numbers(mine)], dtype=object)
     findings = []
     for (rule, seen), frame in mine.groupby([by, mine["reply_dst"].astype(str).to_numpy()], sort=False):
-        chosen = numbers(frame)
-        text = _sees(analysis, frame, str(seen))
+        text = _sees(analysis, frame, str(seen), clients(analysis, frame))
         if rule:
-            word = hits[hits["connection"] == chosen[0]].iloc[0]["target"]
-            text += f": {word} did that, by {quoted(str(rule), _text(hits, chosen[0]))}."
+            row = named(hits, str(rule)).iloc[0]
+            text += f": {row['target']} did that, by {quoted(str(rule), text_of(row))}."
+        elif (frame["state"] == "older").all():
+            text += ": that was decided before the recording began, so no rule of it was hit."
         else:
-            text += ": they are older than the recording, and the rule that hid them was hit before it."
-        findings.append(Finding("client-hidden", text + unproven(_status(frame)), chosen, (str(rule),) if rule else ()))
+            text += ": which rule did that was not seen."
+        findings.append(Finding("client-hidden", text + unproven(frame), numbers(frame), (str(rule),) if rule else ()))
     return findings
 
 
-def _text(hits: pd.DataFrame, connection: int) -> str:
-    return str(hits[hits["connection"] == connection].iloc[0]["rule"])
-
-
-def _sees(analysis: Analysis, frame: pd.DataFrame, seen: str) -> str:
-    what = f"{seen}{_whose(analysis, seen)}"
-    return (
-        f"{doors(analysis, frame, 'server')} {'sees' if frame['reply_src'].nunique() == 1 else 'see'} {what} instead of "
-        f"{clients(analysis, frame)} in {plural(len(frame), 'connection')}"
-    )
-
-
-def _whose(analysis: Analysis, address: str) -> str:
-    device = next((name for name, own in analysis.host.addresses.items() if value(address) in own), "")
-    return f" ({device}'s own address)" if device else ""
-
-
-def _status(frame: pd.DataFrame) -> str:
-    return "unverified" if (frame["status"] == "unverified").any() else "exact"
+def _sees(analysis: Analysis, frame: pd.DataFrame, seen: str, instead: str) -> str:
+    device = next((name for name, own in analysis.host.addresses.items() if value(seen) in own), "")
+    verb = "sees" if len(frame[["reply_src", "reply_sport"]].drop_duplicates()) == 1 else "see"
+    own = f" ({device}'s own address)" if device else ""
+    return f"{doors(analysis, frame, server=True)} {verb} {seen}{own} instead of {instead} in {plural(len(frame), 'connection')}"
 
 
 def _by_proxy(analysis: Analysis) -> list[Finding]:
@@ -77,11 +65,10 @@ def _by_proxy(analysis: Analysis) -> list[Finding]:
     for (server, seen), its in back.groupby(["reply_src", "reply_dst"], observed=True, sort=False):
         mine = front[front["linked"].isin(its["connection"])]
         text = (
-            f"{doors(analysis, its, 'server')} sees {seen}{_whose(analysis, str(seen))} "
-            f"instead of {clients(analysis, mine)} in {plural(len(its), 'connection')}: docker-proxy did that, which opens its own "
-            f"connection to {analysis.named(server)}."
+            f"{_sees(analysis, its, str(seen), clients(analysis, mine))}: docker-proxy did that, which opens its own connection to "
+            f"{analysis.named(server)}.{unproven(its)}"
         )
-        findings.append(Finding("client-hidden", text + unproven(_status(its)), (*numbers(mine), *numbers(its))))
+        findings.append(Finding("client-hidden", text, (*numbers(mine), *numbers(its))))
     return findings
 
 
@@ -91,20 +78,19 @@ def _perhaps(analysis: Analysis) -> list[Finding]:
     if "lo" in analysis.interfaces:
         return []
     mine = table[(table["outcome"] == "local") & (table["linked"] == 0) & (table["in_interface"].astype(str) == "")]
-    mine = mine[(mine["status"] != "ambiguous") & mine["protocol"].isin(("tcp", "udp"))]
+    mine = mine[(mine["status"] != "ambiguous") & mine["protocol"].isin(PORTED)]
     if not len(mine):
         return []
-    doors_to = {(one.protocol, one.server): one.rule.name for one in doors_of(rulebooks(analysis))}
+    known = {(one.protocol, one.server): one.rule.name for one in published(analysis).doors}
     rules = [
-        doors_to.get((str(protocol), (value(dst), int(port))), "") if behind_bridge(analysis.host, dst) else ""
+        known.get((str(protocol), (value(str(dst)), int(port))), "") if behind_bridge(analysis.host, str(dst)) else ""
         for protocol, dst, port in zip(mine["protocol"], mine["dst"], mine["dport"], strict=True)
     ]
-    mine, rules = picked(mine, map(bool, rules)), [rule for rule in rules if rule]
+    mine = picked(mine, map(bool, rules))
     if not len(mine):
         return []
-    seen = listed(mine["src"].astype(str))
     text = (
-        f"{doors(analysis, mine)} sees {seen} in {plural(len(mine), 'connection')} of this host: a program here dialled the "
-        "container itself, or docker-proxy did for a client on loopback, which was not captured: that cannot be told."
+        f"{doors(analysis, mine)} saw {listed(mine['src'].astype(str))} in {plural(len(mine), 'connection')} of this host: a program "
+        "here dialled the container itself, or docker-proxy did for a client on loopback, which was not captured."
     )
-    return [Finding("client-hidden", text, numbers(mine), tuple(dict.fromkeys(rules)))]
+    return [Finding("client-hidden", text, numbers(mine), tuple(rule for rule in dict.fromkeys(rules) if rule))]

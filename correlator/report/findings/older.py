@@ -2,102 +2,93 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from correlator.report.findings.finding import Finding
-from correlator.report.findings.rules import Walks, quoted, rulebooks, walks
-from correlator.report.findings.words import connections_of, door, numbers, picked
+from correlator.report.findings.rules import hits_of, quoted, rulebooks
+from correlator.report.findings.walked import Walks, walks
+from correlator.report.findings.words import PORTED, connections_of, door, numbers, picked, said
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from correlator.firewall.walk import Path
     from correlator.reconcile.analysis import Analysis
 
 LOOKED_AT = 1000
-"""Connections that outlive a change of rules and are walked anew at most."""
+"""Connections that outlive a change of rules and are walked anew at most; of further ones nothing is claimed."""
+Now = tuple[int, int, str, str]
+"""(address, port, name and text of the rule) where nat would lead a new connection; no rule where none would."""
 
 
 def older_than_recording(analysis: Analysis) -> list[Finding]:
     """Connections that nat translated before the recording began: its rules are there, and were not hit."""
     table = analysis.connections
     mine = table[(table["state"] == "older") & (table["status"] != "ambiguous")]
-    ends = [mine[name].astype(str).to_numpy() for name in ("src", "dst", "reply_dst", "reply_src")]
-    mine = mine[(ends[0] != ends[2]) | (ends[1] != ends[3])]
-    hits = analysis.hits
-    nat = hits[(hits["table"] == "nat") & (hits["rule_number"] > 0)]["connection"]
-    mine = mine[~mine["connection"].isin(nat)]
+    src, dst, server, seen = (mine[name].astype(str) for name in ("src", "dst", "reply_src", "reply_dst"))
+    mine = mine[(src != seen) | (dst != server)]
+    hits = hits_of(analysis, mine["connection"])
+    mine = mine[~mine["connection"].isin(hits[(hits["table"] == "nat") & (hits["rule_number"] > 0)]["connection"])]
     if not len(mine):
         return []
     text = (
         f"{connections_of(analysis, mine)} began before the recording: nat translated the first packet then, conntrack keeps its "
-        f"answer, and no nat rule counts {'it' if len(mine) == 1 else 'them'} again."
+        "answer, and no nat rule counts {it} again."
     )
-    return [Finding("older", text, numbers(mine))]
+    return [Finding("older", said(analysis, text, mine), numbers(mine))]
 
 
 def older_than_rule(analysis: Analysis) -> list[Finding]:
-    """Connections that went on after the rules changed, and that a new packet of theirs would now lead elsewhere."""
+    """Connections that went on after the rules changed, and that a new packet of theirs would have led elsewhere by then."""
     table, ledger = analysis.connections, analysis.ledger
-    generations = sorted(analysis.rules["generation"].unique())
+    generations = sorted(int(one) for one in analysis.rules["generation"].unique())
     if len(generations) < 2 or not len(ledger):
         return []
     books = rulebooks(analysis)
     begins = ledger.groupby("generation")["begin"].min()
+    long = table[(table["status"] != "ambiguous") & (table["in_interface"].astype(str) != "") & table["protocol"].isin(PORTED)]
+    long = long[~long["outcome"].isin(("dropped", "rejected", "untracked", "unknown"))]
     findings: list[Finding] = []
-    seen: set[int] = set()
     for before, after in reversed(list(pairwise(generations))):
         if before not in begins.index or after not in begins.index:
             continue
-        begun = ledger[ledger["generation"] == before]["end"].max()
-        mine = table[(table["first_seen"] < min(begun, begins[after])) & (table["last_seen"] > begins[after])]
-        mine = mine[(mine["status"] != "ambiguous") & (mine["in_interface"].astype(str) != "") & ~mine["connection"].isin(seen)]
-        mine = mine[mine["protocol"].isin(("tcp", "udp")) & ~mine["outcome"].isin(("dropped", "rejected", "untracked", "unknown"))]
+        there = long["last_seen"] > begins[after]  # rules of the last generation that it saw are what counts
+        mine, long = long[there & (long["first_seen"] < begins[after])].head(LOOKED_AT), long[~there]
         now = walks(books[generations.index(after)], analysis.host)
-        told = [_now(row, now) for row in mine.head(LOOKED_AT).itertuples()]
-        mine = mine.head(LOOKED_AT)
+        told = [_now(row, now) for row in mine.itertuples()]
         for new in dict.fromkeys(one for one in told if one is not None):
             frame = picked(mine, (one == new for one in told))
-            findings += [_finding(analysis, part, new) for _, part in frame.groupby(["reply_src", "reply_sport"], observed=True)]
-            seen |= set(numbers(frame))
+            for _, part in frame.groupby(["reply_src", "reply_sport"], observed=True, sort=False):
+                findings.append(_finding(analysis, part, new))
     return findings
 
 
-def _now(row: Any, rules: Walks) -> tuple[int, int, str, str] | None:
-    """(address, port, rule) where nat would lead the connection's first packet now, if that is elsewhere for certain."""
-    paths: list[Path] | None = rules.outcomes(row) if rules.certain else None
-    if not paths or len({(path.destination, path.dnat_entry) for path in paths}) != 1 or any(path.forked for path in paths):
+def _now(row: Any, rules: Walks) -> Now | None:
+    """Where nat would lead the connection's first packet now, if that is elsewhere, and certain."""
+    paths = rules.paths(row)
+    if len({(path.destination, path.dnat_entry) for path in paths}) != 1 or any(path.forked for path in paths):
         return None
     path = paths[0]
-    if path.end in ("dropped", "rejected") and path.dnat_entry < 0 and _raw(path, rules):
-        return None
+    if path.decider >= 0 and rules.entry(path.decider).table in ("raw", "mangle"):
+        return None  # it would not come to nat
     address, port = path.destination
-    if f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}:{port}" == f"{row.reply_src}:{row.reply_sport}":
+    if f"{IPv4Address(address)}:{port}" == f"{row.reply_src}:{row.reply_sport}":
         return None
-    if path.dnat_entry < 0:
-        return address, port, "", ""
-    entry = rules.walker.program.ruleset.entries[path.dnat_entry]
-    return address, port, entry.name, entry.text
+    entry = rules.entry(path.dnat_entry) if path.dnat_entry >= 0 else None
+    return address, port, entry.name if entry is not None else "", entry.text if entry is not None else ""
 
 
-def _raw(path: Path, rules: Walks) -> bool:
-    return path.decider >= 0 and rules.walker.program.ruleset.entries[path.decider].table in ("raw", "mangle")
-
-
-def _finding(analysis: Analysis, frame: pd.DataFrame, new: tuple[int, int, str, str]) -> Finding:
-    address, port, name, text = new
-    row = frame.iloc[0]
-    there = f"{address >> 24}.{address >> 16 & 255}.{address >> 8 & 255}.{address & 255}"
-    old = door(analysis, row["protocol"], row["reply_src"], row["reply_sport"])
-    chosen = numbers(frame)
+def _finding(analysis: Analysis, frame: pd.DataFrame, new: Now) -> Finding:
+    address, port, name, rule = new
+    protocol = frame.iloc[0]["protocol"]
     if name:
-        change = f"{quoted(name, text)} would send a new one to {door(analysis, row['protocol'], there, port)}"
+        change = f"{quoted(name, rule)} would send a new one to {door(analysis, protocol, IPv4Address(address), port)}"
     else:
         change = "no DNAT rule would send a new one there"
-    said = (
+    text = (
         f"{connections_of(analysis, frame)} {'is' if len(frame) == 1 else 'are'} older than a change of the rules: {change}, but "
-        f"conntrack keeps the answer of the first packet, so {'it goes' if len(frame) == 1 else 'they go'} on to {old} and no nat "
-        "rule is hit."
+        f"conntrack keeps the answer of the first packet: {'it goes' if len(frame) == 1 else 'they go'} on to {{server}} and "
+        f"{'hits' if len(frame) == 1 else 'hit'} no nat rule."
     )
-    return Finding("older-than-rule", said, chosen, (name,) if name else ())
+    return Finding("older-than-rule", said(analysis, text, frame), numbers(frame), (name,) if name else ())

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from correlator.report.findings.finding import Finding
-from correlator.report.findings.rules import hits_of, rulebooks, why_no_dnat
-from correlator.report.findings.words import connections_of, counted, doors, numbers, picked, unproven
+from correlator.report.findings.published import published, why_not_dnat
+from correlator.report.findings.rules import hits_of
+from correlator.report.findings.words import connections_of, doors, numbers, picked, said, unproven
 from correlator.report.units import plural
 
 if TYPE_CHECKING:
@@ -15,13 +16,11 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
 
-
 def halves(analysis: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(connections that clients made to docker-proxy, those that it made for them), in the same order."""
     table = analysis.connections
-    linked = table[(table["linked"] > 0) & (table["status"] != "ambiguous")]
-    front = linked[linked["linked"] > linked["connection"]]
-    front = front[front["linked"].isin(linked["connection"])]
+    sure = table[(table["linked"] > 0) & (table["status"] != "ambiguous")]
+    front = sure[(sure["linked"] > sure["connection"]) & sure["linked"].isin(sure["connection"])]
     return front, table.iloc[front["linked"].to_numpy() - 1]
 
 
@@ -30,16 +29,14 @@ def through_proxy(analysis: Analysis) -> list[Finding]:
     front, back = halves(analysis)
     if not len(front):
         return []
-    books, hits = rulebooks(analysis), hits_of(analysis, front["connection"])
-    reasons = [why_no_dnat(books, row, hits) for row in front.itertuples()]
+    reasons = why_not_dnat(published(analysis), front, hits_of(analysis, front["connection"]))
     findings = []
     for reason in dict.fromkeys(reasons):
         mine, its = (picked(half, (one == reason for one in reasons)) for half in (front, back))
-        status = "unverified" if (mine["status"] == "unverified").any() else "exact"
-        why = counted(reason[0] or "no DNAT rule took {it}", mine)
+        why = said(analysis, reason[0] or "no DNAT rule took {it}", mine)
         text = (
             f"{connections_of(analysis, mine)} went through docker-proxy and not DNAT: {why}. docker-proxy opened "
-            f"{plural(len(its), 'connection')} of its own to {doors(analysis, its)}.{unproven(status)}"
+            f"{plural(len(its), 'connection')} of its own to {doors(analysis, its)}.{unproven(mine)}"
         )
         findings.append(Finding("docker-proxy", text, (*numbers(mine), *numbers(its)), reason[1]))
     return findings

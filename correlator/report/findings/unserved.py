@@ -7,70 +7,80 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.report.findings.finding import Finding
-from correlator.report.findings.rules import Why, hits_of, rulebooks, value, why_no_dnat
-from correlator.report.findings.words import connections_of, counted, doors, numbers, picked, sentence, unproven, was, who
+from correlator.report.findings.published import published, why_not_dnat
+from correlator.report.findings.rules import Why, hits_of, value
+from correlator.report.findings.words import PORTED, connections_of, numbers, picked, said, sentence, unproven, was, who
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from correlator.reconcile.analysis import Analysis
 
-PORTS = ("tcp", "udp")
-NOBODY = "as where nothing listens"
 STOPPED = ("dropped", "rejected", "lost", "expired", "unknown", "untracked")
+NOBODY = "as where nothing listens"
+PATIENCE_NS = 1_000_000_000
+"""How long an answer may be awaited before it is missed: a SYN is sent again after a second (RFC 6298)."""
 
 
 def refused(analysis: Analysis) -> list[Finding]:
     """Connections that no rule stopped and that got nothing but resets or ICMP errors, and from whom."""
     table = analysis.connections
-    mine = table[(table["state"] == "refused") & ~table["outcome"].isin(STOPPED) & table["protocol"].isin(PORTS)]
+    mine = table[(table["state"] == "refused") & ~table["outcome"].isin(STOPPED) & table["protocol"].isin(PORTED)]
     mine = mine[mine["status"] != "ambiguous"]
-    findings: list[Finding] = []
     if not len(mine):
-        return findings
-    books, sources, hits = rulebooks(analysis), refusers(analysis, mine), hits_of(analysis, mine["connection"])
-    here = [analysis.host.is_local(value(address)) for address in mine["reply_src"]]
-    for at_home in (True, False):
-        part = picked(mine, (one == at_home for one in here))
-        said = [why_no_dnat(books, row, hits) if at_home else ("", ()) for row in part.itertuples()]
-        key = [(sources.get(int(n), ""), why) for n, why in zip(part["connection"], said, strict=True)]
-        for one in dict.fromkeys(key):
-            findings.append(_refused(analysis, picked(part, (k == one for k in key)), at_home, one[0], one[1]))
-    return findings
+        return []
+    known, sources = published(analysis), refusers(analysis, mine)
+    local = {address: analysis.host.is_local(value(address)) for address in mine["reply_src"].astype(str).unique()}
+    here = [local[str(address)] for address in mine["reply_src"]]
+    whys = why_not_dnat(known, mine, hits_of(analysis, mine["connection"]))
+    keys = [
+        (at_home, sources.get(int(number), ""), why if at_home else ("", ()))
+        for at_home, number, why in zip(here, mine["connection"], whys, strict=True)
+    ]
+    return [_refused(analysis, picked(mine, (one == key for one in keys)), *key) for key in dict.fromkeys(keys)]
 
 
 def _refused(analysis: Analysis, frame: pd.DataFrame, at_home: bool, source: str, why: Why) -> Finding:
-    answer = "by a reset" if not source else f"by an ICMP error of {who(analysis, source)}"
-    status = "unverified" if (frame["status"] == "unverified").any() else "exact"
+    answer = f"by an ICMP error of {who(analysis, source)}" if source else "by a reset"
     if at_home:
-        by = f" reached this host and {was(frame)} refused {answer}, {NOBODY}"
+        text = f"{connections_of(analysis, frame)} reached this host and {was(frame)} refused {answer}, {NOBODY}."
+        text += f" {sentence(said(analysis, why[0], frame))}." if why[0] else ""
     else:
-        by = f" got through every rule to {doors(analysis, frame, 'server')} and {was(frame)} refused {answer}"
-        by += f", {NOBODY}" if not source or source in set(frame["reply_src"].astype(str)) else ", which could not pass it on"
-    text = f"{connections_of(analysis, frame)}{by}.{f' {sentence(counted(why[0], frame))}.' if why[0] else ''}{unproven(status)}"
-    return Finding("refused", text, numbers(frame), why[1])
+        passed_on = not source or source in set(frame["reply_src"].astype(str))
+        text = said(
+            analysis,
+            f"{connections_of(analysis, frame)} got through every rule to {{server}} and {was(frame)} refused {answer}, "
+            f"{NOBODY if passed_on else 'which could not pass it on'}.",
+            frame,
+        )
+    return Finding("refused", text + unproven(frame), numbers(frame), why[1])
 
 
 def refusers(analysis: Analysis, frame: pd.DataFrame) -> dict[int, str]:
-    """connection -> who sent the ICMP error that answered it."""
+    """connection -> who sent an ICMP error that answered it."""
     packets = analysis.packets
-    errors = packets[(packets["protocol"] == "icmp") & np.isin(packets["connection"].to_numpy(), frame["connection"].to_numpy())]
-    return {int(n): str(src) for n, src in zip(errors["connection"], errors["src"], strict=True)}
+    errors = packets[(packets["protocol"] == "icmp") & (packets["direction"] == "reply")]
+    errors = errors[np.isin(errors["connection"].to_numpy(), frame["connection"].to_numpy())]
+    return {int(number): str(source) for number, source in zip(errors["connection"], errors["src"], strict=True)}
 
 
 def unanswered(analysis: Analysis) -> list[Finding]:
-    """TCP connections that every rule let through and that nobody answered."""
+    """TCP connections that every rule let through and that nobody answered, though there was time."""
     table = analysis.connections
     mine = table[(table["state"] == "half-open") & (table["packets_reply"] == 0) & ~table["outcome"].isin(STOPPED)]
     mine = mine[(mine["status"] != "ambiguous") & (mine["protocol"] == "tcp")]
-    around = mine["in_interface"].astype(str) == mine["out_interface"].astype(str)
-    mine = mine[~around]  # a hairpin's answer need not come by: the finding on hairpins tells
+    if not len(mine):
+        return []
+    end = int(analysis.packets["time"].max())
+    mine = mine[(mine["packets_original"] > 1) | (mine["first_seen"] < end - PATIENCE_NS)]
+    hits = hits_of(analysis, mine["connection"])
+    mine = mine[~mine["connection"].isin(hits[hits["target"].isin(("DROP", "REJECT"))]["connection"])]
+    out = mine["out_interface"].astype(str)
+    mine = mine[(mine["in_interface"].astype(str) != out) | (out == "")]  # of hairpins, their own finding tells
     findings = []
-    for out, frame in mine.groupby(mine["out_interface"].astype(str), sort=False):
-        where = f"left by {out} to {doors(analysis, frame, 'server')}" if out else "reached this host"
-        text = (
-            f"{connections_of(analysis, frame)} passed every rule and {where}, and no answer was seen: look at the server, or at "
-            "its way back."
-        )
-        findings.append(Finding("unanswered", text, numbers(frame), tuple(r for r in {str(r) for r in frame["rule"]} if r)))
+    for leaves, frame in mine.groupby(mine["out_interface"].astype(str), sort=False):
+        where = f"left by {leaves} to {{server}}" if leaves else "reached this host"
+        text = f"{connections_of(analysis, frame)} passed every rule and {where}, and no answer was seen: look at the server, "
+        text += f"or at its way back.{unproven(frame)}"
+        findings.append(Finding("unanswered", said(analysis, text, frame), numbers(frame)))
     return findings

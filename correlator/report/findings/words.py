@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from ipaddress import IPv4Address
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.report.findings.rules import value
 from correlator.report.units import plural
 
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
 LISTED = 3
-PORTED = ("tcp", "udp", "sctp", "dccp", "udplite")
+PORTED = ("tcp", "udp")
 
 
 def listed(items: Iterable[str], what: str = "", bound: int = LISTED) -> str:
-    """``a``, ``a and b``, ``a, b, c and 4 more ports``."""
+    """``a``, ``a and b``, ``a, b, c and 4 more clients``."""
     found = list(dict.fromkeys(items))
     if len(found) > bound:
         more = plural(len(found) - bound, f"more {what}") if what else f"{len(found) - bound:,} more"
@@ -36,25 +36,30 @@ def door(analysis: Analysis, protocol: object, address: object, port: object) ->
     return f"{name}:{port}" + ("" if kind == "tcp" else f"/{kind}")
 
 
-def doors(analysis: Analysis, frame: pd.DataFrame, side: str = "dialled") -> str:
-    """Where these connections went: as ``dialled``, or the ``server`` behind NAT."""
-    columns = ["protocol", *(("dst", "dport") if side == "dialled" else ("reply_src", "reply_sport"))]
-    rows = frame[columns].drop_duplicates()
-    bare = ~rows["protocol"].isin(PORTED)
-    if bare.any():  # an id is no port
-        rows = rows.assign(**{columns[2]: rows[columns[2]].where(~bare, 0)}).drop_duplicates()
+def doors(analysis: Analysis, frame: pd.DataFrame, server: bool = False) -> str:
+    """What these connections dialled, or with ``server`` who was behind it."""
+    address, port = ("reply_src", "reply_sport") if server else ("dst", "dport")
+    rows = frame[["protocol", address, port]].drop_duplicates()
     return listed((door(analysis, *row) for row in rows.itertuples(index=False)), "place")
 
 
-def clients(analysis: Analysis, frame: pd.DataFrame) -> str:
-    """``172.31.40.9``, ``this host``, ``A, B, C and 5 more clients``."""
-    sources = frame["src"].drop_duplicates().astype(str)
-    return listed((who(analysis, source) for source in sources), "client")
+def ports(frame: pd.DataFrame) -> str:
+    """``tcp port 80``, ``tcp ports 80 and 81 and udp port 53``."""
+    said = []
+    for protocol, part in frame.groupby("protocol", observed=True, sort=False):
+        numbers_ = [str(port) for port in sorted(part["dport"].unique())]
+        said.append(f"{protocol} port{'' if len(numbers_) == 1 else 's'} {listed(numbers_)}")
+    return " and ".join(said)
 
 
-def who(analysis: Analysis, address: str) -> str:
+def who(analysis: Analysis, address: object) -> str:
     """``this host (172.17.0.1)``, ``web (172.17.0.2)``, ``10.0.0.9``."""
-    return f"this host ({address})" if analysis.host.is_local(int(IPv4Address(address))) else analysis.named(address)
+    return f"this host ({address})" if analysis.host.is_local(value(str(address))) else analysis.named(address)
+
+
+def clients(analysis: Analysis, frame: pd.DataFrame) -> str:
+    """``172.31.40.9``, ``this host (127.0.0.1)``, ``A, B, C and 5 more clients``."""
+    return listed((who(analysis, source) for source in frame["src"].drop_duplicates()), "client")
 
 
 def connections_of(analysis: Analysis, frame: pd.DataFrame) -> str:
@@ -62,19 +67,21 @@ def connections_of(analysis: Analysis, frame: pd.DataFrame) -> str:
     return f"{plural(len(frame), 'connection')} from {clients(analysis, frame)} to {doors(analysis, frame)}"
 
 
-def was(frame: Sequence[object] | pd.DataFrame) -> str:
+def was(frame: pd.DataFrame) -> str:
     """The verb that goes with so many."""
     return "was" if len(frame) == 1 else "were"
 
 
 def picked(frame: pd.DataFrame, mask: Iterable[bool]) -> pd.DataFrame:
     """The rows for which ``mask`` holds; an empty frame stays one."""
-    return frame[np.array(list(mask), dtype=bool)]
+    return frame[np.fromiter(mask, dtype=bool)]
 
 
-def counted(text: str, frame: pd.DataFrame) -> str:
-    """``{it}`` in a text as it is said of so many."""
-    return text.replace("{it}", "it" if len(frame) == 1 else "them")
+def said(analysis: Analysis, text: str, frame: pd.DataFrame) -> str:
+    """A text with ``{it}``, ``{ports}`` and ``{server}`` filled in as they are of these connections."""
+    text = text.replace("{it}", "it" if len(frame) == 1 else "them")
+    text = text.replace("{ports}", ports(frame)) if "{ports}" in text else text
+    return text.replace("{server}", doors(analysis, frame, server=True)) if "{server}" in text else text
 
 
 def sentence(text: str) -> str:
@@ -84,9 +91,9 @@ def sentence(text: str) -> str:
 
 def numbers(frame: pd.DataFrame) -> tuple[int, ...]:
     """Their numbers."""
-    return tuple(int(number) for number in frame["connection"])
+    return tuple(frame["connection"].tolist())
 
 
-def unproven(status: str) -> str:
+def unproven(frame: pd.DataFrame) -> str:
     """What has to be said beside rows that no counter confirms."""
-    return " No counter confirms it: this is what the rules say." if status == "unverified" else ""
+    return " No counter confirms it: this is what the rules say." if (frame["status"] == "unverified").any() else ""
