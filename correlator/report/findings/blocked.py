@@ -80,9 +80,7 @@ def _perhaps(analysis: Analysis, frame: pd.DataFrame, rule: str) -> Finding:
     return Finding("dropped", text, numbers(frame), (rule,) if rule else ())
 
 
-def _reasons(
-    analysis: Analysis, first: pd.DataFrame, known: Published, hits: pd.DataFrame, rule: str, text: str
-) -> list[Why]:
+def _reasons(analysis: Analysis, first: pd.DataFrame, known: Published, hits: pd.DataFrame, rule: str, text: str) -> list[Why]:
     """Why each of these was dropped there, beyond the rule's own words."""
     table, chain, number = split(rule)
     rows = list(first.itertuples())

@@ -90,5 +90,3 @@ def expired(analysis: Analysis) -> list[Finding]:
         "and before FORWARD: no rule did it. traceroute does so on purpose; else packets go round, or their sender starts too low."
     )
     return [Finding("expired", text, numbers(mine))]
-
-

@@ -89,8 +89,9 @@ def _perhaps(analysis: Analysis) -> list[Finding]:
     mine = picked(mine, map(bool, rules))
     if not len(mine):
         return []
+    seen = listed(mine["src"].astype(str))
     text = (
-        f"{doors(analysis, mine)} saw {listed(mine['src'].astype(str))} in {plural(len(mine), 'connection')} of this host: a program "
-        "here dialled the container itself, or docker-proxy did for a client on loopback, which was not captured."
+        f"{doors(analysis, mine)} saw {seen} in {plural(len(mine), 'connection')} of this host: a program here dialled the "
+        "container itself, or docker-proxy did for a client on loopback, which was not captured."
     )
     return [Finding("client-hidden", text, numbers(mine), tuple(rule for rule in dict.fromkeys(rules) if rule))]

@@ -85,9 +85,10 @@ def _stopper(row: Any, rules: Walks) -> str:
 
 
 def _finding(analysis: Analysis, frame: pd.DataFrame, rule: str, dnat: list[str]) -> Finding:
+    tool, would = "UFW" if "ufw" in rule else "INPUT", quoted(rule, rule_text(analysis, rule))
     text = (
-        f"{'UFW' if 'ufw' in rule else 'INPUT'} did not stop {connections_of(analysis, frame)}: {listed(dnat) or 'DNAT'} sent "
-        f"{{it}} through FORWARD to {{server}}, and no rule of INPUT saw a packet. Without DNAT {quoted(rule, rule_text(analysis, rule))} "
-        "would have stopped {it}; rules for published ports belong in DOCKER-USER."
+        f"{tool} did not stop {connections_of(analysis, frame)}: {listed(dnat) or 'DNAT'} sent {{it}} through FORWARD to "
+        f"{{server}}, and no rule of INPUT saw a packet. Without DNAT {would} would have stopped {{it}}; rules for published ports belong in "
+        "DOCKER-USER."
     )
     return Finding("past-input", said(analysis, text + unproven(frame), frame), numbers(frame), (*dnat, rule))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 REWRITING = ("DNAT", "REDIRECT", "NETMAP")
 LOOPBACK = 127
+Back = tuple[str, int, str]
+"""A rule that returns: its chain, number and text."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class Published:
         """The names of rules that lead to a server's port, or might."""
         return [rule.name for rule in self.rewriting if _leads(rule, server, port)]
 
-    def why_not(self, row: Any, returns: pd.DataFrame) -> Why:
+    def why_not(self, row: Any, returned: tuple[Back, ...]) -> Why:
         """Why no DNAT rule took what a connection dialled on this host; empty where nothing tells.
 
-        ``returns``: its hits of RETURN rules in nat. Says that a port is not published only where each rule that rewrites
+        ``returned``: the RETURN rules of nat that it hit. Says that a port is not published only where each rule that rewrites
         destinations names its port itself, as Docker's do.
         """
         port, address = int(row.dport), value(str(row.dst))
@@ -75,15 +77,15 @@ class Published:
             names = tuple(dict.fromkeys(one.rule.name for one in doors))
             where = " and ".join(dict.fromkeys(one.only.removesuffix("/32") for one in doors))
             return f"{' and '.join(names)} {'publishes' if len(names) == 1 else 'publish'} {{ports}} on {where} only", names
-        return self._left_out(row, returns, doors)
+        return self._left_out(row, returned, doors)
 
-    def _left_out(self, row: Any, returns: pd.DataFrame, doors: list[Door]) -> Why:
+    def _left_out(self, row: Any, returned: tuple[Back, ...], doors: list[Door]) -> Why:
         """Which rule kept it from a DNAT rule that publishes what was dialled."""
         chains = {one.rule.chain for one in doors}
-        for back in returns.itertuples():
-            if str(back.chain) in chains:
-                name = f"nat/{back.chain}:{back.rule_number}"
-                return f"{name} ({back.rule}) keeps {{it}} from the DNAT rules behind it", (name,)
+        for chain, number, text in returned:
+            if chain in chains:
+                name = f"nat/{chain}:{number}"
+                return f"{name} ({text}) keeps {{it}} from the DNAT rules behind it", (name,)
         if value(str(row.dst)) >> 24 == LOOPBACK and self.without_loopback[0]:
             return self.without_loopback
         out = [one.rule for one in doors if _excludes(one.rule, str(row.in_interface))]
@@ -103,15 +105,16 @@ def published(analysis: Analysis) -> Published:
 def why_not_dnat(known: Published, frame: pd.DataFrame, hits: pd.DataFrame) -> list[Why]:
     """:meth:`Published.why_not` of each connection, worked out once for those alike; ``hits`` are theirs."""
     returns = hits[(hits["table"] == "nat") & (hits["target"] == "RETURN") & (hits["rule_number"] > 0)]
-    ways = returns.groupby("connection", sort=False)[["chain", "rule_number", "rule"]]
-    back = {int(number): tuple(map(tuple, part.astype(str).to_numpy())) for number, part in ways}
+    back: dict[int, tuple[Back, ...]] = {}
+    for number, *way in zip(*(returns[name].tolist() for name in ("connection", "chain", "rule_number", "rule")), strict=True):
+        back[number] = (*back.get(number, ()), (str(way[0]), int(way[1]), str(way[2])))
     reasons: dict[tuple[object, ...], Why] = {}
     result = []
     for row in frame.itertuples():
-        number = int(row.connection)
-        key = (row.protocol, row.dst, row.dport, row.in_interface, back.get(number, ()))
+        returned = back.get(int(row.connection), ())
+        key = (row.protocol, row.dst, row.dport, row.in_interface, returned)
         if key not in reasons:
-            reasons[key] = known.why_not(row, returns[returns["connection"] == number])
+            reasons[key] = known.why_not(row, returned)
         result.append(reasons[key])
     return result
 
