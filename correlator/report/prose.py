@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from correlator.report.findings import Finding
 
 WIDTH, SHOWN, NUMBERS = 118, 12, 6
+KEPT = "\N{NO-BREAK SPACE}"
 ALL = "--all shows them"
 
 
@@ -22,10 +23,12 @@ def findings_block(findings: Sequence[Finding], everything: bool = False, more: 
     shown = findings if everything else findings[:SHOWN]
     lines = ["Findings"]
     for finding in shown:
-        text = f"{finding.text}{f' ({_numbers(finding.connections)})' if finding.connections else ''}"
-        lines += textwrap.wrap(
-            text, WIDTH, initial_indent="  * ", subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
-        )
+        backed = f" ({_numbers(finding.connections)})".replace(", ", f",{KEPT}") if finding.connections else ""
+        wrapped = textwrap.wrap(
+            finding.text + backed, WIDTH, initial_indent="  * ", subsequent_indent="    ", break_long_words=False,
+            break_on_hyphens=False,
+        )  # fmt: skip
+        lines += [line.replace(KEPT, " ") for line in wrapped]
     if len(shown) < len(findings):
         lines.append(f"  ... and {plural(len(findings) - len(shown), 'more finding')}: {more}")
     return lines

@@ -88,7 +88,8 @@ def _finding(analysis: Analysis, frame: pd.DataFrame, rule: str, dnat: list[str]
     tool, would = "UFW" if "ufw" in rule else "INPUT", quoted(rule, rule_text(analysis, rule))
     text = (
         f"{tool} did not stop {connections_of(analysis, frame)}: {listed(dnat) or 'DNAT'} sent {{it}} through FORWARD to "
-        f"{{server}}, and no rule of INPUT saw a packet. Without DNAT {would} would have stopped {{it}}; rules for published ports belong in "
+        f"{{server}}, and no rule of INPUT saw a packet. Without DNAT {would} would have stopped {{it}}; rules for "
+        "published ports belong in "
         "DOCKER-USER."
     )
     return Finding("past-input", said(analysis, text + unproven(frame), frame), numbers(frame), (*dnat, rule))
