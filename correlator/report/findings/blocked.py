@@ -8,16 +8,7 @@ from typing import TYPE_CHECKING, Any
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.published import Published, published, why_not_dnat
 from correlator.report.findings.rules import (
-    Why,
-    behind_bridge,
-    device_of,
-    hit_names,
-    hits_of,
-    parsed,
-    quoted,
-    split,
-    texts_of,
-    value,
+    Why, behind_bridge, device_of, hit_names, hits_of, named, parsed, quoted, split, texts_of, value,
 )  # fmt: skip
 from correlator.report.findings.words import PORTED, connections_of, listed, numbers, said, sentence, unproven, was
 from correlator.report.units import plural
@@ -65,8 +56,10 @@ def _by_cause(
 
 
 def _dropped(analysis: Analysis, frame: pd.DataFrame, by: str, why: str, rules: tuple[str, ...], hits: pd.DataFrame) -> Finding:
-    on = hits[(hits["chain"] == "POSTROUTING") & (hits["direction"] == "original")]
-    later = frame["connection"].isin(on["connection"]).any() or frame["state"].isin(("established", "older")).any()
+    its = hits[hits["connection"].isin(frame["connection"]) & (hits["direction"] == "original")]
+    stopped = int(named(its, rules[0])["packets"].sum()) if split(rules[0])[2] else 0
+    later = (its["chain"] == "POSTROUTING").any() or frame["state"].isin(("established", "older")).any()
+    later = later or 0 < stopped < int(frame["packets_original"].sum())
     some, verb = ("The first packets of ", "were") if later else ("", was(frame))
     filled = _filled(analysis, why, frame)
     text = f"{some}{connections_of(analysis, frame)} {verb} dropped by {by}{filled}.{unproven(frame)}"

@@ -51,6 +51,12 @@ class Published:
         return tuple(door for rule in self.rewriting if (door := _door(rule)) is not None)
 
     @cached_property
+    def told(self) -> bool:
+        """Whether a port that no door names is not published: nat was read, and what rewrites names its ports itself."""
+        docker = any(("nat", "DOCKER") in book.ruleset.by_name for book in self.books)
+        return (docker or bool(self.rewriting)) and len(self.doors) == len(self.rewriting)
+
+    @cached_property
     def without_loopback(self) -> Why:
         """The rule that leads what the host sends to DNAT, where it leaves loopback out (as Docker's does)."""
         for rule in (rule for book in self.books for rule in book.rules("nat", "OUTPUT")):
@@ -72,7 +78,7 @@ class Published:
         port, address = int(row.dport), value(str(row.dst))
         doors = [one for one in self.doors if one.protocol == str(row.protocol) and one.ports[0] <= port <= one.ports[1]]
         if not doors:
-            return ("no DNAT rule names {ports}: not published", ()) if len(self.doors) == len(self.rewriting) else ("", ())
+            return ("no DNAT rule names {ports}: not published", ()) if self.told else ("", ())
         if all(one.only and not one.only.startswith("!") and not _inside(address, one.only) for one in doors):
             names = tuple(dict.fromkeys(one.rule.name for one in doors))
             where = " and ".join(dict.fromkeys(one.only.removesuffix("/32") for one in doors))

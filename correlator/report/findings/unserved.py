@@ -50,7 +50,7 @@ def _refused(analysis: Analysis, frame: pd.DataFrame, at_home: bool, source: str
         text = said(
             analysis,
             f"{connections_of(analysis, frame)} got through every rule to {{server}} and {was(frame)} refused {answer}, "
-            f"{NOBODY if passed_on else 'which could not pass it on'}.",
+            f"{NOBODY if passed_on else 'which could not or would not pass it on'}.",
             frame,
         )
     return Finding("refused", text + unproven(frame), numbers(frame), why[1])
@@ -77,9 +77,11 @@ def unanswered(analysis: Analysis) -> list[Finding]:
     mine = mine[~mine["connection"].isin(hits[hits["target"].isin(("DROP", "REJECT"))]["connection"])]
     out = mine["out_interface"].astype(str)
     mine = mine[(mine["in_interface"].astype(str) != out) | (out == "")]  # of hairpins, their own finding tells
+    local = {address: analysis.host.is_local(value(address)) for address in mine["reply_src"].astype(str).unique()}
+    here = np.array([local[str(address)] for address in mine["reply_src"]], dtype=bool)
     findings = []
-    for leaves, frame in mine.groupby(mine["out_interface"].astype(str), sort=False):
-        where = f"left by {leaves} to {{server}}" if leaves else "reached this host"
+    for (at_home, leaves), frame in mine.groupby([here, mine["out_interface"].astype(str)], sort=False):
+        where = "reached this host" if at_home else f"{f'left by {leaves}' if leaves else 'went on'} to {{server}}"
         text = f"{connections_of(analysis, frame)} passed every rule and {where}, and no answer was seen: look at the server, "
         text += f"or at its way back.{unproven(frame)}"
         findings.append(Finding("unanswered", said(analysis, text, frame), numbers(frame)))

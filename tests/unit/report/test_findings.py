@@ -205,8 +205,8 @@ def test_refused_by_a_container_or_not_answered() -> None:
     (later,) = dropped_later(modern)
     assert dialled(modern, later) == {(A, HOST, 83)}
     assert re.fullmatch(
-        rf"\d answering packets of 1 connection from {A} to {HOST}:83 were dropped by filter/DOCKER-USER:1 \(-s 172.17.0.2/32 -p tcp "
-        r"-m tcp --sport 83 -j DROP\), though no rule stopped the first one\.",
+        rf"\d answering packets of 1 connection from {A} to {HOST}:83 were dropped by filter/DOCKER-USER:1 \(-s 172.17.0.2/32 "
+        r"-p tcp -m tcp --sport 83 -j DROP\), though no rule stopped the first one\.",
         later.text,
     )
 
