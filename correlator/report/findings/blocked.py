@@ -8,8 +8,18 @@ from typing import TYPE_CHECKING, Any
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.published import Published, published, why_not_dnat
 from correlator.report.findings.rules import (
-    Why, behind_bridge, device_of, hit_names, hits_of, named, parsed, quoted, split, texts_of, value,
-)  # fmt: skip
+    Why,
+    behind_bridge,
+    device_of,
+    hit_names,
+    hits_of,
+    named,
+    parsed,
+    quoted,
+    split,
+    texts_of,
+    value,
+)
 from correlator.report.findings.words import PORTED, connections_of, listed, numbers, said, sentence, unproven, was
 from correlator.report.units import plural
 
