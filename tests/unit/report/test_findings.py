@@ -431,3 +431,18 @@ def test_the_block_of_text_is_bounded() -> None:
     assert any(line.endswith("(#1-#8, #12, #14, #15)") for line in lines)
     assert sum(line.startswith("  * ") for line in findings_block(findings, everything=True)) == 15
     assert findings_block([]) == []
+
+
+def test_what_is_ambiguous_is_hedged(tmp_path: Path) -> None:
+    """Where the counter of the rule never moved, that it dropped them is not certain: the sentence says so, and why."""
+    for path in (CAPTURES / "published").iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    log = tmp_path / "counters.log"
+    still = re.sub(r"^\[\d+:\d+\] (-A DOCKER-USER .* -j DROP)$", r"[0:0] \1", log.read_text(), flags=re.MULTILINE)
+    log.write_text(still)
+    (said,) = texts(dropped(correlator.load(tmp_path)))
+    assert said == (
+        f"1 connection from {B} to {HOST}:80 was dropped, most likely by filter/DOCKER-USER:1, which is not certain: its rules counted "
+        "fewer hits than it seems to have made."
+    )
