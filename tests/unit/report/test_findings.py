@@ -443,6 +443,7 @@ def test_what_is_ambiguous_is_hedged(tmp_path: Path) -> None:
     log.write_text(still)
     (said,) = texts(dropped(correlator.load(tmp_path)))
     assert said == (
-        f"1 connection from {B} to {HOST}:80 was dropped, most likely by filter/DOCKER-USER:1, which is not certain: its rules counted "
+        f"1 connection from {B} to {HOST}:80 was dropped, most likely by filter/DOCKER-USER:1, which is not certain: "
+        "its rules counted "
         "fewer hits than it seems to have made."
     )
