@@ -42,18 +42,41 @@ def case(tmp_path: Path) -> Path:
 
 
 def test_replay_answers_first() -> None:
-    """The report begins with how many connections did what, and says that every counted hit is explained."""
-    lines = run("replay", CASE).stdout.splitlines()
+    """The report begins with sentences that answer, then how many connections did what, and that every counted hit is
+    explained."""
+    text = run("replay", CASE).stdout
+    lines = text.splitlines()
     assert lines[0].startswith("19 connections in ")
-    assert any("DNAT to 172.17.0.2:80" in line and "nat/DOCKER:2" in line for line in lines[:8])
-    assert any("dropped by" in line and "filter/DOCKER-USER:1" in line for line in lines[:9])
-    assert any("(100%), no residual" in line for line in lines[:14])
+    assert lines[3] == "Findings"
+    assert lines[4].startswith("  * 1 connection from 172.31.40.9 to 172.31.37.164:80 was dropped by filter/DOCKER-USER:1 (-s ")
+    counts = lines[lines.index("", 4) :]
+    assert any("DNAT to 172.17.0.2:80" in line and "nat/DOCKER:2" in line for line in counts[:3])
+    assert any("dropped by" in line and "filter/DOCKER-USER:1" in line for line in counts[:7])
+    assert any("(100%), no residual" in line for line in counts[:9])
+    assert "Findings" not in run("replay", CAPTURES / "zeroed").stdout  # where all is well nothing is said
+
+
+def test_show_begins_with_the_findings_that_concern() -> None:
+    """Of a connection, a client or a rule: those that it backs, and no others."""
+    case = CAPTURES / "ufw"
+    past = "  * UFW did not stop 2 connections from 172.31.40.9 to 172.31.37.164:80: nat/DOCKER:2 sent them through FORWARD to"
+    rule = run("show", case, "--rule", "filter/ufw-user-input:1").stdout.splitlines()
+    client = run("show", case, "--client", "172.31.40.9").stdout.splitlines()
+    number = next(line for line in client if line.startswith("connection ")).split()[1].rstrip(":")
+    connection = run("show", case, "--connection", number).stdout.splitlines()
+    for lines, count in ((rule, 2), (client, 2), (connection, 1)):
+        assert lines[0] == "Findings"
+        assert past in lines
+        assert sum(line.startswith("  * ") for line in lines) == count
+    assert connection[connection.index("") + 1].startswith(f"connection {number}: tcp 172.31.40.9:")
+    assert run("show", case, "--rule", "nat/POSTROUTING:1").stdout.startswith("nat/POSTROUTING:1  -s 172.17.0.0/16")
 
 
 def test_replay_json_is_one_object() -> None:
     """--json prints one object with the summary and the tables."""
     report = json.loads(run("replay", CASE, "--json").stdout)
     assert report["summary"]["residuals"] == 0
+    assert {"kind": "dropped", "connections": [9], "rules": ["filter/DOCKER-USER:1"]}.items() <= report["findings"][0].items()
     assert len(report["connections"]) == 19
     assert {"rule", "evidence", "status"} <= set(report["hits"][0])
 

@@ -78,7 +78,9 @@ class Host:
     """The host around the rules: own addresses, routes, bridges, ipsets.
 
     ``routes`` is sorted by falling prefix length, local ones first. ``addresses`` maps an interface to its own
-    addresses in order (MASQUERADE takes the first that fits).
+    addresses in order (MASQUERADE takes the first that fits). ``reverse_path`` maps an interface to its rp_filter as it
+    works (1 strict, 2 loose), and ``own_sources`` are those that let the host's own addresses in (accept_local); both are
+    None where settings or routes do not tell.
     """
 
     local: frozenset[int]
@@ -88,6 +90,8 @@ class Host:
     bridges: frozenset[str] = frozenset()
     sets: dict[str, AddressSet] = field(default_factory=dict)
     certain: bool = True
+    reverse_path: dict[str, int] | None = None
+    own_sources: frozenset[str] | None = None
 
     def is_local(self, address: int) -> bool:
         """Whether the kernel's local table has that address (127.0.0.0/8 whole, fib_trie.c)."""
@@ -102,6 +106,20 @@ class Host:
             if not route.local and (address >> shift if shift < 32 else 0) == (route.net >> shift if shift < 32 else 0):
                 return route
         return None
+
+    def turned_away(self, source: int, interface: str | None) -> str:
+        """Why the kernel drops what comes in there from that source: ``martian``, ``reverse-path``, or empty: it does not.
+
+        Told after PREROUTING and only of packets to be routed (fib_validate_source, net/ipv4/fib_frontend.c).
+        """
+        if not interface or self.reverse_path is None or self.own_sources is None or not self.certain:
+            return ""
+        if self.is_local(source):
+            return "" if interface in self.own_sources else "martian"
+        mode, route = self.reverse_path.get(interface, 0), self.route(source)
+        if not mode or (route is not None and not route.blackhole and (mode == 2 or route.device == interface)):
+            return ""
+        return "reverse-path"
 
     def address_type(self, address: int) -> str:
         """What ``-m addrtype`` calls an address (net/netfilter/xt_addrtype.c over inet_addr_type)."""

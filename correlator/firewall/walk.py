@@ -79,7 +79,8 @@ class Passage:
 class Path:
     """One possible way: the entries hit, in order, and how it ended.
 
-    ``end`` is sent, delivered, dropped, rejected, ttl, no-route, not-for-us or unknown-target. ``decider`` is the entry
+    ``end`` is sent, delivered, dropped, rejected, ttl, no-route, martian or reverse-path (both: its source is not believed),
+    not-for-us or unknown-target. ``decider`` is the entry
     whose verdict ended it (-1: none). ``destination`` and ``source`` are (address, port) after NAT as far as it got.
     ``dnat_entry``/``snat_entry``: the rule that translated (-1: none).
     """
@@ -180,6 +181,9 @@ class Walker:
         if passage.leaves:
             return self._forward(passage, state, passage.out_interface)
         kind = self.host.address_type(view.dst)
+        turned_away = "" if passage.loops or passage.bridged else self.host.turned_away(view.src, view.in_interface)
+        if kind == "LOCAL" and turned_away:
+            return [self._finish(state, turned_away)]
         if passage.loops or kind in ("LOCAL", "BROADCAST"):
             return self._input(passage, state)
         if kind == "MULTICAST":
@@ -191,6 +195,8 @@ class Walker:
             if self.host.certain:
                 return [self._finish(state, "no-route")]
             return self._forward(passage, state, None)
+        if turned_away:
+            return [self._finish(state, turned_away)]
         return self._forward(passage, state, route.device)
 
     def _forward(self, passage: Passage, state: _State, device: str | None) -> list[Path]:

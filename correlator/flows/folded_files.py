@@ -93,10 +93,11 @@ def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFi
     places = zip(folded.bases.tolist(), sources, strict=True)
     frames = [folded.frames[base : base + source.frames + 1] for base, source in places]
     bases = np.cumsum([0, *(len(part) for part in frames)])[:-1].astype(np.int64)
+    own_seen = frozenset(one.name for code, one in enumerate(interfaces) if names.own[code, 0] & OWN_SEEN)
     return FoldedFiles(
-        replace(folded, frames=np.concatenate(frames), bases=bases), tuple(interfaces), tuple(tuple(source.interfaces) for source in sources),
-        frozenset(one.name for code, one in enumerate(interfaces) if names.own[code, 0] & OWN_SEEN),
-        tuple(item for item in skipped if item[1]), tuple(warning for source in sources for warning in source.warnings),
+        replace(folded, frames=np.concatenate(frames), bases=bases), tuple(interfaces),
+        tuple(tuple(source.interfaces) for source in sources), own_seen, tuple(item for item in skipped if item[1]),
+        tuple(warning for source in sources for warning in source.warnings),
     )  # fmt: skip
 
 

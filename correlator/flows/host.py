@@ -148,7 +148,7 @@ def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[s
         for fact in facts.interfaces.values():
             broadcast |= {a | (0xFFFFFFFF >> length) for a, length in fact.addresses if length < 31}
         routes = _routes(facts)
-        return Host(local, frozenset(broadcast), routes, addresses, bridges, sets, bool(routes)), ()
+        return Host(local, frozenset(broadcast), routes, addresses, bridges, sets, bool(routes), *_source_checks(facts)), ()
     found, nets = _infer(packets, sight, names, rulesets, left_alone)
     local = frozenset(a for many in found.values() for a in many)
     routes = _routes(facts) or tuple(
@@ -160,6 +160,21 @@ def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[s
     broadcast = {low | (0xFFFFFFFF >> length) for low, length in nets.values()}
     host = Host(local, frozenset(broadcast), routes, found, bridges | frozenset(nets), sets, False)
     return host, ("the host's addresses and bridge subnets",)
+
+
+def _source_checks(facts: Facts) -> tuple[dict[str, int] | None, frozenset[str] | None]:
+    """(interface -> rp_filter as it works, interfaces that accept own addresses as sources); None where settings are not
+    all known, or more routing tables than the usual ones may have a say (net.ipv4.conf: the larger of all and its own)."""
+    usual = all(route.table in ("main", "local", "default") for route in facts.routes)
+    places = ("all", *(name.replace(".", "/") for name in facts.interfaces))
+    known = {
+        name: [facts.sysctls.get(f"net.ipv4.conf.{place}.{name}") for place in places] for name in ("rp_filter", "accept_local")
+    }
+    if not usual or any(value is None or not value.isdigit() for values in known.values() for value in values):
+        return None, None
+    modes, own = ([int(value or 0) for value in known[name]] for name in ("rp_filter", "accept_local"))
+    reverse_path = {name: max(modes[0], mode) for name, mode in zip(facts.interfaces, modes[1:], strict=True)}
+    return reverse_path, frozenset(name for name, value in zip(facts.interfaces, own[1:], strict=True) if value or own[0])
 
 
 def _still_sets(facts: Facts, rulesets: Iterable[Ruleset]) -> dict[str, AddressSet]:

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from correlator.dataset.schema import COMMUNITY
+from correlator.firewall.view import Host
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,8 +93,8 @@ class Analysis:
 
     ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
     facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
-    an address to the name of the container that had it. ``files``: what the packets were read from, (interface that they
-    were said to be of, or None; path).
+    an address to the name of the container that had it. ``host`` is what is known of addresses, routes and settings.
+    ``files``: what the packets were read from, (interface that they were said to be of, or None; path).
     """
 
     connections: pd.DataFrame
@@ -101,6 +102,8 @@ class Analysis:
     _balances: Callable[[], pd.DataFrame]
     _hits: Callable[[], pd.DataFrame]
     _packets: Callable[[], pd.DataFrame]
+    _hits_of: Callable[[npt.NDArray[np.int64] | None, tuple[str, ...]], pd.DataFrame]
+    _packets_of: Callable[[npt.NDArray[np.int64]], pd.DataFrame]
     _explain: Callable[[npt.NDArray[np.int64]], list[str]]
     clock: Clock = field(default_factory=Clock)
     warnings: tuple[str, ...] = ()
@@ -110,6 +113,7 @@ class Analysis:
     generations: int = 0
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
+    host: Host = field(default_factory=lambda: Host(frozenset(), certain=False))
     _paths: Callable[[int], tuple[PathView, ...]] | None = None
     files: tuple[tuple[str | None, str], ...] = ()
     _packet_paths: Callable[[], PacketPaths] | None = None
@@ -120,6 +124,19 @@ class Analysis:
     def hits(self) -> pd.DataFrame:
         """One row per connection, direction and rule; written when first asked for."""
         return self._hits()
+
+    def hits_of(self, connections: npt.NDArray[np.int64] | None = None, targets: tuple[str, ...] = ()) -> pd.DataFrame:
+        """The hits of these connections, or of rules with these targets; without writing all of them."""
+        if "hits" not in self.__dict__:
+            return self._hits_of(connections, targets)
+        good = self.hits["connection"].isin(connections) if connections is not None else self.hits["target"].isin(targets)
+        return self.hits[good].reset_index(drop=True)
+
+    def packets_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame:
+        """The frames of these connections; without writing all of them where few were out of the ordinary."""
+        if "packets" not in self.__dict__:
+            return self._packets_of(connections)
+        return self.packets[self.packets["connection"].isin(connections)].reset_index(drop=True)
 
     @cached_property
     def packets(self) -> pd.DataFrame:

@@ -31,11 +31,11 @@ def analyse(inputs: Inputs, intake: Intake, clock_offset: int | None = None, pro
     if progress is not None:
         progress("writing the tables", 0.9)
     return Analysis(
-        tables.connections(), tables.rules(), tables.balances, tables.hits, tables.packets, tables.explain, verdict.clock,
-        (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),
-        verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, tables.paths, tuple((name, str(file)) for name, file in inputs.files), tables.packet_paths,
-        tables.frames, tables.flows,
+        tables.connections(), tables.rules(), tables.balances, tables.hits, tables.packets, tables.hits_of, tables.packets_of,
+        tables.explain, verdict.clock, (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred,
+        _frames(verdict), verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
+        inputs.facts.containers, verdict.scene.host, tables.paths, tuple((name, str(file)) for name, file in inputs.files),
+        tables.packet_paths, tables.frames, tables.flows,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 ROUNDS = 4
-FORGOTTEN = ("dropped", "rejected", "ttl", "no-route")
+FORGOTTEN = ("dropped", "rejected", "ttl", "no-route", "martian", "reverse-path")
 
 
 @dataclass(frozen=True)

@@ -108,11 +108,12 @@ def _worst(verdict: Verdict, ordinary: Ordinary) -> Ints:
     return np.where(ambiguous, AMBIGUOUS, np.where(uncovered, UNVERIFIED, EXACT))
 
 
-def ordinary_hits_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
-    """One row per connection, direction and rule, as :data:`correlator.dataset.schema.HITS` declares it."""
+def ordinary_hits_table(verdict: Verdict, numbering: Numbering, wanted: Bools | None = None) -> pd.DataFrame:
+    """One row per connection (those in ``wanted`` (c,), where given), direction and rule, as
+    :data:`correlator.dataset.schema.HITS` declares it."""
     ordinary = verdict.ordinary
     assert ordinary is not None
-    rows = _grouped(verdict, ordinary)
+    rows = _grouped(verdict, ordinary, wanted)
     owner, entry, direction = (rows[name].to_numpy() for name in ("owner", "entry", "direction"))
     c, entries = ordinary.folded.connections[owner], verdict.register.entries
     numbers, _ = rule_numbers(verdict)
@@ -134,10 +135,14 @@ def ordinary_hits_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
     return table(columns, schema.HITS)
 
 
-def _grouped(verdict: Verdict, ordinary: Ordinary) -> pd.DataFrame:
+def _grouped(verdict: Verdict, ordinary: Ordinary, wanted: Bools | None) -> pd.DataFrame:
     """Hits by owner, direction and entry: packets, bytes, first and last time, and what the counters say of them."""
     combination, _, _, length = ordinary.packets()
-    owner, came = ordinary.owner().astype(np.int64), ordinary.came()
+    owner, came = ordinary.owner(), ordinary.came()
+    if wanted is not None:
+        mine = wanted[owner]
+        combination, length, owner, came = combination[mine], length[mine], owner[mine], came[mine]
+    owner = owner.astype(np.int64)
     width = len(ordinary.way)
     packets = pd.DataFrame({"key": owner * width + combination, "bytes": length.astype(np.int64), "time": came})
     few = packets.groupby("key", sort=True).agg(
@@ -173,7 +178,10 @@ def _with_doubts(verdict: Verdict, ordinary: Ordinary, rows: pd.DataFrame) -> pd
             continue
         low, packet = ordinary_hits(verdict, entry)
         interval, good, over = place_hits(verdict, entry, ordinary_ranks(verdict, entry, low))
-        at = mine[np.searchsorted(key[mine], owner[packet].astype(np.int64) * 2 + direction[packet])]
+        wanted = owner[packet].astype(np.int64) * 2 + direction[packet]
+        at = np.searchsorted(key[mine], wanted)
+        asked = (at < len(mine)) & (key[mine][np.minimum(at, len(mine) - 1)] == wanted)
+        at, interval, good, over = mine[at[asked]], interval[asked], good[asked], over[asked]
         flags["counters"][at[~good]] = False
         flags["ambiguous"][at[over]] = True
         covered = np.zeros(len(rows), dtype=bool)

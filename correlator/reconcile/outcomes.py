@@ -129,6 +129,8 @@ def path_outcome(
         return "unknown", path.decider
     if path.end == "ttl":
         return "expired", -1
+    if path.end in ("no-route", "martian", "reverse-path"):
+        return "lost", -1
     if path.end == "sent" and not left and path.out_interface in watched:
         return "lost", -1
     for entry in (path.dnat_entry, path.snat_entry):

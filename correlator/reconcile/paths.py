@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ENDS = {
     "sent": "sent out of {out}", "delivered": "delivered to this host", "dropped": "dropped", "rejected": "rejected",
     "ttl": "dropped: its time to live ran out (before FORWARD)", "no-route": "dropped: no route leads there",
+    "martian": "dropped: its source is this host's own address (martian)",
+    "reverse-path": "dropped: no route back to its source by the interface it came in by (rp_filter)",
     "not-for-us": "ignored: not for this host", "unknown-target": "goes on out of sight: the target is unknown",
 }  # fmt: skip
 

@@ -93,10 +93,40 @@ class Tables:
         inputs = self.verdict.inputs
         return tables_of(reconcile(inputs, Reading(inputs, fold=False).result(), self.clock_offset), self.clock_offset)
 
+    def hits_of(self, connections: Ints | None, targets: tuple[str, ...]) -> pd.DataFrame:
+        """The hits of these connections, or of rules with these targets."""
+        own, numbers, ordinary = self._attributed_hits, self.numbering.attributed, self.verdict.ordinary
+        own = own.assign(connection=numbers[own["connection"].to_numpy()])
+        own = own[own["connection"].isin(connections) if connections is not None else own["target"].isin(targets)]
+        tables = [own.reset_index(drop=True)]
+        if ordinary is not None:
+            from correlator.reconcile.ordinary_tables import ordinary_hits_table
+
+            wanted = ordinary.kept & (np.isin(self.numbering.ordinary, connections) if connections is not None else True)
+            if connections is None and not self._aims(targets):
+                wanted[:] = False
+            if wanted.any():
+                found = ordinary_hits_table(self.verdict, self.numbering, wanted)
+                tables.append(found if connections is not None else found[found["target"].isin(targets)].reset_index(drop=True))
+        return join_tables(tables, "connection")
+
+    def _aims(self, targets: tuple[str, ...]) -> bool:
+        """Whether an ordinary packet hit a rule with one of these targets."""
+        entries = self.verdict.register.entries
+        ways = self.verdict.ordinary.way if self.verdict.ordinary is not None else ()
+        return any(entries[entry].target in targets for way in ways if way is not None for entry in way.hits)
+
     def packets(self) -> pd.DataFrame:
         """All frames."""
         whole = self._whole
         return packets_table(whole.verdict, whole.attribution)
+
+    def packets_of(self, connections: Ints) -> pd.DataFrame:
+        """The frames of these connections."""
+        tables = self if not np.isin(self.numbering.ordinary, connections).any() else self._whole
+        frames = packets_table(tables.verdict, tables.attribution)
+        numbers = tables.numbering.attributed[frames["connection"].to_numpy()]
+        return frames.assign(connection=numbers)[np.isin(numbers, connections)].reset_index(drop=True)
 
     def packet_paths(self) -> PacketPaths:
         """The rules that each frame's packet traversed, as text."""

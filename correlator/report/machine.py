@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from correlator.dataset.schema import EXPORTS
 from correlator.errors import InputError
+from correlator.report.findings import find
 from correlator.report.summary import summarise
 
 if TYPE_CHECKING:
@@ -22,11 +23,12 @@ ENDINGS = (".csv", ".json", ".parquet")
 
 
 def replay_json(analysis: Analysis) -> str:
-    """The replay report as one JSON object: summary, clock, warnings, and all tables but packets as records."""
+    """The replay report as one JSON object: findings, summary, clock, warnings, and all tables but packets as records."""
     report: dict[str, Any] = {
         "source": analysis.source, "interfaces": analysis.interfaces, "samples": analysis.samples,
         "generations": analysis.generations, "summary": asdict(summarise(analysis)), "clock": asdict(analysis.clock),
-        "warnings": list(analysis.warnings), "inferred": list(analysis.inferred),
+        "findings": [asdict(finding) for finding in find(analysis)], "warnings": list(analysis.warnings),
+        "inferred": list(analysis.inferred),
     }  # fmt: skip
     for name in ("connections", "hits", "ledger"):
         report[name] = json.loads(analysis.table(name).to_json(orient="records"))

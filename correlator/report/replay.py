@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from correlator.report.findings import find
+from correlator.report.prose import findings_block
 from correlator.report.summary import Summary, summarise
 from correlator.report.units import clock_line, moment, plural
 
@@ -21,11 +23,11 @@ NOWHERE = ("dropped", "rejected", "expired", "lost")
 def render_replay(analysis: Analysis, everything: bool = False) -> str:
     """The whole report as text; ``everything`` lifts the bounds on its lists."""
     summary = summarise(analysis)
-    parts = [_answer(analysis, summary), _connections(analysis, everything), _ledger(analysis, everything)]
+    parts = [_answer(analysis, summary, everything), _connections(analysis, everything), _ledger(analysis, everything)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _answer(analysis: Analysis, summary: Summary) -> str:
+def _answer(analysis: Analysis, summary: Summary, everything: bool) -> str:
     frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
     counters = f"{plural(analysis.samples, 'counter sample')}, {plural(analysis.generations, 'generation')} of rules"
     lines = [
@@ -33,6 +35,8 @@ def _answer(analysis: Analysis, summary: Summary) -> str:
         f"  packets: {frames}; {counters if analysis.samples else 'no counters'}",
         "",
     ]
+    said = findings_block(find(analysis), everything)
+    lines += [*said, *([""] if said else [])]
     width = max((len(group.what) for group in summary.groups), default=0)
     lines += [f"  {group.number:>6,}  {group.what:<{width}}  {group.rule}".rstrip() for group in summary.groups]
     lines += [*([""] if summary.groups else []), *_proof(analysis, summary)]

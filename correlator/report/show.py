@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from correlator.errors import InputError
+from correlator.report.findings import about, find
+from correlator.report.prose import findings_block
 from correlator.report.units import moment, plural
 
 if TYPE_CHECKING:
@@ -21,6 +24,17 @@ def render_connection(analysis: Analysis, number: int) -> str:
     """Every way that its packets took. Raises :class:`~correlator.errors.InputError` for a number that is none."""
     if not 1 <= number <= len(analysis.connections):
         raise InputError(f"no connection {number}: there are 1 to {len(analysis.connections)}")
+    return _said(analysis, [number]) + _connection(analysis, number)
+
+
+def _said(analysis: Analysis, connections: Iterable[int], rule: str = "") -> str:
+    """The findings that concern what is shown."""
+    found = about(find(analysis), connections, rule)
+    lines = findings_block(found, more="`correlator replay --all` shows them")
+    return "".join(f"{line}\n" for line in [*lines, *([""] if lines else [])])
+
+
+def _connection(analysis: Analysis, number: int) -> str:
     row = analysis.connections.iloc[number - 1]
     lines = [_title(row, analysis)]
     for path in analysis.paths(number):
@@ -79,10 +93,10 @@ def render_client(analysis: Analysis, address: str) -> str:
     if not len(mine):
         seen = ", ".join(sorted(set(table["src"].astype(str)))[:8])
         raise InputError(f"no connection of client {address}: clients are {seen}")
-    parts = [render_connection(analysis, int(n)) for n in mine["connection"].head(SHOWN)]
+    parts = [_connection(analysis, int(n)) for n in mine["connection"].head(SHOWN)]
     if len(mine) > SHOWN:
         parts.append(f"... and {len(mine) - SHOWN} more connections of {address}\n")
-    return "\n".join(parts)
+    return _said(analysis, mine["connection"]) + "\n".join(parts)
 
 
 def render_rule(analysis: Analysis, name: str) -> str:
@@ -114,4 +128,4 @@ def render_rule(analysis: Analysis, name: str) -> str:
                 f"{plural(int(hit.packets), 'packet')}, {hit.bytes:,} bytes  {moment(int(hit.first_seen))}  "
                 f"{hit.evidence}  {hit.status}"
             )
-    return "\n".join(lines) + "\n"
+    return _said(analysis, (), name) + "\n".join(lines) + "\n"

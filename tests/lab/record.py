@@ -14,7 +14,14 @@ from tests.lab.trace import TRACE_TABLE
 from tests.lab.truth import Names, read_truth, rule_names, write_truth
 
 TAIL = 1.3
-SYSCTLS = ("net.bridge", "net.ipv4.ip_forward", "net.netfilter.nf_conntrack_tcp_loose")
+SYSCTLS = ("net.bridge", "net.ipv4.ip_forward", "net.ipv4.conf.", "net.netfilter.nf_conntrack_tcp_loose")
+CONF = ("rp_filter", "accept_local", "route_localnet", "forwarding")
+"""What is kept of net.ipv4.conf."""
+
+
+def _kept(line: str) -> bool:
+    name = line.partition(" ")[0]
+    return name.startswith(SYSCTLS) and (not name.startswith("net.ipv4.conf.") or name.rpartition(".")[2] in CONF)
 
 
 class Recorder:
@@ -84,5 +91,5 @@ class Recorder:
                 ["ip", "-n", self.lab.space("host"), "-j", *words], capture_output=True, text=True, check=True
             ).stdout
             (self.folder / f"{name}.json").write_text(text)
-        lines = [line for line in self.lab.run("host", "sysctl", "-a", check=False).splitlines() if line.startswith(SYSCTLS)]
+        lines = [line for line in self.lab.run("host", "sysctl", "-a", check=False).splitlines() if _kept(line)]
         (self.folder / "sysctl.txt").write_text("\n".join(lines) + "\n")

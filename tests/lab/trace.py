@@ -19,10 +19,13 @@ NFT_MSG_TRACE = 10 << 8 | 17
 TABLE, CHAIN, HANDLE, TYPE, ID, NETWORK, TRANSPORT, CT_ID, CT_DIRECTION = 1, 2, 3, 4, 6, 8, 9, 18, 19
 POLICY, RETURN, RULE = 1, 2, 3
 
+SEEN = "seen"
+"""The chain just behind conntrack: it names the connection of what raw counted, also where no other table looks."""
 TRACE_TABLE = """
 table ip corrtrace {
   chain pre { type filter hook prerouting priority -350; policy accept; meta nftrace set 1; }
   chain out { type filter hook output priority -350; policy accept; meta nftrace set 1; }
+  chain seen { type filter hook prerouting priority -190; policy accept; }
 }
 """
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.lab.net import Lab
-from tests.lab.trace import POLICY, RULE, Event, events
+from tests.lab.trace import POLICY, RULE, SEEN, Event, events
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 Tuple = tuple[str, str, int, str, int]
@@ -60,29 +60,35 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
     early: dict[int, list[tuple[Event, str, int]]] = defaultdict(list)
     hits: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
     counted: list[tuple[int, bool, str, str, str, int]] = []
+    looked: set[int] = set()
 
     def give_up(packet: int) -> None:
-        """No connection came: conntrack called the packet INVALID, or does not track it."""
-        for event, text, length in early.pop(packet, []):
-            key = (_own_tuple(first.get(packet, event)), "untracked", event.table, event.chain, text)
+        """No connection came: conntrack called the packet INVALID, does not track it, or raw dropped it before conntrack
+        could look: then nobody called it anything, and it is the client's."""
+        waiting = early.pop(packet, [])
+        unseen = packet not in looked and all(event.table == "raw" for event, *_ in waiting)
+        for event, text, length in waiting:
+            key = (_own_tuple(first.get(packet, event)), "original" if unseen else "untracked", event.table, event.chain, text)
             hits[key][0] += 1
             hits[key][1] += length
 
     for event in events(trace):
         if event.header:
-            if event.table == "corrtrace":
+            if event.table == "corrtrace" and event.chain != SEEN:
                 give_up(event.packet)
+                looked.discard(event.packet)
                 first[event.packet] = event
             current[event.packet] = event
-        if event.table == "corrtrace":
+        if event.table == "corrtrace" and event.chain != SEEN:
             continue
+        looked |= {event.packet} if event.chain == SEEN else set()
         shown = current[event.packet]  # the first event of a chain's walk bears the headers and the connection
         if shown.connection and not shown.reply and shown.connection not in connections:
             connections[shown.connection] = _own_tuple(first.get(event.packet, shown))
         if shown.connection:  # what raw counted before conntrack looked is the same connection's
             for before, text, length in early.pop(event.packet, []):
                 counted.append((shown.connection, shown.reply, before.table, before.chain, text, length))
-        if event.kind not in (POLICY, RULE) or (event.kind == RULE and not event.handle):
+        if event.kind not in (POLICY, RULE) or (event.kind == RULE and not event.handle) or event.table == "corrtrace":
             continue  # a rule without a handle is the end of a chain
         text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
         length = int.from_bytes(shown.header[2:4], "big")

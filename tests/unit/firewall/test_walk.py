@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Address
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,3 +129,21 @@ def test_every_path_is_a_walk(base: list, one: list, two: list) -> None:  # type
         else:
             assert path.end in ("dropped", "rejected")
             assert ruleset.entries[path.decider].target in ("DROP", "REJECT")
+
+
+@pytest.mark.parametrize(
+    ("source", "mode", "own", "why"),
+    [
+        ("10.0.0.9", 1, False, ""),  # its route leads back out of eth0
+        ("172.17.0.9", 1, False, "reverse-path"),  # its route leads to docker0
+        ("172.17.0.9", 2, False, ""),  # loose: any route will do
+        ("172.17.0.9", 0, False, ""),
+        ("10.0.0.1", 0, False, "martian"),  # the host's own address
+        ("10.0.0.1", 0, True, ""),  # accept_local
+    ],
+)
+def test_sources_are_checked_as_the_settings_say(source: str, mode: int, own: bool, why: str) -> None:
+    """rp_filter strict and loose and accept_local, as ip-sysctl.rst tells (all: captures/gone, traced by the kernel)."""
+    host = replace(HOST, reverse_path={"eth0": mode}, own_sources=frozenset({"eth0"}) if own else frozenset())
+    assert host.turned_away(int(IPv4Address(source)), "eth0") == why
+    assert HOST.turned_away(int(IPv4Address(source)), "eth0") == ""  # where no setting tells, nothing is claimed

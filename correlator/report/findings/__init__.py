@@ -1,0 +1,42 @@
+"""Sentences that answer what people ask, each backed by connections and rules that can be opened.
+
+Each check is a pure function over the tables of an analysis that claims nothing but what exact rows support, says what is
+only possible as such, and says nothing where it does not apply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from correlator.report.findings.backends import both_backends
+from correlator.report.findings.blocked import dropped, dropped_later, rejected
+from correlator.report.findings.finding import Finding
+from correlator.report.findings.gone import expired, lost
+from correlator.report.findings.hairpin import hairpin
+from correlator.report.findings.hidden import client_hidden
+from correlator.report.findings.older import older_than_recording, older_than_rule
+from correlator.report.findings.past_input import past_input
+from correlator.report.findings.proxied import through_proxy
+from correlator.report.findings.unserved import refused, unanswered
+
+if TYPE_CHECKING:
+    from correlator.reconcile.analysis import Analysis
+
+__all__ = ["CHECKS", "Finding", "about", "find"]
+
+CHECKS: tuple[Callable[[Analysis], list[Finding]], ...] = (
+    dropped, rejected, lost, refused, unanswered, dropped_later, expired, older_than_rule, past_input, through_proxy,
+    client_hidden, hairpin, older_than_recording, both_backends,
+)  # fmt: skip
+
+
+def find(analysis: Analysis) -> tuple[Finding, ...]:
+    """Everything that is worth saying of a session, most important first; checks that do not apply say nothing."""
+    return tuple(finding for check in CHECKS for finding in check(analysis))
+
+
+def about(findings: Iterable[Finding], connections: Iterable[int] = (), rule: str = "") -> tuple[Finding, ...]:
+    """Those that concern one of these connections, or a rule of that name."""
+    wanted = set(connections)
+    return tuple(f for f in findings if (rule and rule in f.rules) or not wanted.isdisjoint(f.connections))
