@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import correlator
@@ -30,3 +32,19 @@ def test_tables_agree(recorded: Path) -> None:
     for number in table.index[:5]:
         steps = sum(path.packets * sum(s.kind in ("rule", "policy") for s in path.steps) for path in analysis.paths(number))
         assert steps == analysis.hits[analysis.hits["connection"] == number]["packets"].sum()
+
+
+def test_paths_are_as_certain_as_their_connection(recorded: Path, tmp_path: Path) -> None:
+    """A connection is exact where all of its paths are; where it is not, a path of its says so, with the reason."""
+    shutil.copytree(recorded, tmp_path / "c", ignore=shutil.ignore_patterns("truth"))
+    log = (tmp_path / "c" / "counters.log").read_text()
+    busiest = re.search(r"^\[(\d+):(\d+)\] (-A FORWARD .*)$", log[log.rindex("# sample") :], re.MULTILINE)
+    assert busiest is not None
+    fewer = f"[{int(busiest[1]) - 3}:{busiest[2]}] {busiest[3]}"
+    (tmp_path / "c" / "counters.log").write_text(log.replace(busiest[0], fewer))
+    for folder in (recorded, tmp_path / "c"):
+        analysis = correlator.load(folder)
+        for row in analysis.connections.itertuples():
+            paths = analysis.paths(row.connection)
+            assert (row.status == "exact") <= all(path.status == "exact" for path in paths)
+            assert (row.status == "ambiguous") <= any(path.status == "ambiguous" and path.reason for path in paths)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.reconcile.balances import doubted_entries, ordinary_ranks
-from correlator.reconcile.outcomes import path_outcome
+from correlator.reconcile.outcomes import COUNTED_FEWER, path_outcome
 from correlator.reconcile.tables import AMBIGUOUS, EVIDENCE, EXACT, STATUSES, UNVERIFIED, ordinary_hits, place_hits, rule_numbers
 from correlator.reconcile.words import DIRECTIONS, categorical, table, tuple_columns
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 TCP = 6
-UNCONFIRMED = "its rules counted fewer hits than it seems to have made"
 
 
 def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
@@ -42,7 +41,7 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
         [(c["refusals"] > 0) & (c["refusals"] == replies), replies > 0, c["protocol"] == TCP], [0, 1, 2], 3
     )  # fmt: skip
     status = _worst(verdict, ordinary)[at]
-    why = np.array(["", UNCONFIRMED, "no counters" if verdict.ledger is None else "outside of the counter log"], dtype=object)
+    why = np.array(["", COUNTED_FEWER, "no counters" if verdict.ledger is None else "outside of the counter log"], dtype=object)
     names = list(ordinary.names)
     columns: dict[str, Any] = {
         "connection": numbering.ordinary[at], **tuple_columns(c["protocol"].astype(np.int64), *ends),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 RST = 4
+COUNTED_FEWER = "its rules counted fewer hits than it seems to have made"
 PROXY_NS = 1_000_000_000
 """How soon docker-proxy opens its own connection after it accepted one."""
 
@@ -227,7 +228,7 @@ def _status(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, coun
     for number, word in zip(pairs["connection"].tolist(), pairs["status"].tolist(), strict=True):
         if order[word] > order[status[number - 1]]:
             status[number - 1] = word
-            reason[number - 1] = uncounted if word == "unverified" else "its rules counted fewer hits than it seems to have made"
+            reason[number - 1] = uncounted if word == "unverified" else COUNTED_FEWER
     place = {int(row): int(number) for row, number in zip(attribution.row, attribution.connection, strict=True)}
     for unit in verdict.open:
         number = next((place[row] for row, _ in unit.options[0] if row in place), 0)
