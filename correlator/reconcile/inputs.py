@@ -83,7 +83,7 @@ def read_inputs(
     capture = concat(captures)
     if not len(capture.packets):
         raise InputError(f"{path or named[0][1]}: no IPv4 packet in any pcap: nothing to replay")
-    log = parse_counter_log(_text(counters), str(counters)) if counters is not None else None
+    log = parse_counter_log(_content(counters), str(counters)) if counters is not None else None
     ruleset, phantoms = None, frozenset[tuple[str, str]]()
     if log is None and rules is not None:
         text = _text(rules)
@@ -164,7 +164,11 @@ def _find_rules(path: Path | None, counters: Path | None, rules: Path | None) ->
 
 
 def _text(path: Path) -> str:
+    return _content(path).decode("utf-8", "replace")
+
+
+def _content(path: Path) -> bytes:
     data = read_file(path)
     if not data.strip():
         raise InputError(f"{path}: is empty: expected counters or rules of iptables")
-    return data.decode("utf-8", "replace")
+    return data
