@@ -124,7 +124,7 @@ def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
         return None
     begin = np.stack([first[:n], colon[:n] + 1], axis=2)
     values, right = _numbers(data, begin.ravel(), np.stack([colon[:n], last[:n]], axis=2).ravel())
-    n = _leading(right.reshape(n, -1).all(axis=1))
+    n = _leading(np.all(right.reshape(n, -1), axis=1))
     if not n:
         return None
     return Fitting(
@@ -132,8 +132,9 @@ def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
     )  # fmt: skip
 
 
-def _leading(good: Bools) -> int:
+def _leading(good: npt.ArrayLike) -> int:
     """How many are True before the first that is not."""
+    good = np.asarray(good)
     return len(good) if good.all() else int(np.argmin(good))
 
 
