@@ -43,7 +43,7 @@ BLOCK = 1 << 23
 """Bytes of the file that are looked at in one step."""
 _NUMBER = rb"(0|[1-9]\d{0,17})"
 _SAMPLE = re.compile(
-    rb'\{"backend":"([^"\\]*)","begin":'
+    rb'\{"backend":"([^"\\\x00-\x1f]*)","begin":'
     + _NUMBER
     + rb',"end":'
     + _NUMBER
@@ -91,7 +91,7 @@ class _Builder:
         self.state = values = np.zeros((len(order), 2), dtype=np.int64) if self.state is None else self.state.copy()
         values[changed[:, 0]] = changed[:, 1:]
         self.parts[-1].append(compact((values[None, order, 0], values[None, order, 1])))
-        self._add_times(int(record["begin"]), int(record["end"]), "late" in record)
+        self._add_times(int(np.int64(int(record["begin"]))), int(np.int64(int(record["end"]))), "late" in record)
 
     def add_line(self, found: re.Match[bytes]) -> None:
         """One sample as the recorder writes it; its numbers are read later, with others."""
@@ -202,6 +202,8 @@ def _read_many(folder: Path) -> tuple[dict[str, _Builder], bool]:
                     builders.setdefault(found[1].decode(), _Builder()).add_line(found)
                 else:
                     record = json.loads(line)
+                    if "ruleset" not in record:
+                        raise _UncommonError
                     text = (folder / record["file"]).read_text()
                     builder = builders.setdefault(record["backend"], _Builder())
                     builder.add_ruleset(text, str(folder / record["file"]), record.get("uncounted", []))
