@@ -55,6 +55,10 @@ class Series:
         result[held] = self.moving[samples[held], column[held]]
         return result
 
+    def rows(self, samples: slice) -> Ints:
+        """Whole rows, int64 (k, E)."""
+        return Series(self.base, self.column, self.moving[samples]).dense()
+
     def dense(self) -> Ints:
         """The whole matrix."""
         return self.take(np.arange(len(self.column)))
