@@ -15,8 +15,8 @@ import numpy as np
 from correlator.errors import InputError
 from correlator.firewall.counter_log import SaveReader, Snapshot, Stretch, assemble, cut_short, ends_short, has_content, stamp_of
 from correlator.firewall.listing import looks_like_listing
-from correlator.firewall.series import compact
-from correlator.firewall.skeleton import Skeleton, fit, learn
+from correlator.firewall.series import Series, compact, places
+from correlator.firewall.skeleton import Shape, Skeleton, alike, fit, learn
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from correlator.firewall.times import Stamp
 
     Ints = npt.NDArray[np.int64]
+    Bytes = npt.NDArray[np.uint8]
 
 STEP = 1 << 20
 """Bytes that are looked at in one step (at least one snapshot); the first time has to stand within as many."""
+ALIKE = 1 << 18
+"""Bytes of one length from which on it pays to expect more of the same shape."""
 _CONTENT = re.compile(rb"^(\*|Chain )", re.MULTILINE)
 _FIRST_OF_TIME = frozenset(b"#0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -37,14 +40,18 @@ class _UncommonError(Exception):
     """The log is to be read in full."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Model:
-    """What the last snapshot taught: ``order`` says which counting place each entry is; ``size`` in bytes."""
+    """What the last snapshots taught: ``order`` says which counting place each entry is; ``size`` in bytes; ``many``: how
+    many to look at next; ``shape``: where the last ones were of one shape, with its ``values`` (counting places, 2)."""
 
     skeleton: Skeleton
     ruleset: Ruleset
     order: Ints
     size: int
+    many: int = 1
+    shape: Shape | None = None
+    values: Ints = field(default_factory=lambda: np.zeros((0, 2), dtype=np.int64))
 
 
 @dataclass
@@ -65,42 +72,71 @@ class _Reader:
     def read(self) -> None:
         """All snapshots."""
         model: _Model | None = None
-        many = 1
         while self.at < len(self.data):
-            model, read = self._read_many(model, many) if model is not None else (None, 0)
-            if read:
-                many = 2 * many if read >= many else 1
-            else:
-                model, many = self._read_one(), 1
+            if model is None or not ((model.shape and self._read_alike(model, model.shape)) or self._read_fitting(model)):
+                model = self._read_one()
         if len(self.stamps) > 1 and not self.warnings and ends_short(self.last):
             self.stamps.pop()
             self.stretches.pop()
             self.warnings.append(cut_short(self.source, self.last_line))
 
-    def _read_many(self, model: _Model, many: int) -> tuple[_Model, int]:
-        """About as many as that; (what to go on with, how many were read). The last one of all is left for later."""
-        many = max(min(many, STEP // model.size), 1)
-        window = len(self.data) - self.at
-        window = min(window, many * model.size + many * model.size // 16 + 64)
-        found = fit(model.skeleton, np.frombuffer(self.data, np.uint8, window, self.at))
-        if found is None:
-            return model, 0
-        count = len(found.begin) - (_CONTENT.search(self.data, self.at + found.end[-1]) is None)
-        for number, (begin, end) in enumerate(zip(found.begin[:count].tolist(), found.head_end[:count].tolist(), strict=True)):
-            stamp = stamp_of(self.data[self.at + begin : self.at + end].decode())
+    def _window(self, size: int) -> Bytes:
+        return np.frombuffer(self.data, np.uint8, min(size, len(self.data) - self.at), self.at)
+
+    def _take(self, model: _Model, begin: Ints, head_end: Ints, end: Ints) -> int:
+        """How many of the snapshots found there are good: they have a time, and are not the last one of all, which may be
+        cut. Goes on behind them."""
+        count = len(begin) - (_CONTENT.search(self.data, self.at + int(end[-1])) is None)
+        for number, (a, b) in enumerate(zip(begin[:count].tolist(), head_end[:count].tolist(), strict=True)):
+            stamp = stamp_of(self.data[self.at + a : self.at + b].decode())
             if stamp is None:
                 count = number
                 break
             self.stamps.append(stamp)
-        if not count:
-            return model, 0
+        if count:
+            self.at += int(end[count - 1])
+            self.line += model.skeleton.lines * count
+            model.size = int(end[count - 1] - begin[count - 1])
+        return count
+
+    def _read_alike(self, model: _Model, shape: Shape) -> bool:
+        """Snapshots of one shape, at memory speed; says whether there were any."""
+        size = model.size
+        found = alike(shape, self._window(max(min(model.many, STEP // size), 1) * size))
+        begin = np.arange(found.count, dtype=np.int64) * size
+        head = int(shape.row.tobytes().index(b"\n"))
+        count = self._take(model, begin, begin + head, begin + size) if found.count else 0
+        if count:
+            moves = np.zeros(model.values.shape, dtype=bool)
+            moves.ravel()[found.numbers] = True
+            places_moving = np.any(moves, axis=1)
+            values = np.repeat(model.values[None, places_moving], count, axis=0)
+            values[:, moves[places_moving]] = found.values[:count]
+            column = places(places_moving)[model.order]
+            layers = [Series(model.values[model.order, i], column, values[:, :, i]) for i in range(2)]
+            self.stretches.append(Stretch(model.ruleset, (layers[0], layers[0], layers[1], layers[1])))
+        if count == model.many or (count and count >= STEP // size):
+            model.many *= 2
+        else:
+            model.many, model.shape = 1, None
+        return count > 0
+
+    def _read_fitting(self, model: _Model) -> bool:
+        """Snapshots of one skeleton; says whether there were any."""
+        many = max(min(model.many, STEP // model.size), 1)
+        data = self._window(many * model.size + many * model.size // 16 + 64)
+        found = fit(model.skeleton, data)
+        count = self._take(model, found.begin, found.head_end, found.end) if found is not None else 0
+        if found is None or not count:
+            return False
         values = found.values[:count, model.order]
         packets, size = values[:, :, 0], values[:, :, 1]
         self.stretches.append(Stretch(model.ruleset, compact((packets, packets, size, size))))
-        self.at += int(found.end[count - 1])
-        self.line += model.skeleton.lines * count
-        length = int(found.end[count - 1] - found.begin[count - 1])
-        return _Model(model.skeleton, model.ruleset, model.order, length), count
+        model.many = 2 * many if count >= many else 1
+        length = found.end - found.begin
+        if count * model.size >= ALIKE and (length[:count] == model.size).all():
+            model.shape, model.values = found.shape(model.skeleton, data, count - 1), found.values[count - 1]
+        return True
 
     def _read_one(self) -> _Model | None:
         """The next snapshot in full; what it taught, where that is of use."""

@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-BLOCK = 1 << 23
+BLOCK = 1 << 20
 """Bytes of the file that are looked at in one step."""
-_NUMBER = rb"(0|[1-9]\d{0,17})"
+_NUMBER = rb"(0|[1-9]\d{0,17}|[1-8]\d{18})"
 _SAMPLE = re.compile(
     rb'\{"backend":"([^"\\\x00-\x1f]*)","begin":'
     + _NUMBER

@@ -96,8 +96,9 @@ def compact(matrices: Sequence[Ints | Series]) -> Layers:
     return tuple(made[id(m)] for m in matrices)
 
 
-def places(moves: npt.NDArray[np.bool_]) -> Ints:
+def places(moves: npt.ArrayLike) -> Ints:
     """Consecutive places for the entries that move, -1 for others; int64 (E,)."""
+    moves = np.asarray(moves)
     return np.where(moves, np.cumsum(moves) - 1, -1)
 
 

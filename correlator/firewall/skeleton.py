@@ -92,14 +92,83 @@ def _strange(data: Bytes) -> int:
 
 
 @dataclass(frozen=True)
+class Shape:
+    """One snapshot's bytes, and where in them its counting numbers stand: ``first``, ``last`` int64 (numbers,), packets and
+    bytes in turns. ``free`` bool: bytes that may differ in a snapshot of the same shape; ``digit`` bool: those of them that
+    are digits of numbers; ``number`` int32: of which counting number, or -1.
+    """
+
+    row: Bytes
+    first: Ints
+    last: Ints
+    free: Bools
+    digit: Bools
+    number: npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
 class Fitting:
     """n snapshots that fit: ``begin`` and ``end`` int64 (n,) of each, ``head_end`` (n,) of its line of time;
-    ``values`` int64 (n, counting places that count, 2)."""
+    ``values`` int64 (n, counting places that count, 2); ``first`` and ``last`` (n, places, 2): where its numbers stand, and
+    ``rest`` (n, comments, 2) the ends of comments."""
 
     begin: Ints
     head_end: Ints
     end: Ints
     values: Ints
+    first: Ints
+    last: Ints
+    rest: Ints
+
+    def shape(self, skeleton: Skeleton, data: Bytes, number: int) -> Shape:
+        """What the snapshot of that number looks like."""
+        begin, end = int(self.begin[number]), int(self.end[number])
+        first, last = (at[number].reshape(-1, 2) - begin for at in (self.first, self.last))
+        digit, free = np.zeros((2, end - begin), dtype=bool)
+        number_of = np.full(end - begin, -1, dtype=np.int32)
+        for a, b in [(0, int(self.head_end[number]) - begin), *(self.rest[number] - begin).tolist()]:
+            free[a:b] = True
+        for a, b in zip(first.ravel().tolist(), last.ravel().tolist(), strict=True):
+            free[a:b] = digit[a:b] = True
+        counting = np.repeat(skeleton.counts, 2)
+        first, last = first.ravel()[counting], last.ravel()[counting]
+        for i, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+            number_of[a:b] = i
+        return Shape(data[begin:end].copy(), first, last, free, digit, number_of)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """n snapshots of one shape: ``numbers`` (m,) of those that differ somewhere, their ``values`` int64 (n, m)."""
+
+    count: int
+    numbers: Ints
+    values: Ints
+
+
+def alike(shape: Shape, data: Bytes) -> Alike:
+    """The snapshots at the beginning of ``data`` that are the shape's own but for digits and times.
+
+    Every other byte is compared; where all snapshots have a number's digits in common it is not even read.
+    """
+    size = len(shape.row)
+    rows = data[: len(data) // size * size].reshape(-1, size)
+    differs = rows != shape.row
+    n = _leading(~np.any(differs > shape.free, axis=1))
+    rows = rows[:n]
+    n = _leading((rows[:, shape.free & ~shape.digit] - np.uint8(32) < 95).all(axis=1))
+    changed = differs[:n].any(axis=0)
+    n = _leading((rows[:n, changed & shape.digit] - np.uint8(48) < 10).all(axis=1))
+    counted = np.zeros(len(shape.first) + 1, dtype=bool)
+    counted[shape.number[changed]] = True
+    numbers = np.flatnonzero(counted[:-1])
+    width = shape.last[numbers] - shape.first[numbers]
+    start = np.cumsum(width) - width
+    at = np.repeat(shape.first[numbers] - start, width) + np.arange(width.sum())
+    power = np.repeat(shape.last[numbers], width) - at - 1
+    digits = (rows[:n, at] - np.uint8(48)) * 10 ** power.astype(np.int64)
+    values = np.add.reduceat(digits, start, axis=1) if len(numbers) else np.zeros((n, 0), dtype=np.int64)
+    return Alike(n, numbers, values)
 
 
 def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
@@ -122,14 +191,14 @@ def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
     n = min(n, _same(s, data, starts[:n], ends[:n], first[:n], colon[:n], last[:n]))
     if not n or _strange(data[: ends[n - 1, -1] + 1]) != n * s.strange:
         return None
-    begin = np.stack([first[:n], colon[:n] + 1], axis=2)
-    values, right = _numbers(data, begin.ravel(), np.stack([colon[:n], last[:n]], axis=2).ravel())
+    begin, end = np.stack([first[:n], colon[:n] + 1], axis=2), np.stack([colon[:n], last[:n]], axis=2)
+    values, right = _numbers(data, begin.ravel(), end.ravel())
     n = _leading(np.all(right.reshape(n, -1), axis=1))
     if not n:
         return None
-    return Fitting(
-        starts[:n, 0], ends[:n, 0], ends[:n, -1] + 1, values.reshape(-1, len(s.line), 2)[:n, s.counts]
-    )  # fmt: skip
+    rest = np.stack([starts[:n, s.comments] + _COMMENT, ends[:n, s.comments]], axis=2)
+    values = values.reshape(-1, len(s.line), 2)[:n, s.counts]
+    return Fitting(starts[:n, 0], ends[:n, 0], ends[:n, -1] + 1, values, begin, end, rest)
 
 
 def _leading(good: npt.ArrayLike) -> int:

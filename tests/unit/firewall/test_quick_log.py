@@ -15,6 +15,7 @@ from correlator.firewall.counter_log import CounterLog, parse_counter_log
 from tests.conftest import CAPTURES
 
 COUNT = st.one_of(st.integers(0, 12), st.integers(0, 2**63 - 1), st.sampled_from([9, 10, 99, 100, 10**18 - 1, 10**18, 2**63 - 1]))
+STEPS = st.lists(st.sampled_from([0, 0, 1, 2, 30]), min_size=5, max_size=5)
 NAMES = ("begin", "end", "generation", "packets", "packets_high", "bytes", "bytes_high")
 
 PLAIN = """*filter
@@ -81,10 +82,12 @@ def logs(draw: st.DrawFn) -> bytes:
     time = draw(st.sampled_from(TIMES))
     kind, parts = kinds[0], []
     values: list[int] = []
-    for second in range(draw(st.integers(1, 14))):
+    for second in range(draw(st.integers(1, 20))):
         kind = draw(st.sampled_from(kinds)) if draw(st.integers(0, 3)) == 0 else kind
-        if not values or draw(st.booleans()):
+        if not values or draw(st.integers(0, 4)) == 0:
             values = draw(st.lists(COUNT, min_size=3, max_size=5))
+        else:
+            values = [min(value + more, 2**63 - 1) for value, more in zip(values, draw(STEPS), strict=False)]
         moment = second if draw(st.integers(0, 9)) else draw(st.integers(0, 59))
         fraction = draw(st.integers(0, 999_999_999))
         text = kind.replace("%%", f"{moment:02d}")
@@ -140,6 +143,7 @@ def test_many_at_once_are_one_by_one(step: int) -> None:
     def check(log: bytes) -> None:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(quick_log, "STEP", step)
+            patch.setattr(quick_log, "ALIKE", step)
             refused[isinstance(assert_same(log), str)] += 1
 
     check()

@@ -27,6 +27,7 @@ COUNTING = (
     ("filter/INPUT:policy", "filter/INPUT:1"),
 )
 """The lines that count, as they stand in the files."""
+BEGIN = 1_790_000_000_000_000_000
 COUNT = st.one_of(st.integers(0, 5), st.integers(0, 2**63 - 2))
 
 
@@ -49,7 +50,7 @@ def recordings(draw: st.DrawFn) -> tuple[list[dict[str, Any]], dict[str, list[tu
         for line in draw(st.lists(st.integers(0, len(COUNTING[which]) - 1), max_size=3)):
             values[line] = draw(COUNT), draw(COUNT)
         changed = np.flatnonzero((values != current[backend][1]).any(axis=1))
-        record: dict[str, Any] = {"backend": backend, "begin": number * 100, "end": number * 100 + 1}
+        record: dict[str, Any] = {"backend": backend, "begin": BEGIN + number * 100, "end": BEGIN + number * 100 + 1}
         if draw(st.integers(0, 3)) == 0:
             record["late"] = 7
         records.append(record | {"counters": np.column_stack([changed, values[changed]]).ravel().tolist()})
