@@ -64,7 +64,7 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     ledger, counters = verdict.ledger, verdict.counters
     if ledger is None or counters is None or not ledger.accounts or not known:
         return  # without a packet the ledger shows all that was counted as residuals
-    counted = sum(int(counters.packets_low[:, entry].sum()) for entry in ledger.accounts)
+    counted = sum(int(counters.packets_of(entry)[0].sum()) for entry in ledger.accounts)
     gap = ledger.residual
     explained = sum(int(account.explained.sum()) for account in ledger.accounts.values())
     uncounted = -sum(int(np.minimum(account.residual, 0).sum()) for account in ledger.accounts.values())
