@@ -75,7 +75,9 @@ class Analysis:
 
     ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
     facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
-    an address to the name of the container that had it.
+    an address to the name of the container that had it. ``covered`` is the stretch that the counters cover (epoch ns on
+    the packets' clock; None without two samples), ``changes`` the times between which each change of the rules fell, so
+    that ``changes[i]`` lies between the generations i and i + 1.
     """
 
     connections: pd.DataFrame
@@ -91,6 +93,8 @@ class Analysis:
     generations: int = 0
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
+    covered: tuple[int, int] | None = None
+    changes: tuple[tuple[int, int], ...] = ()
     _paths: Callable[[int], tuple[PathView, ...]] | None = None
 
     def named(self, address: object) -> str:

@@ -40,8 +40,18 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
         verdict.inferred,
         {name: int((codes == code).sum()) for code, name in enumerate(names) if name in verdict.scene.watched},
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, partial(connection_paths, verdict, attribution, connections),
+        inputs.facts.containers, *_readings(verdict), partial(connection_paths, verdict, attribution, connections),
     )  # fmt: skip
+
+
+def _readings(verdict: Verdict) -> tuple[tuple[int, int] | None, tuple[tuple[int, int], ...]]:
+    """(the stretch that the counters cover, the stretches in which the rules changed), epoch ns on the packets' clock."""
+    counters, back = verdict.counters, verdict.clock.offset
+    if counters is None or counters.samples < 2:
+        return None, ()
+    begin, end = counters.begin - back, counters.end - back
+    changed = np.flatnonzero(np.diff(counters.generation))
+    return (int(end[0]), int(end[-1])), tuple((int(begin[i]), int(end[i + 1])) for i in changed)
 
 
 def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
