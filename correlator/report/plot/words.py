@@ -1,0 +1,70 @@
+"""The words of a picture: its title, what the counters say of it, and the lines below it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from correlator.report.plot.bands import OUTCOMES
+from correlator.report.plot.window import day
+from correlator.report.units import clock_line, moment, plural, span
+
+if TYPE_CHECKING:
+    from correlator.reconcile.analysis import Analysis
+    from correlator.report.plot.data import Choice
+    from correlator.report.plot.model import Band, Floats, Row
+
+
+def title(strips: tuple[Band, ...], rows: tuple[Row, ...], choice: Choice) -> str:
+    """``19 connections: 9 DNAT, 5 local, 4 MASQUERADE, 1 dropped``."""
+    counts: dict[str, int] = {}
+    for strip in strips:
+        counts[strip.outcome] = counts.get(strip.outcome, 0) + len(strip)
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], OUTCOMES.index(item[0]) if item[0] in OUTCOMES else 99))
+    parts = ", ".join(f"{number:,} {word}" for word, number in ordered)
+    whose = f" of {choice.client}" if choice.client is not None else ""
+    hit = f" that hit {' or '.join(choice.rules)}" if choice.rules else ""
+    head = f"{plural(sum(counts.values()), 'connection')}{whose}{hit}"
+    return f"{head}: {parts}" if parts else f"{head}; {plural(sum(row.gaps > 0 for row in rows), 'rule')} counted what no packet explains"
+
+
+def subtitle(analysis: Analysis, rows: tuple[Row, ...], compared: bool, begin: int, end: int, choice: Choice) -> str:
+    """Whose session, from when to when, and whether counters and packets agree."""
+    when = f"{day(begin)} {moment(begin)} to {moment(end)} UTC"
+    return f"{analysis.source}  ·  {when}  ·  {_balance(analysis, rows, compared, choice)}"
+
+
+def _balance(analysis: Analysis, rows: tuple[Row, ...], compared: bool, choice: Choice) -> str:
+    if not compared:
+        counters = analysis.samples > 1
+        return "hits as packets explain them (counters do not tell clients apart)" if counters else "no counters confirm these hits"
+    counted = sum(row.counted for row in rows)
+    over, under = (sum(round(float(getattr(row, name).sum())) for row in rows) for name in ("over", "under"))
+    gaps = sum(row.gaps for row in rows)
+    if not gaps:
+        return f"{plural(counted, 'hit')} counted, every one explained by packets" if counted else "nothing was counted"
+    parts = [f"{over:,} not explained by any packet"] if over else []
+    parts += [f"{under:,} explained but not counted"] if under else []
+    return f"{plural(counted, 'hit')} counted; in red: {' and '.join(parts) or 'bytes that differ'}"
+
+
+def notes(analysis: Analysis, choice: Choice, edges: Floats, own: bool, compared: bool, hidden: int) -> tuple[str, ...]:
+    """What has to be known to read the picture: the clocks, the scale, what was recorded and what is left out."""
+    frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
+    recorded = [f"Frames: {frames or 'none'}"]
+    if analysis.samples:
+        recorded.append(f"{plural(analysis.samples, 'counter sample')}, {plural(analysis.generations, 'generation')} of rules")
+    lines = [f"Clock: {clock_line(analysis.clock)}.", f"{_scale(edges, own, compared)} {'; '.join(recorded)}."]
+    if analysis.inferred:
+        lines.append(f"Inferred, no facts were saved: {'; '.join(analysis.inferred)}.")
+    if choice.client is not None and analysis.samples > 1:
+        lines.append("Counters count the packets of all clients, so they are not compared with one client's hits.")
+    if hidden:
+        lines.append(f"{plural(hidden, 'rule')} more moved and balance; they are not drawn (--rule shows any).")
+    return tuple(lines)
+
+
+def _scale(edges: Floats, own: bool, compared: bool) -> str:
+    widths = sorted((edges[1:] - edges[:-1]).tolist())
+    width = span(widths[len(widths) // 2] * 1e9).lstrip("+")
+    per = f"interval between two counter samples (about {width})" if own and compared else f"{width}"
+    return f"Heights: packets per {per}, each row on its own scale (its peak is at the right)."
