@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.command()
 @reads_input
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Picture to write: png, svg or pdf.")
-@click.option("--rule", "names", multiple=True, metavar="NAME", help="Only this rule and its connections; may repeat: nat/DOCKER:2.")
+@click.option(
+    "--rule", "names", multiple=True, metavar="NAME", help="Only this rule and its connections; may repeat: nat/DOCKER:2."
+)
 @click.option("--client", metavar="ADDR", help="Only connections of this client, and what they hit.")
 @click.option("--from", "begin", metavar="TIME", help="From this time on: 09:15:34.8 as in the reports, or +3.5s from the start.")
 @click.option("--to", "end", metavar="TIME", help="Up to this time.")

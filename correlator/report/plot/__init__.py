@@ -35,8 +35,9 @@ def plot(
 
     Raises :class:`~correlator.errors.InputError` for names and times that are not there.
     """
-    from correlator.report.plot.data import Choice, timeline_data
+    from correlator.report.plot.data import timeline_data
     from correlator.report.plot.draw import draw
+    from correlator.report.plot.selection import Choice
     from correlator.report.plot.theme import find_theme
 
     chosen = find_theme(theme)
@@ -68,4 +69,6 @@ def save(figure: Figure, path: Path) -> None:
     check_format(path)
     kind = path.suffix.lower()
     with matplotlib.style.context(["default", SETTINGS]):
-        write_whole(path, lambda file: figure.savefig(file, format=kind[1:], metadata=NO_DATE[kind], facecolor=figure.get_facecolor()))
+        write_whole(
+            path, lambda file: figure.savefig(file, format=kind[1:], metadata=NO_DATE[kind], facecolor=figure.get_facecolor())
+        )

@@ -51,7 +51,9 @@ def draw_axis(canvas: Canvas, start: int) -> None:
     step = next(step for step in STEPS if _fits(canvas, begin, end, step, since(math.floor(end / step) * step, step)))
     for time in ticks(begin, end, step):
         canvas.plot.axvline(time, color=theme.grid, linewidth=0.7, zorder=0.5)
-        canvas.write(canvas.x(time), canvas.bottom + 0.13 * canvas.scale, since(time, step), size=0.9, ha="center", colour=theme.ink)
+        canvas.write(
+            canvas.x(time), canvas.bottom + 0.13 * canvas.scale, since(time, step), size=0.9, ha="center", colour=theme.ink
+        )
     day = start - start % (86_400 * 10**9)  # clock ticks are round on the clock, not since the start
     low, high = (start - day) / 1e9 + begin, (start - day) / 1e9 + end
     step = next(step for step in STEPS if _fits(canvas, low, high, step, clock(start, step)))

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
     from correlator.report.plot.model import Floats
 
-EACH, SPANS, LANES = 32, 300, 10
-"""Up to so many connections have a line of their own; up to so many of an outcome are spans, in up to so many lanes."""
+EACH, LANES, CROWD = 32, 10, 60
+"""Up to so many connections have a line of their own; those of an outcome are spans in up to so many lanes, if a lane holds no
+more than ``CROWD`` on average; else a density."""
 
 APART = 1 / 150
 """Spans of one lane are that part of the window apart, so that their ends can be told."""
@@ -49,15 +50,19 @@ def _one(analysis: Analysis, row: pd.DataFrame, start: int, edges: Floats) -> Ba
     dialled = analysis.named(at.dst) if bare else f"{analysis.named(at.dst)}:{at.dport}"
     protocol = f"protocol {at.protocol}" if str(at.protocol).isdigit() else at.protocol
     label = f"#{at.connection} {protocol} {client} → {dialled}"
+    if at.outcome in REFUSED and at.rule:
+        label += f" by {str(at.rule).partition('/')[2]}"
     return _band(row, str(at.outcome), label, start, edges, np.zeros(1, dtype=np.int64), 1)
 
 
 def _many(rows: pd.DataFrame, outcome: str, start: int, edges: Floats, width: float) -> Band:
     found = None
-    if len(rows) <= SPANS:
+    if len(rows) <= LANES * CROWD:
         first = (rows["first_seen"].to_numpy() - start) / 1e9
         last = (rows["last_seen"].to_numpy() - start) / 1e9
         found = lanes(first, last, width * APART, LANES)
+    if found is not None and len(rows) > CROWD * (int(found.max(initial=0)) + 1):
+        found = None
     return _band(rows, outcome, outcome, start, edges, found, 1 if found is None else int(found.max(initial=0)) + 1)
 
 

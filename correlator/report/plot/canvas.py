@@ -7,14 +7,19 @@ nothing global changes, and a notebook shows what is returned.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from correlator.report.plot.text import SANS, printable
 from correlator.report.plot.theme import Theme
 
+if TYPE_CHECKING:
+    from correlator.report.plot.model import Floats
+
 PAD = 0.16
+"""Inches that are left free around everything."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,11 @@ class Canvas:
             x, y, printable(text), fontsize=self.theme.size * size, color=colour or self.theme.ink, fontweight=weight, ha=ha, va=va,
             family=SANS, parse_math=False,
         )  # fmt: skip
+
+
+def segments(x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> list[Floats]:
+    """Lines from (x0, y0) to (x1, y1), all (n,), as a LineCollection takes them."""
+    return list(np.stack([np.stack([x0, y0], 1), np.stack([x1, y1], 1)], 1))
 
 
 def make_canvas(

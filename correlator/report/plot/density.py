@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
 
-BINS = 480
-"""The most bins of a row: a little more than a screen can tell apart in half its width."""
+OWN, BINS = 480, 240
+"""Up to so many intervals of the counters are drawn as they are; more are summed into so many bins."""
 
 NOISE = 1e-6
 """Packets: what is less than that from a whole number is that number."""
@@ -23,15 +23,24 @@ def choose_edges(begin: Floats, end: Floats, low: float, high: float) -> tuple[F
     """(edges, whether they are the intervals' own) for a window from ``low`` to ``high``.
 
     ``begin`` and ``end`` (l,) are the counters' intervals; where they are few enough to be told apart, their own borders
-    serve, so that every number is what a counter counted; else ``BINS`` equal ones. Edges reach over the whole window.
+    serve, so that every number is what a counter counted; else at most ``BINS`` equal ones of a round width. Edges reach over
+    the whole window.
     """
     own = np.unique(np.concatenate([begin, end]))
-    if not len(own) or len(own) > BINS:
-        return np.linspace(low, max(high, low + 1e-6), BINS + 1), False
-    step = max(float(np.median(end - begin)), (high - low) / BINS, 1e-6)
+    if not len(own) or len(own) > OWN:
+        step = round_step(max(high - low, 1e-6) / BINS)
+        equal: Floats = low + step * np.arange(int(np.ceil((high - low) / step - 1e-9)) + 1)
+        return equal, False
+    step = max(float(np.median(end - begin)), (high - low) / OWN, 1e-6)
     before = own[0] - step * np.arange(max(int(np.ceil((own[0] - low) / step)), 0), 0, -1)
     after = own[-1] + step * np.arange(1, max(int(np.ceil((high - own[-1]) / step)), 0) + 1)
     return np.concatenate([before, own, after]), True
+
+
+def round_step(least: float) -> float:
+    """The smallest of 1, 2 and 5 times a power of ten that is at least ``least``."""
+    power = 10.0 ** np.floor(np.log10(least))
+    return float(next(power * base for base in (1, 2, 5, 10) if power * base >= least * (1 - 1e-9)))
 
 
 def spread(begin: Floats, end: Floats, amount: Floats, edges: Floats) -> Floats:

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.collections import LineCollection
 
 from correlator.report.plot.bands import REFUSED
-from correlator.report.plot.canvas import PAD
+from correlator.report.plot.canvas import PAD, segments
 from correlator.report.plot.text import elide, width
 from correlator.report.plot.theme import HATCHES, MARKERS
 
@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from correlator.report.plot.canvas import Canvas
     from correlator.report.plot.model import Band, TimelineData
     from correlator.report.plot.theme import Theme
+
+NUMBER = 0.58
+"""Inches of a column of numbers, at the usual size."""
+
+FEW = 60
+"""So many refused connections are marked one by one in a density."""
 
 PITCH = 0.085
 """Inches from lane to lane, at the usual size."""
@@ -56,8 +62,10 @@ def _spans(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -
         some = band.ambiguous == doubtful
         if not some.any():
             continue
-        lines = np.stack([np.stack([band.begin[some], y[some]], 1), np.stack([band.end[some], y[some]], 1)], 1)
-        canvas.plot.add_collection(LineCollection(lines, colors=colour, linewidths=wide, linestyles=style, capstyle="butt", zorder=3))
+        lines = segments(band.begin[some], y[some], band.end[some], y[some])
+        canvas.plot.add_collection(
+            LineCollection(lines, colors=colour, linewidths=wide, linestyles=style, capstyle="butt", zorder=3)
+        )
         size = (4.6 if alone else 3.4) * canvas.scale * (1.35 if band.outcome in REFUSED else 1)
         canvas.plot.plot(
             band.begin[some], y[some], MARKERS.get(band.outcome, "o"), color=colour, markersize=size, zorder=4, clip_on=False,
@@ -77,7 +85,7 @@ def _density(canvas: Canvas, data: TimelineData, band: Band, top: float, bottom:
     canvas.plot.stairs(height, data.edges, baseline=base, fill=True, facecolor=colour, alpha=0.55, edgecolor=colour, hatch=hatch,
                        linewidth=0, zorder=3)  # fmt: skip
     canvas.plot.stairs(height, data.edges, baseline=base, color=colour, linewidth=0.8, zorder=4)
-    if band.outcome in REFUSED and len(band) <= 4 * len(data.edges):
+    if band.outcome in REFUSED and len(band) <= FEW:
         canvas.plot.plot(
             band.begin, np.full(len(band), base), MARKERS[band.outcome], color=colour, markersize=3.6 * canvas.scale, zorder=5,
             markeredgecolor=theme.background, markeredgewidth=0.3,
@@ -89,7 +97,7 @@ def _words(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -
     refused = band.outcome in REFUSED
     label, room = band.label, canvas.left - 2 * PAD - 0.25 * canvas.scale
     if alone:
-        label = elide(label, room, theme.size * 0.92)
+        label = elide(label, room, theme.size * 0.92, weight="bold" if refused else "normal", keep=" by ")
     canvas.page.plot([PAD + 0.06], [middle], MARKERS.get(band.outcome, "o"), color=theme.colour(band.outcome),
                      markersize=(5.2 if refused else 4.4) * canvas.scale)  # fmt: skip
     canvas.write(
@@ -102,6 +110,7 @@ def _words(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -
 
 def columns(canvas: Canvas, y: float, *words: str, colour: str | None = None, size: float = 0.92) -> None:
     """The numbers at the right: packets, connections, peak."""
-    room = canvas.theme.width - PAD - canvas.right
-    for i, word in enumerate(words):
-        canvas.write(canvas.right + room * (i + 1) / len(words), y, word, ha="right", size=size, colour=colour or canvas.theme.ink)
+    for i, word in enumerate(reversed(words)):
+        canvas.write(
+            canvas.theme.width - PAD - NUMBER * canvas.scale * i, y, word, ha="right", size=size, colour=colour or canvas.theme.ink
+        )

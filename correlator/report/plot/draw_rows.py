@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.collections import LineCollection, PatchCollection
 from matplotlib.patches import Rectangle
 
-from correlator.report.plot.canvas import PAD
-from correlator.report.plot.draw_bands import columns
+from correlator.report.plot.canvas import PAD, segments
+from correlator.report.plot.draw_bands import NUMBER, columns
+from correlator.report.plot.model import MINUS
 from correlator.report.plot.text import elide, width
 from correlator.report.plot.theme import MARKERS
 
@@ -29,22 +30,22 @@ def draw_rows(canvas: Canvas, data: TimelineData, tops: list[float], height: flo
     """All rules; ``tops`` are the inches at which each begins."""
     for row, top in zip(data.rows, tops, strict=True):
         base = top + BASE * height
-        _presence(canvas, row, base)
-        if data.compared or row.marks is None:
+        _presence(canvas, data, row, base)
+        if data.dense(row):
             _density(canvas, data, row, base, ROOM * height)
         if data.compared:
             _gaps(canvas, data, row, base, ROOM * height)
         if row.marks is not None:
             _marks(canvas, row, base, height, data.compared)
-        _words(canvas, row, top + 0.5 * height)
+        _words(canvas, row, top + 0.5 * height, _peak(row) if data.dense(row) else "")
 
 
-def _presence(canvas: Canvas, row: Row, base: float) -> None:
+def _presence(canvas: Canvas, data: TimelineData, row: Row, base: float) -> None:
     """A baseline where the rule was there, dots where it was not."""
     theme = canvas.theme
-    canvas.plot.plot([canvas.begin, canvas.end], [base, base], color=theme.muted, linewidth=0.6, linestyle=(0, (1, 4)), zorder=1)
+    canvas.plot.plot([data.begin, data.end], [base, base], color=theme.muted, linewidth=0.6, linestyle=(0, (1, 4)), zorder=1)
     for begin, end in row.there:
-        begin, end = max(begin, canvas.begin), min(end, canvas.end)
+        begin, end = max(begin, data.begin), min(end, data.end)
         if begin < end:
             canvas.plot.plot([begin, end], [base, base], color=theme.background, linewidth=1.4, zorder=1.1, solid_capstyle="butt")
             canvas.plot.plot([begin, end], [base, base], color=theme.muted, linewidth=0.6, zorder=1.2, solid_capstyle="butt")
@@ -52,7 +53,7 @@ def _presence(canvas: Canvas, row: Row, base: float) -> None:
 
 def _density(canvas: Canvas, data: TimelineData, row: Row, base: float, room: float) -> None:
     theme, peak = canvas.theme, max(row.peak, 1e-9)
-    area = theme.colour("dropped") if row.drops else theme.area
+    area = theme.colour("dropped") if row.drops else theme.area if data.own else theme.dense
     line = theme.colour("dropped") if row.drops else theme.line
 
     def level(values: Floats) -> Floats:
@@ -65,7 +66,17 @@ def _density(canvas: Canvas, data: TimelineData, row: Row, base: float, room: fl
         shown = np.where(row.unconfirmed > 0, whole, np.nan)
         canvas.plot.stairs(shown, data.edges, baseline=base, color=line, linewidth=0.7, linestyle=(0, (1.5, 1)), zorder=2.2)
     if row.explained.any():
-        canvas.plot.stairs(level(row.explained), data.edges, baseline=base, fill=True, color=area, alpha=0.75, linewidth=0, zorder=2.1)
+        canvas.plot.stairs(
+            level(row.explained),
+            data.edges,
+            baseline=base,
+            fill=True,
+            color=area,
+            alpha=0.75 if data.own else 1.0,
+            linewidth=0,
+            zorder=2.1,
+        )
+    if row.explained.any() and data.own:
         shown = np.where(row.explained > 0, level(row.explained), np.nan)
         canvas.plot.stairs(shown, data.edges, baseline=base, color=line, linewidth=0.8 * canvas.scale, zorder=2.3)
 
@@ -88,7 +99,9 @@ def _gaps(canvas: Canvas, data: TimelineData, row: Row, base: float, room: float
         return
     canvas.plot.add_collection(PatchCollection(shades, facecolor=theme.gap, edgecolor="none", alpha=0.16, zorder=2.4))
     canvas.plot.add_collection(
-        PatchCollection(boxes, facecolor=theme.background, edgecolor=theme.gap, hatch="//////", linewidth=0.9 * canvas.scale, zorder=2.5)
+        PatchCollection(
+            boxes, facecolor=theme.background, edgecolor=theme.gap, hatch="//////", linewidth=0.9 * canvas.scale, zorder=2.5
+        )
     )
     _bytes_off(canvas, row, base)
 
@@ -108,16 +121,15 @@ def _marks(canvas: Canvas, row: Row, base: float, height: float, below: bool) ->
     top, bottom = (base + 0.04 * height, base + 0.22 * height) if below else (base - 0.5 * height, base + 0.1 * height)
     colours = [theme.colour(word) for word in marks.outcome]
     several = marks.packets > 1
-    begin, end = (np.stack([np.stack([t, np.full(len(t), top)], 1), np.stack([t, np.full(len(t), bottom)], 1)], 1)
-                  for t in (marks.begin, marks.end))  # fmt: skip
     styles = ["dotted" if doubt else "solid" for doubt in marks.ambiguous.tolist()]
-    for ticks in (begin, end):
-        canvas.plot.add_collection(LineCollection(ticks, colors=colours, linewidths=1.2 * canvas.scale, linestyles=styles, zorder=4))
-    middle = np.full(len(marks.begin), (top + bottom) / 2)
-    joined = np.stack([np.stack([marks.begin, middle], 1), np.stack([marks.end, middle], 1)], 1)[several]
-    canvas.plot.add_collection(
-        LineCollection(joined, colors=[c for c, s in zip(colours, several, strict=True) if s], linewidths=0.5 * canvas.scale, zorder=3.5)
-    )
+    high, low, middle = (np.full(len(colours), y) for y in (top, bottom, (top + bottom) / 2))
+    for times in (marks.begin, marks.end):
+        ticks = segments(times, high, times, low)
+        canvas.plot.add_collection(
+            LineCollection(ticks, colors=colours, linewidths=1.2 * canvas.scale, linestyles=styles, zorder=4)
+        )
+    joined = segments(marks.begin, middle, marks.end, middle)
+    canvas.plot.add_collection(LineCollection(joined, colors=colours, linewidths=0.5 * canvas.scale, zorder=3.5))
     if row.drops:
         times = np.unique(np.concatenate([marks.begin, marks.end[several]]))
         canvas.plot.plot(
@@ -133,14 +145,14 @@ def row_width(row: Row, theme: Theme) -> float:
 
 
 def _stands_out(row: Row) -> bool:
-    return row.drops and row.packets > 0
+    return row.drops and max(row.packets, row.counted) > 0
 
 
 def _text(row: Row) -> str:
-    return row.label + (f" (also from {', '.join(row.also)})" if row.also else "")
+    return row.label + (f" (+{', '.join(row.also)})" if row.also else "")
 
 
-def _words(canvas: Canvas, row: Row, middle: float) -> None:
+def _words(canvas: Canvas, row: Row, middle: float, peak: str) -> None:
     theme = canvas.theme
     stands_out = _stands_out(row)
     colour, weight = (theme.colour("dropped"), "bold") if stands_out else (theme.ink, "normal")
@@ -151,10 +163,12 @@ def _words(canvas: Canvas, row: Row, middle: float) -> None:
     text = elide(_text(row), canvas.left - at - 0.1 * canvas.scale, 0.88 * theme.size, keep="→")
     canvas.write(at, middle, text, size=0.88, colour=colour if stands_out else theme.muted)
     total = f"{'~' if row.about else ''}{row.packets:,}"
-    columns(canvas, middle, total, f"{row.connections:,}", _peak(row))
+    columns(canvas, middle, total, f"{row.connections:,}", peak)
     if row.residual or row.gaps:
-        word = f"{row.residual:+,}".replace("-", "−") if row.residual else "bytes" if len(row.bytes_off) else "±"
-        canvas.write(canvas.right + 0.04 * canvas.scale, middle, word, size=0.92, weight="bold", colour=theme.gap)
+        word = f"{row.residual:+,}".replace("-", MINUS) if row.residual else "bytes" if len(row.bytes_off) else "±"
+        canvas.write(
+            theme.width - PAD - 3 * NUMBER * canvas.scale, middle, word, size=0.92, weight="bold", colour=theme.gap, ha="right"
+        )
 
 
 def _peak(row: Row) -> str:
@@ -167,5 +181,3 @@ def _name(row: Row) -> str:
 
 def _indent(theme: Theme, row: Row) -> float:
     return (0.1 + 0.11 * row.depth) * theme.size / 8.5
-
-

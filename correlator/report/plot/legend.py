@@ -37,9 +37,9 @@ def items(data: TimelineData, theme: Theme) -> list[Item]:
     found = [Item(word, _span(word)) for word in OUTCOMES if word in present]
     if any(band.ambiguous.any() for band in data.bands):
         found.append(Item("ambiguous", _span("", dotted=True)))
-    if any(row.explained.any() for row in data.rows) and (data.compared or any(row.marks is None for row in data.rows)):
+    if any(row.explained.any() for row in data.rows) and any(data.dense(row) for row in data.rows):
         words = "packets counted, all explained" if data.compared else "packets that hit the rule"
-        found.append(Item(words, _area(theme.area, theme.line)))
+        found.append(Item(words, _area(theme.area if data.own else theme.dense, theme.line)))
     if any(row.drops and row.explained.any() and data.compared for row in data.rows):
         found.append(Item("packets dropped", _area(theme.colour("dropped"), theme.colour("dropped"))))
     if any(row.over.any() or row.under.any() for row in data.rows):
@@ -98,9 +98,9 @@ def _span(outcome: str, dotted: bool = False) -> Draw:
         colour, wide = canvas.theme.colour(outcome), HANDLE * canvas.scale
         style = (0, (1, 1)) if dotted else "solid"
         canvas.page.plot([x, x + wide], [y, y], color=colour, linewidth=2.4 * canvas.scale, linestyle=style, solid_capstyle="butt")
-        if not dotted:
-            size = (6 if outcome in REFUSED else 5) * canvas.scale
-            canvas.page.plot([x + 0.3 * wide], [y], MARKERS.get(outcome, "o"), color=colour, markersize=size)
+        size = (6 if outcome in REFUSED else 5) * canvas.scale
+        face = canvas.theme.background if dotted else colour
+        canvas.page.plot([x + 0.3 * wide], [y], MARKERS.get(outcome, "o"), color=colour, markersize=size, markerfacecolor=face)
 
     return draw
 
@@ -108,11 +108,13 @@ def _span(outcome: str, dotted: bool = False) -> Draw:
 def _area(area: str, line: str, dashed: bool = False) -> Draw:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         s, wide = canvas.scale, HANDLE * canvas.scale
-        heights = [y + 0.02 * s, y - 0.06 * s, y - 0.01 * s]
+        heights = [y + 0.0 * s, y - 0.075 * s, y - 0.03 * s]
         edges = [x, x + wide / 3, x + 2 * wide / 3, x + wide]
-        canvas.page.stairs(heights, edges, baseline=y + 0.07 * s, fill=True, color=area, alpha=0.35 if dashed else 0.75, linewidth=0)
+        canvas.page.stairs(
+            heights, edges, baseline=y + 0.06 * s, fill=True, color=area, alpha=0.35 if dashed else 0.75, linewidth=0
+        )
         style = (0, (1.5, 1)) if dashed else "solid"
-        canvas.page.stairs(heights, edges, baseline=y + 0.07 * s, color=line, linewidth=0.8 * s, linestyle=style)
+        canvas.page.stairs(heights, edges, baseline=y + 0.06 * s, color=line, linewidth=0.8 * s, linestyle=style)
 
     return draw
 
@@ -121,14 +123,24 @@ def _gap(canvas: Canvas, x: float, y: float) -> None:
     s, theme = canvas.scale, canvas.theme
     canvas.page.add_patch(Rectangle((x, y - 0.08 * s), HANDLE * s, 0.16 * s, facecolor=theme.gap, alpha=0.16))
     canvas.page.add_patch(
-        Rectangle((x, y - 0.05 * s), HANDLE * s, 0.09 * s, facecolor=theme.background, edgecolor=theme.gap, hatch="//////", linewidth=0.9 * s)
+        Rectangle(
+            (x, y - 0.05 * s),
+            HANDLE * s,
+            0.09 * s,
+            facecolor=theme.background,
+            edgecolor=theme.gap,
+            hatch="//////",
+            linewidth=0.9 * s,
+        )
     )
 
 
 def _mark(marker: str, colour: str, hollow: bool) -> Draw:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         face = canvas.theme.background if hollow else colour
-        canvas.page.plot([x + HANDLE * canvas.scale / 2], [y], marker, color=colour, markerfacecolor=face, markersize=5 * canvas.scale)
+        canvas.page.plot(
+            [x + HANDLE * canvas.scale / 2], [y], marker, color=colour, markerfacecolor=face, markersize=5 * canvas.scale
+        )
 
     return draw
 
@@ -153,5 +165,7 @@ def _line(colour: str) -> Draw:
 def _shade(canvas: Canvas, x: float, y: float) -> None:
     s, theme = canvas.scale, canvas.theme
     canvas.page.add_patch(
-        Rectangle((x, y - 0.07 * s), HANDLE * s, 0.14 * s, facecolor=theme.shade, edgecolor=theme.muted, hatch="....", linewidth=0.4)
+        Rectangle(
+            (x, y - 0.07 * s), HANDLE * s, 0.14 * s, facecolor=theme.shade, edgecolor=theme.muted, hatch="....", linewidth=0.4
+        )
     )

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Bools = npt.NDArray[np.bool_]
 
+MINUS = "\N{MINUS SIGN}"
+
 
 @dataclass(frozen=True)
 class Band:
@@ -106,12 +108,16 @@ class Change:
 
 @dataclass(frozen=True)
 class TimelineData:
-    """All of a picture. ``start`` is epoch ns; the window is ``begin`` to ``end``; ``edges`` (b+1,) are the bins of every row,
-    the counters' own intervals where ``own``; ``compared`` where counted stands against explained; ``covered`` is the stretch
-    that counters cover. ``notes`` and ``warnings`` are the lines below the picture."""
+    """All of a picture.
+
+    ``start`` is epoch ns; the window is ``begin`` to ``end``; ``edges`` (b+1,) are the bins of every row, the counters' own
+    intervals where ``own``; ``compared`` where counted stands against explained; ``covered`` is the stretch that counters
+    cover. ``balance`` says whether counters and packets agree. ``notes`` and ``warnings`` are the lines below the picture.
+    """
 
     title: str
     subtitle: str
+    balance: str
     start: int
     begin: float
     end: float
@@ -124,3 +130,7 @@ class TimelineData:
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+    def dense(self, row: Row) -> bool:
+        """Whether the row is a density: always beside counters, else where its hits are too many for marks."""
+        return self.compared or row.marks is None

@@ -27,6 +27,8 @@ HOOKS = {
 }
 """The tables of each hook in the order of their priorities (see DESIGN and netfilter_ipv4.h)."""
 
+BASES = tuple((hook, table) for hook in BASE_CHAINS for table in HOOKS[hook])
+
 
 @dataclass(frozen=True)
 class Line:
@@ -125,7 +127,7 @@ class Book:
         reached: dict[tuple[str, str], list[str]] = {}
         order: list[tuple[int, str, int]] = []
         for every in (False, True):
-            for hook, table in ((hook, table) for hook in BASE_CHAINS for table in HOOKS[hook]):
+            for hook, table in BASES:
                 for at, depth in self._walk((table, hook), moved, every, 0, set()):
                     line = self.lines[at]
                     key = (line.table, line.chain)
@@ -142,8 +144,7 @@ class Book:
         self, order: list[tuple[int, str, int]], reached: dict[tuple[str, str], list[str]], wanted: Collection[int]
     ) -> list[Place]:
         """In the order of hooks and their tables, whichever pass found them."""
-        tables = [(hook, table) for hook in BASE_CHAINS for table in HOOKS[hook]]
-        rank = {key: i for i, key in enumerate(tables)}
+        rank = {key: i for i, key in enumerate(BASES)}
         unique = dict.fromkeys(order)
         rows = sorted(unique, key=lambda row: rank.get((row[1], self.lines[row[0]].table), len(rank)))
         places = []

@@ -57,6 +57,7 @@ class LedgerColumns:
     residual_bytes: Ints
     uncounted: Bools
     reset: Bools
+    moved: Bools
 
     def slice_of(self, line: int) -> slice:
         """The rows of one line."""
@@ -84,23 +85,29 @@ def read_ledger(ledger: pd.DataFrame, lines: Ints, keep: Bools, start: int) -> L
     """The rows of ``ledger`` to ``keep`` (l,), whose lines of the book are ``lines`` (l,)."""
     at = np.flatnonzero(keep)
     at = at[np.argsort(lines[at], kind="stable")]
-    note = ledger["note"].astype(str).to_numpy()[at]
+    note = ledger["note"].astype("category")
+    words, code = list(note.cat.categories), note.cat.codes.to_numpy()[at]
+    uncounted, reset = (
+        code == words.index(word) if word in words else np.zeros(len(at), bool) for word in ("not counted", "reset")
+    )
     return LedgerColumns(
         lines[at], (ledger["begin"].to_numpy()[at] - start) / 1e9, (ledger["end"].to_numpy()[at] - start) / 1e9,
         ledger["explained_packets"].to_numpy()[at], ledger["residual_packets"].to_numpy()[at],
-        ledger["residual_bytes"].to_numpy()[at], note == "not counted", note == "reset",
+        ledger["residual_bytes"].to_numpy()[at], uncounted, reset,
+        (ledger[["counted_packets", "explained_packets", "residual_packets", "residual_bytes"]].to_numpy()[at] != 0).any(axis=1),
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Builds rows. ``compared``: the ledger stands for the hits; without it they alone are drawn. ``outcomes`` (c,) of
+    """Builds rows over the bins between ``edges`` (``own``: the counters' intervals). ``compared``: the ledger stands for the hits; without it they alone are drawn. ``outcomes`` (c,) of
     connections 1 to c."""
 
     lines: list[Line]
     hits: HitColumns
     ledger: LedgerColumns
     edges: Floats
+    own: bool
     compared: bool
     window: tuple[float, float]
     borders: tuple[float, ...]
@@ -124,7 +131,7 @@ class Rows:
             short_rule(line.table, line.chain, line.number, line.text, line.target), place.also, line.target in DROPS,
             self._there(line), *bins, book.end[~off & (book.residual_bytes != 0)], book.end[book.reset], self._marks(hits), total,
             int(book.explained[~book.uncounted].sum() + book.residual.sum()) if self.compared else -1, int(book.residual.sum()),
-            int((off | (book.residual_bytes != 0)).sum()), len(np.unique(hits.connection)),
+            int((off | (book.residual_bytes != 0)).sum()), int(np.count_nonzero(np.bincount(hits.connection))),
             bool((estimated & ((hits.begin < low) | (hits.end > high)) & (hits.packets > 2)).any()),
         )  # fmt: skip
 

@@ -17,7 +17,8 @@ SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"
 @lru_cache(maxsize=8192)
 def width(text: str, size: float, family: str = SANS, weight: str = "normal") -> float:
     """Inches that ``text`` takes."""
-    wide, _, _ = text_to_path.get_text_width_height_descent(text, FontProperties(family=family, size=size, weight=weight), False)
+    shown = printable(text, family)
+    wide, _, _ = text_to_path.get_text_width_height_descent(shown, FontProperties(family=family, size=size, weight=weight), False)
     return float(wide) / 72
 
 
@@ -37,7 +38,7 @@ def elide(text: str, room: float, size: float, family: str = SANS, weight: str =
     if width(text, size, family, weight) <= room:
         return text
     at = text.rfind(keep) if keep else -1
-    tail = text[at:] if at > 0 and width("… " + text[at:], size, family, weight) <= 0.75 * room else ""
+    tail = text[at:].strip() if at > 0 and width("… " + text[at:], size, family, weight) <= 0.75 * room else ""
     head = text[: len(text) - len(tail)] if tail else text
     short, long = 0, len(head)
     while short < long:  # the longest head that fits

@@ -34,6 +34,7 @@ class Theme:
     grid: str
     line: str
     area: str
+    dense: str
     loose: str
     gap: str
     shade: str
@@ -52,21 +53,27 @@ _OUTCOMES = {
     "forwarded": "#56B4E9", "local": "#8A8F98", "dropped": "#D55E00", "rejected": "#D55E00", "lost": "#CC79A7",
     "expired": "#CC79A7", "untracked": "#B5A900", "unknown": "#B5A900",
 }  # fmt: skip
+_BRIGHT = {
+    "DNAT": "#4FA8E0", "REDIRECT": "#A6D8F5", "MASQUERADE": "#2CC79B", "SNAT": "#2CC79B", "docker-proxy": "#F5B82E",
+    "forwarded": "#A6D8F5", "local": "#A7AEB7", "dropped": "#FF8A3D", "rejected": "#FF8A3D", "lost": "#E3A0C5",
+    "expired": "#E3A0C5", "untracked": "#F0E442", "unknown": "#F0E442",
+}  # fmt: skip
+"""The same hues, light enough for a dark ground."""
 
 LIGHT = Theme(
-    "light", 13.0, 8.5, 0.27, 0.37, 110, "#FFFFFF", "#1B1F24", "#6A737D", "#E6E8EB", "#33475B", "#B9C7D6", "#B9C7D6", "#C8102E",
-    "#F4F5F7", "#7A3E9D", "#8A5A00", _OUTCOMES,
+    "light", 13.0, 8.5, 0.27, 0.37, 110, background="#FFFFFF", ink="#1B1F24", muted="#6A737D", grid="#E6E8EB", line="#33475B",
+    area="#B9C7D6", dense="#6F879F", loose="#B9C7D6", gap="#C8102E", shade="#F4F5F7", change="#7A3E9D", warning="#8A5A00",
+    outcomes=_OUTCOMES,
 )  # fmt: skip
 DARK = Theme(
-    "dark", 13.0, 8.5, 0.27, 0.37, 110, "#14181D", "#E8EAED", "#98A1AB", "#2B3138", "#C3D3E3", "#47607A", "#47607A", "#FF4D5E",
-    "#1D2228", "#CE9BEA", "#F0C05A",
-    {**_OUTCOMES, "DNAT": "#4FA8E0", "REDIRECT": "#A6D8F5", "MASQUERADE": "#2CC79B", "SNAT": "#2CC79B", "docker-proxy": "#F5B82E",
-     "forwarded": "#A6D8F5", "local": "#A7AEB7", "dropped": "#FF8A3D", "rejected": "#FF8A3D", "lost": "#E3A0C5",
-     "expired": "#E3A0C5", "untracked": "#F0E442", "unknown": "#F0E442"},
+    "dark", 13.0, 8.5, 0.27, 0.37, 110, background="#14181D", ink="#E8EAED", muted="#98A1AB", grid="#2B3138", line="#C3D3E3",
+    area="#47607A", dense="#8FA9C4", loose="#47607A", gap="#FF4D5E", shade="#1D2228", change="#CE9BEA", warning="#F0C05A",
+    outcomes={**_OUTCOMES, **_BRIGHT},
 )  # fmt: skip
 PRINT = Theme(
-    "print", 7.2, 6.2, 0.185, 0.40, 300, "#FFFFFF", "#000000", "#505050", "#DDDDDD", "#000000", "#C4C4C4", "#C4C4C4", "#C8102E",
-    "#F3F3F3", "#5B2A7A", "#5A3A00", _OUTCOMES, True,
+    "print", 7.2, 6.2, 0.185, 0.40, 300, background="#FFFFFF", ink="#000000", muted="#505050", grid="#DDDDDD", line="#000000",
+    area="#C4C4C4", dense="#6E6E6E", loose="#C4C4C4", gap="#C8102E", shade="#F3F3F3", change="#5B2A7A", warning="#5A3A00",
+    outcomes=_OUTCOMES, hatched=True,
 )  # fmt: skip
 THEMES = {theme.name: theme for theme in (LIGHT, DARK, PRINT)}
 

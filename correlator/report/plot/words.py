@@ -10,7 +10,7 @@ from correlator.report.units import clock_line, moment, plural, span
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
-    from correlator.report.plot.data import Choice
+    from correlator.report.plot.selection import Choice
     from correlator.report.plot.model import Band, Floats, Row
 
 
@@ -24,16 +24,20 @@ def title(strips: tuple[Band, ...], rows: tuple[Row, ...], choice: Choice) -> st
     whose = f" of {choice.client}" if choice.client is not None else ""
     hit = f" that hit {' or '.join(choice.rules)}" if choice.rules else ""
     head = f"{plural(sum(counts.values()), 'connection')}{whose}{hit}"
-    return f"{head}: {parts}" if parts else f"{head}; {plural(sum(row.gaps > 0 for row in rows), 'rule')} counted what no packet explains"
+    return (
+        f"{head}: {parts}"
+        if parts
+        else f"{head}; {plural(sum(row.gaps > 0 for row in rows), 'rule')} counted what no packet explains"
+    )
 
 
-def subtitle(analysis: Analysis, rows: tuple[Row, ...], compared: bool, begin: int, end: int, choice: Choice) -> str:
-    """Whose session, from when to when, and whether counters and packets agree."""
-    when = f"{day(begin)} {moment(begin)} to {moment(end)} UTC"
-    return f"{analysis.source}  ·  {when}  ·  {_balance(analysis, rows, compared, choice)}"
+def subtitle(analysis: Analysis, begin: int, end: int) -> str:
+    """Whose session, from when to when."""
+    return f"{analysis.source}  ·  {day(begin)} {moment(begin)} to {moment(end)} UTC"
 
 
-def _balance(analysis: Analysis, rows: tuple[Row, ...], compared: bool, choice: Choice) -> str:
+def balance(analysis: Analysis, rows: tuple[Row, ...], compared: bool) -> str:
+    """Whether counters and packets agree."""
     if not compared:
         counters = analysis.samples > 1
         return "hits as packets explain them (counters do not tell clients apart)" if counters else "no counters confirm these hits"
@@ -47,17 +51,28 @@ def _balance(analysis: Analysis, rows: tuple[Row, ...], compared: bool, choice: 
     return f"{plural(counted, 'hit')} counted; in red: {' and '.join(parts) or 'bytes that differ'}"
 
 
-def notes(analysis: Analysis, choice: Choice, edges: Floats, own: bool, compared: bool, hidden: int) -> tuple[str, ...]:
+def notes(
+    analysis: Analysis, choice: Choice, rows: tuple[Row, ...], edges: Floats, own: bool, compared: bool, hidden: int
+) -> tuple[str, ...]:
     """What has to be known to read the picture: the clocks, the scale, what was recorded and what is left out."""
     frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
     recorded = [f"Frames: {frames or 'none'}"]
     if analysis.samples:
         recorded.append(f"{plural(analysis.samples, 'counter sample')}, {plural(analysis.generations, 'generation')} of rules")
-    lines = [f"Clock: {clock_line(analysis.clock)}.", f"{_scale(edges, own, compared)} {'; '.join(recorded)}."]
+    dense = compared or any(row.marks is None for row in rows)
+    lines = [
+        f"Clock: {clock_line(analysis.clock)}.",
+        f"{_scale(edges, own, compared) if dense else ''} {'; '.join(recorded)}.".strip(),
+    ]
     if analysis.inferred:
         lines.append(f"Inferred, no facts were saved: {'; '.join(analysis.inferred)}.")
     if choice.client is not None and analysis.samples > 1:
         lines.append("Counters count the packets of all clients, so they are not compared with one client's hits.")
+    hooks = list(dict.fromkeys(hook for row in rows for hook in row.also))
+    if hooks:
+        lines.append(
+            f"({', '.join(f'+{hook}' for hook in hooks)}): the rule's chain is reached from there, too; its hits are of both."
+        )
     if hidden:
         lines.append(f"{plural(hidden, 'rule')} more moved and balance; they are not drawn (--rule shows any).")
     return tuple(lines)
