@@ -29,8 +29,8 @@ def choose_edges(begin: Floats, end: Floats, low: float, high: float) -> tuple[F
     own = np.unique(np.concatenate([begin, end]))
     if not len(own) or len(own) > OWN:
         step = round_step(max(high - low, 1e-6) / BINS)
-        equal: Floats = low + step * np.arange(int(np.ceil((high - low) / step - 1e-9)) + 1)
-        return equal, False
+        count = int(np.ceil((high - low) / step - 1e-9))
+        return np.linspace(low, low + count * step, count + 1), False
     step = max(float(np.median(end - begin)), (high - low) / OWN, 1e-6)
     before = own[0] - step * np.arange(max(int(np.ceil((own[0] - low) / step)), 0), 0, -1)
     after = own[-1] + step * np.arange(1, max(int(np.ceil((high - own[-1]) / step)), 0) + 1)

@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 
 from correlator.report.plot.axis import draw_axis
 from correlator.report.plot.canvas import PAD, Canvas, make_canvas
-from correlator.report.plot.draw_bands import columns, draw_bands
+from correlator.report.plot.draw_bands import NUMBER, columns, draw_bands
 from correlator.report.plot.draw_rows import BASE, draw_rows
 from correlator.report.plot.layout import GAP, Layout, lay_out
 from correlator.report.plot.legend import LINE, draw_legend, uncovered
@@ -44,7 +44,7 @@ def draw(data: TimelineData, theme: Theme) -> Figure:
         draw_rows(canvas, data, plan.rows, theme.row)
         _changes(canvas, data, plan)
         _resets(canvas, data, plan)
-        _words(canvas, plan)
+        _words(canvas, data, plan)
         draw_legend(canvas, plan.legend, plan.bottom + 0.36 * scale)
         return canvas.figure
 
@@ -78,7 +78,8 @@ def _changes(canvas: Canvas, data: TimelineData, plan: Layout) -> None:
             at = canvas.begin + canvas.seconds(x + long / 2 - canvas.left)
             box = {"facecolor": theme.background, "edgecolor": "none", "pad": 1.0}
             canvas.plot.text(
-                at, y, text, fontsize=0.88 * theme.size, color=theme.change, ha="center", va="center", bbox=box, zorder=5, family=SANS,
+                at, y, text, fontsize=0.88 * theme.size, color=theme.change, ha="center", va="center", bbox=box, zorder=5,
+                family=SANS,
             )  # fmt: skip
             free = x + long + 0.06 * canvas.scale
 
@@ -92,11 +93,11 @@ def _resets(canvas: Canvas, data: TimelineData, plan: Layout) -> None:
         )  # fmt: skip
 
 
-def _words(canvas: Canvas, plan: Layout) -> None:
+def _words(canvas: Canvas, data: TimelineData, plan: Layout) -> None:
     theme, scale = canvas.theme, canvas.scale
     y = PAD + 0.11 * scale
-    for line in plan.title:
-        canvas.write(PAD, y, line, size=1.5, weight="bold")
+    for words in plan.title:
+        canvas.write(PAD, y, words, size=1.5, weight="bold")
         y += 0.26 * scale
     y -= 0.02 * scale
     for line in plan.subtitle:
@@ -107,11 +108,14 @@ def _words(canvas: Canvas, plan: Layout) -> None:
         y += 0.18 * scale
     canvas.write(PAD, plan.top - 0.13 * scale, "Connections", weight="bold")
     columns(canvas, plan.top - 0.13 * scale, *COLUMNS, colour=theme.muted, size=0.88)
+    if data.gaps:
+        x = theme.width - PAD - len(COLUMNS) * NUMBER * scale
+        canvas.write(x, plan.top - 0.13 * scale, "residual", colour=theme.gap, size=0.88, ha="right")
     for top, text in plan.headers:
         canvas.write(PAD, top + 0.52 * theme.row, text, weight="bold")
     y = canvas.bottom + (0.36 + LINE * len(plan.legend)) * scale + 0.12 * scale
-    for line, warning in plan.below:
+    for below, warning in plan.below:
         canvas.write(
-            PAD, y, line, size=0.92, colour=theme.warning if warning else theme.muted, weight="bold" if warning else "normal"
+            PAD, y, below, size=0.92, colour=theme.warning if warning else theme.muted, weight="bold" if warning else "normal"
         )
         y += 0.165 * scale

@@ -60,7 +60,7 @@ def lay_out(data: TimelineData, theme: Theme) -> Layout:
     height = bottom + 0.42 * scale + LINE * scale * len(legend) + 0.165 * scale * len(below) + PAD
     widths = [PAD + row_width(row, theme) for row in data.rows] + [PAD + band_width(band, theme) for band in data.bands]
     left = max(min(max(widths, default=0.0), theme.label * theme.width), LEAST)
-    numbers = (NUMBER * (3 + any(row.gaps for row in data.rows)) + 0.24) * scale
+    numbers = (NUMBER * (3 + data.gaps) + 0.24) * scale
     return Layout(
         title=title, subtitle=subtitle, left=left, numbers=numbers, top=top, bands=strips, rules=rules, headers=headers, rows=rows,
         bottom=bottom, legend=legend, below=below, height=height,
@@ -93,7 +93,7 @@ def _rows(data: TimelineData, theme: Theme, y: float) -> tuple[list[tuple[float,
 def _subtitle(data: TimelineData, theme: Theme, room: float) -> list[list[tuple[str, bool]]]:
     """Lines of (text, whether it is red): what the counters say stands behind whose session it is, or below it."""
     session, balance = printable(data.subtitle), printable(data.balance)
-    red = any(row.gaps for row in data.rows)
+    red = data.gaps
     if width(session, theme.size) + GAP * theme.size / 8.5 + width(balance, theme.size, weight="bold") <= room:
         return [[(session, False), (balance, red)]]
     lines = [[(line, False)] for line in wrap(session, room, theme.size, 2)]

@@ -131,6 +131,11 @@ class TimelineData:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
+    @property
+    def gaps(self) -> bool:
+        """Whether anything does not balance."""
+        return any(row.gaps for row in self.rows)
+
     def dense(self, row: Row) -> bool:
         """Whether the row is a density: always beside counters, else where its hits are too many for marks."""
         return self.compared or row.marks is None

@@ -100,8 +100,10 @@ def read_ledger(ledger: pd.DataFrame, lines: Ints, keep: Bools, start: int) -> L
 
 @dataclass(frozen=True)
 class Rows:
-    """Builds rows over the bins between ``edges`` (``own``: the counters' intervals). ``compared``: the ledger stands for the hits; without it they alone are drawn. ``outcomes`` (c,) of
-    connections 1 to c."""
+    """Builds rows over the bins between ``edges`` (``own``: the counters' intervals).
+
+    ``compared``: the ledger stands for the hits; without it they alone are drawn. ``outcomes`` (c,) of connections 1 to c.
+    """
 
     lines: list[Line]
     hits: HitColumns

@@ -10,8 +10,8 @@ from correlator.report.units import clock_line, moment, plural, span
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
-    from correlator.report.plot.selection import Choice
     from correlator.report.plot.model import Band, Floats, Row
+    from correlator.report.plot.selection import Choice
 
 
 def title(strips: tuple[Band, ...], rows: tuple[Row, ...], choice: Choice) -> str:
