@@ -24,11 +24,10 @@ def title(strips: tuple[Band, ...], rows: tuple[Row, ...], choice: Choice) -> st
     whose = f" of {choice.client}" if choice.client is not None else ""
     hit = f" that hit {' or '.join(choice.rules)}" if choice.rules else ""
     head = f"{plural(sum(counts.values()), 'connection')}{whose}{hit}"
-    return (
-        f"{head}: {parts}"
-        if parts
-        else f"{head}; {plural(sum(row.gaps > 0 for row in rows), 'rule')} counted what no packet explains"
-    )
+    off = sum(row.gaps > 0 for row in rows)
+    if parts or not off:
+        return f"{head}: {parts}" if parts else head
+    return f"{head}; {plural(off, 'rule')} counted what no packet explains"
 
 
 def subtitle(analysis: Analysis, begin: int, end: int) -> str:

@@ -1,0 +1,65 @@
+"""The pictures that are compared, and how: ``python -m tests.unit.report.pictures`` draws the baseline anew.
+
+Words are left out: they are tested as words, and their rendering differs between versions of matplotlib. What remains is
+drawn small.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+import correlator
+from correlator.report.plot import plot
+from tests.unit.report.sessions import load, lossy, samples, tile, with_log, without_counters
+
+BASELINE = Path(__file__).parent / "baseline"
+DPI = 56
+
+Make = Callable[[Path], Figure]
+
+PICTURES: dict[str, Make] = {
+    "few": lambda folder: plot(load("published"), client="172.31.40.9"),
+    "published": lambda folder: plot(load("published")),
+    "published-dark": lambda folder: plot(load("published"), theme="dark"),
+    "published-print": lambda folder: plot(load("published"), theme="print"),
+    "lanes": lambda folder: plot(correlator.load(tile(folder / "many", 70)), end="+140s"),
+    "many": lambda folder: plot(correlator.load(tile(folder / "many", 70))),
+    "many-print": lambda folder: plot(correlator.load(tile(folder / "many", 70)), theme="print"),
+    "gap": lambda folder: plot(correlator.load(lossy(folder / "gap"))),
+    "replaced": lambda folder: plot(load("replaced")),
+    "zeroed": lambda folder: plot(load("zeroed"), rules=["nat/DOCKER:2", "filter/DOCKER-USER:1"]),
+    "late": lambda folder: plot(correlator.load(with_log(folder / "late", lambda text: "".join(samples(text)[4:22])))),
+    "no-counters": lambda folder: plot(correlator.load(without_counters(folder / "rules"))),
+}
+
+
+def render(figure: Figure, path: Path) -> Path:
+    """Draw a figure without its words."""
+    for text in figure.findobj(Text):
+        text.set_visible(False)
+    scale = 13 / figure.get_figwidth()  # the print theme is smaller on paper, and as large here
+    figure.savefig(path, dpi=DPI * scale, facecolor=figure.get_facecolor())
+    return path
+
+
+def main() -> None:
+    """Draw the baseline anew: to be looked at before it is committed."""
+    from PIL import Image
+
+    for name, make in PICTURES.items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        with TemporaryDirectory() as folder:
+            drawn = render(make(Path(folder)), Path(folder) / "picture.png")
+            Image.open(drawn).convert("RGB").quantize(128).save(BASELINE / f"{name}.png", optimize=True)
+            print(BASELINE / f"{name}.png", (BASELINE / f"{name}.png").stat().st_size)
+
+
+if __name__ == "__main__":
+    main()
