@@ -6,36 +6,44 @@ drawn small.
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import correlator
+from correlator.reconcile.analysis import Analysis
 from correlator.report.plot import plot
-from tests.unit.report.sessions import load, lossy, samples, tile, with_log, without_counters
+from tests.unit.report.sessions import load, lossy, samples, tiled, with_log, without_counters
 
 BASELINE = Path(__file__).parent / "baseline"
 DPI = 56
 
 Make = Callable[[Path], Figure]
 
+def draw(analysis: Analysis, **chosen: Any) -> Figure:
+    """A picture whose layout does not depend on how long the path of a temporary folder is."""
+    return plot(dataclasses.replace(analysis, source="session"), **chosen)
+
+
 PICTURES: dict[str, Make] = {
-    "few": lambda folder: plot(load("published"), client="172.31.40.9"),
-    "published": lambda folder: plot(load("published")),
-    "published-dark": lambda folder: plot(load("published"), theme="dark"),
-    "published-print": lambda folder: plot(load("published"), theme="print"),
-    "lanes": lambda folder: plot(correlator.load(tile(folder / "many", 70)), end="+140s"),
-    "many": lambda folder: plot(correlator.load(tile(folder / "many", 70))),
-    "many-print": lambda folder: plot(correlator.load(tile(folder / "many", 70)), theme="print"),
-    "gap": lambda folder: plot(correlator.load(lossy(folder / "gap"))),
-    "replaced": lambda folder: plot(load("replaced")),
-    "zeroed": lambda folder: plot(load("zeroed"), rules=["nat/DOCKER:2", "filter/DOCKER-USER:1"]),
-    "late": lambda folder: plot(correlator.load(with_log(folder / "late", lambda text: "".join(samples(text)[4:22])))),
-    "no-counters": lambda folder: plot(correlator.load(without_counters(folder / "rules"))),
+    "few": lambda folder: draw(load("published"), client="172.31.40.9"),
+    "published": lambda folder: draw(load("published")),
+    "published-dark": lambda folder: draw(load("published"), theme="dark"),
+    "published-print": lambda folder: draw(load("published"), theme="print"),
+    "lanes": lambda folder: draw(tiled(70), end="+140s"),
+    "many": lambda folder: draw(tiled(70)),
+    "many-print": lambda folder: draw(tiled(70), theme="print"),
+    "gap": lambda folder: draw(correlator.load(lossy(folder / "gap"))),
+    "replaced": lambda folder: draw(load("replaced")),
+    "zeroed": lambda folder: draw(load("zeroed"), rules=["nat/DOCKER:2", "filter/DOCKER-USER:1"]),
+    "late": lambda folder: draw(correlator.load(with_log(folder / "late", lambda text: "".join(samples(text)[4:22])))),
+    "no-counters": lambda folder: draw(correlator.load(without_counters(folder / "rules"))),
 }
 
 

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import correlator
 from correlator.reconcile.analysis import Analysis
@@ -43,6 +44,13 @@ def record(stamp: int, wire: int, frame: bytes) -> bytes:
 def late(copy: int) -> int:
     """How much later a copy begins, in ns: now closer to the last one, now farther."""
     return sum(round((9 + 3.5 * math.sin(k / 7)) * 1e9) for k in range(copy))
+
+
+@lru_cache(maxsize=2)
+def tiled(copies: int) -> Analysis:
+    """:func:`tile`, replayed once."""
+    with TemporaryDirectory() as folder:
+        return correlator.load(tile(Path(folder) / "tiled", copies))
 
 
 def tile(folder: Path, copies: int) -> Path:

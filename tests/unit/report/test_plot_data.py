@@ -20,7 +20,7 @@ from correlator.report.plot.selection import Choice
 from correlator.report.plot.short import short_rule
 from tests.conftest import CAPTURES
 from tests.truth import IGMP, read_truth
-from tests.unit.report.sessions import GAP, load, lossy, samples, shift, tile, with_log, without_counters
+from tests.unit.report.sessions import GAP, load, lossy, samples, shift, tiled, with_log, without_counters
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +125,9 @@ def test_few_connections_stand_alone_in_order() -> None:
     assert data.title == "19 connections: 9 DNAT, 5 local, 4 MASQUERADE, 1 dropped"
 
 
-def test_many_connections_are_lanes_then_densities(tmp_path: Path) -> None:
+def test_many_connections_are_lanes_then_densities() -> None:
     """Outcomes are strips, what was refused on top; spans in lanes while they can be told apart, else how many were open."""
-    analysis = correlator.load(tile(tmp_path / "many", 70))
+    analysis = tiled(70)
     data = timeline_data(analysis)
     assert [band.outcome for band in data.bands] == ["dropped", "DNAT", "MASQUERADE", "local"]
     assert {band.outcome: len(band) for band in data.bands} == analysis.connections["outcome"].value_counts().to_dict()
@@ -140,18 +140,18 @@ def test_many_connections_are_lanes_then_densities(tmp_path: Path) -> None:
     some = timeline_data(analysis, Choice(end="+100s"))
     lanes = some.bands[1]
     assert lanes.lane is not None
-    assert EACH < sum(len(band) for band in some.bands)
+    assert sum(len(band) for band in some.bands) > EACH
     assert len(lanes) <= CROWD * lanes.lanes
 
 
-def test_hits_are_marks_while_they_are_few(tmp_path: Path) -> None:
+def test_hits_are_marks_while_they_are_few() -> None:
     """A rule that few connections hit shows each; one that many hit shows none, and loses no packet by it."""
     data = timeline_data(load("published"))
     drop = row_of(data, "filter/DOCKER-USER:1")
     assert drop.drops
     assert drop.marks is not None
     assert (drop.marks.packets.tolist(), drop.marks.outcome) == ([2], ("dropped",))
-    many = timeline_data(correlator.load(tile(tmp_path / "many", 70)))
+    many = timeline_data(tiled(70))
     assert row_of(many, "nat/DOCKER:2").marks is None
     assert row_of(many, "nat/DOCKER:2").packets == 70 * row_of(data, "nat/DOCKER:2").packets
 

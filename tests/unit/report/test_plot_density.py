@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -85,7 +87,7 @@ def test_open_connections_are_counted_as_they_touch(stretches: list[tuple[float,
     """A connection is open in every bin that it touches (looked at one by one here)."""
     first = np.array([begin for begin, _ in stretches])
     last = np.array([begin + long for begin, long in stretches])
-    brute = [int(((first < high) & (last >= low)).sum()) for low, high in zip(EDGES[:-1], EDGES[1:], strict=True)]
+    brute = [int(((first < high) & (last >= low)).sum()) for low, high in itertools.pairwise(EDGES)]
     assert open_between(first, last, EDGES).tolist() == brute
 
 

@@ -11,6 +11,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
+from matplotlib.testing.exceptions import ImageComparisonFailure
 from matplotlib.text import Text
 
 from correlator.errors import InputError
@@ -19,9 +20,9 @@ from correlator.report.plot.theme import MARKERS, THEMES
 from tests.unit.report.pictures import BASELINE, PICTURES, render
 from tests.unit.report.sessions import load
 
-TOLERANCE = 9.0
-"""Root mean square of the difference of 8-bit pixels: lines one pixel off stay below it (and so do a hundred colours for
-all); ``test_the_comparison_would_notice`` shows what does not."""
+TOLERANCE = 2.0
+"""Root mean square of the difference of 8-bit pixels. Between matplotlib 3.7 and 3.11 it is at most 0.7; the pictures are mostly
+paper, so that even a small part that is missing is more: see the tests that the comparison can fail."""
 
 
 @pytest.mark.parametrize("name", list(PICTURES))
@@ -37,7 +38,7 @@ def test_the_comparison_would_notice(name: str, other: str, tmp_path: Path) -> N
     drawn = render(PICTURES[name](tmp_path), tmp_path / "drawn.png")
     try:
         found = compare_images(str(BASELINE / f"{other}.png"), str(drawn), TOLERANCE)
-    except ValueError as error:  # pictures of different sizes
+    except ImageComparisonFailure as error:  # pictures of different sizes
         found = str(error)
     assert found is not None
 
@@ -55,6 +56,7 @@ def test_the_comparison_would_notice_a_hidden_gap(tmp_path: Path) -> None:
 
 def boxes(figure: Figure) -> list[tuple[str, float, float, float, float]]:
     """(text, left, bottom, right, top) in inches of every word of a figure."""
+    figure.set_dpi(min(figure.dpi, 200))
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     found = []
@@ -65,10 +67,10 @@ def boxes(figure: Figure) -> list[tuple[str, float, float, float, float]]:
     return found
 
 
-@pytest.mark.parametrize("theme", list(THEMES))
+@pytest.mark.parametrize("theme", ["light", "print"])
 @pytest.mark.parametrize("name", ["few", "published", "gap", "replaced", "late", "many", "user", "balance"])
 def test_no_words_overlap_or_are_cut(name: str, theme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In every theme all words lie on the sheet, and no two of them over one another."""
+    """On the screen and on paper all words lie on the sheet, no two of them over one another (dark is laid out as light is)."""
     monkeypatch.setattr("tests.unit.report.pictures.plot", lambda analysis, **chosen: plot(analysis, **{**chosen, "theme": theme}))
     figure = PICTURES[name](tmp_path) if name in PICTURES else plot(load(name), theme=theme)
     words = boxes(figure)
