@@ -46,12 +46,11 @@ def bands(analysis: Analysis, chosen: npt.NDArray[np.bool_], start: int, edges: 
 def _one(analysis: Analysis, row: pd.DataFrame, start: int, edges: Floats) -> Band:
     at = next(row.itertuples())
     bare = at.protocol not in ("tcp", "udp")
-    client = analysis.named(at.src) if bare else f"{analysis.named(at.src)}:{at.sport}"
+    by = f" by {str(at.rule).partition('/')[2]}" if at.outcome in REFUSED and at.rule else ""
+    client = analysis.named(at.src) if bare or by else f"{analysis.named(at.src)}:{at.sport}"  # room for what matters
     dialled = analysis.named(at.dst) if bare else f"{analysis.named(at.dst)}:{at.dport}"
     protocol = f"protocol {at.protocol}" if str(at.protocol).isdigit() else at.protocol
-    label = f"#{at.connection} {protocol} {client} → {dialled}"
-    if at.outcome in REFUSED and at.rule:
-        label += f" by {str(at.rule).partition('/')[2]}"
+    label = f"#{at.connection} {protocol} {client} → {dialled}{by}"
     return _band(row, str(at.outcome), label, start, edges, np.zeros(1, dtype=np.int64), 1)
 
 

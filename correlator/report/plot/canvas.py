@@ -7,6 +7,7 @@ nothing global changes, and a notebook shows what is returned.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 
 PAD = 0.16
 """Inches that are left free around everything."""
+
+SHOWN_DPI = 150
+"""The most that a notebook shows: more only makes it large."""
+
+
+class Timeline(Figure):
+    """A figure that a notebook shows as it is, whether pyplot is there or not."""
+
+    def _repr_png_(self) -> bytes:
+        data = BytesIO()
+        self.savefig(data, format="png", dpi=min(self.dpi, SHOWN_DPI), facecolor=self.get_facecolor())
+        return data.getvalue()
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ def make_canvas(
     theme: Theme, height: float, left: float, right: float, top: float, bottom: float, begin: float, end: float
 ) -> Canvas:
     """A sheet of the theme's width and ``height`` inches."""
-    figure = Figure(figsize=(theme.width, height), dpi=theme.dpi, facecolor=theme.background)
+    figure = Timeline(figsize=(theme.width, height), dpi=theme.dpi, facecolor=theme.background)
     wide = theme.width
     plot = figure.add_axes((left / wide, 1 - bottom / height, (right - left) / wide, (bottom - top) / height))
     page = figure.add_axes((0, 0, 1, 1))

@@ -95,7 +95,7 @@ def _density(canvas: Canvas, data: TimelineData, band: Band, top: float, bottom:
 def _words(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -> None:
     theme, middle = canvas.theme, (top + bottom) / 2
     refused = band.outcome in REFUSED
-    label, room = band.label, canvas.left - 2 * PAD - 0.25 * canvas.scale
+    label, room = band.label, canvas.left - PAD - 0.28 * canvas.scale
     if alone:
         label = elide(label, room, theme.size * 0.92, weight="bold" if refused else "normal", keep=" by ")
     canvas.page.plot([PAD + 0.06], [middle], MARKERS.get(band.outcome, "o"), color=theme.colour(band.outcome),

@@ -37,7 +37,9 @@ def items(data: TimelineData, theme: Theme) -> list[Item]:
     found = [Item(word, _span(word)) for word in OUTCOMES if word in present]
     if any(band.ambiguous.any() for band in data.bands):
         found.append(Item("ambiguous", _span("", dotted=True)))
-    if any(row.explained.any() for row in data.rows) and any(data.dense(row) for row in data.rows):
+    if any(row.explained.any() and not (row.drops and data.compared) for row in data.rows) and any(
+        data.dense(row) for row in data.rows
+    ):
         words = "packets counted, all explained" if data.compared else "packets that hit the rule"
         found.append(Item(words, _area(theme.area if data.own else theme.dense, theme.line)))
     if any(row.drops and row.explained.any() and data.compared for row in data.rows):

@@ -41,7 +41,7 @@ def elide(text: str, room: float, size: float, family: str = SANS, weight: str =
     if width(text, size, family, weight) <= room:
         return text
     at = text.rfind(keep) if keep else -1
-    tail = text[at:].strip() if at > 0 and width("… " + text[at:], size, family, weight) <= 0.75 * room else ""
+    tail = text[at:].strip() if at > 0 and width("… " + text[at:], size, family, weight) <= 0.9 * room else ""
     head = text[: len(text) - len(tail)] if tail else text
     short, long = 0, len(head)
     while short < long:  # the longest head that fits

@@ -72,6 +72,8 @@ def notes(
         lines.append(
             f"({', '.join(f'+{hook}' for hook in hooks)}): the rule's chain is reached from there, too; its hits are of both."
         )
+    if compared and (choice.begin is not None or choice.end is not None):
+        lines.append("Intervals between two counter samples that reach into this stretch of time are shown and counted whole.")
     if hidden:
         lines.append(f"{plural(hidden, 'rule')} more moved and balance; they are not drawn (--rule shows any).")
     return tuple(lines)

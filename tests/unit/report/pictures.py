@@ -26,6 +26,7 @@ DPI = 56
 
 Make = Callable[[Path], Figure]
 
+
 def draw(analysis: Analysis, **chosen: Any) -> Figure:
     """A picture whose layout does not depend on how long the path of a temporary folder is."""
     return plot(dataclasses.replace(analysis, source="session"), **chosen)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import itertools
 import warnings
 from pathlib import Path
 
+import nbformat
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.testing.compare import compare_images
 from matplotlib.testing.exceptions import ImageComparisonFailure
 from matplotlib.text import Text
+from nbclient import NotebookClient
 
 from correlator.errors import InputError
 from correlator.report.plot import plot, save
 from correlator.report.plot.theme import MARKERS, THEMES
+from tests.conftest import CAPTURES
 from tests.unit.report.pictures import BASELINE, PICTURES, render
 from tests.unit.report.sessions import load
 
@@ -98,7 +102,7 @@ def test_names_stay_text(tmp_path: Path) -> None:
     as a box, without a warning of ours on the terminal."""
     whole = load("published")
     odd = 'a $x^2$ \\frac{1}{0} <script> % _ {} 日本語 "\n\tb'
-    rules = {str(rule): f"-m comment --comment \"{odd}\" {rule}" for rule in whole.rules["rule"].cat.categories if rule != "policy"}
+    rules = {str(rule): f'-m comment --comment "{odd}" {rule}' for rule in whole.rules["rule"].cat.categories if rule != "policy"}
     tables = {name: getattr(whole, name).assign(rule=getattr(whole, name)["rule"].cat.rename_categories(
         lambda rule: rules.get(str(rule), str(rule)))) for name in ("rules", "hits", "ledger")}  # fmt: skip
     strange = dataclasses.replace(
@@ -166,6 +170,15 @@ def test_a_theme_that_is_none_is_refused() -> None:
         plot(load("published"), theme="neon")
 
 
+def test_a_notebook_shows_the_figure() -> None:
+    """The last value of a cell is shown as a picture, without pyplot and without a magic command."""
+    code = f"import correlator\nfrom correlator.report.plot import plot\nplot(correlator.load({str(CAPTURES / 'ttl')!r}))"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    shown = [output["data"] for output in notebook.cells[0].outputs if output.output_type == "execute_result"]
+    assert base64.b64decode(shown[0]["image/png"]).startswith(b"\x89PNG")
+
+
 def test_a_figure_leaves_nothing_behind() -> None:
     """Drawing for a notebook neither opens a window's figure nor changes matplotlib's settings."""
     import matplotlib
@@ -175,5 +188,3 @@ def test_a_figure_leaves_nothing_behind() -> None:
     assert isinstance(plot(load("published")), Figure)
     assert pyplot.get_fignums() == []
     assert dict(matplotlib.rcParams) == before
-
-
