@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,6 +68,13 @@ class PathView:
     reason: str = ""
 
 
+class Told(Protocol):
+    """Who tells the ways of packets: of one connection, of all."""
+
+    def __call__(self, connection: int, /) -> tuple[PathView, ...]: ...
+    def all(self) -> tuple[PathView, ...]: ...
+
+
 @dataclass(frozen=True)
 class Analysis:
     """The result of one replay: DataFrames as declared in :mod:`correlator.dataset.schema`.
@@ -91,7 +97,7 @@ class Analysis:
     generations: int = 0
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
-    _paths: Callable[[int], tuple[PathView, ...]] | None = None
+    _paths: Told | None = None
 
     def named(self, address: object) -> str:
         """An address with the name of the container that had it: ``web (172.17.0.2)``."""
@@ -101,3 +107,7 @@ class Analysis:
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of that connection took, in order of first_seen."""
         return self._paths(connection) if self._paths is not None else ()
+
+    def ways(self) -> tuple[PathView, ...]:
+        """The ways that packets of all connections took, most packets first; a translation tells of one of them."""
+        return self._paths.all() if self._paths is not None else ()

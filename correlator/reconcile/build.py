@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +11,7 @@ from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.attribution import NO_WAY, Attribution, attribute
 from correlator.reconcile.outcomes import connections_table
-from correlator.reconcile.paths import connection_paths
+from correlator.reconcile.paths import Paths
 from correlator.reconcile.replay import Verdict, reconcile
 from correlator.reconcile.tables import hits_table, ledger_table, packets_table, rules_table
 
@@ -40,7 +39,7 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
         verdict.inferred,
         {name: int((codes == code).sum()) for code, name in enumerate(names) if name in verdict.scene.watched},
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, partial(connection_paths, verdict, attribution, connections),
+        inputs.facts.containers, Paths(verdict, attribution, connections),
     )  # fmt: skip
 
 
