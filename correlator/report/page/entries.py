@@ -1,0 +1,119 @@
+"""Rules and policies in the order in which packets meet them, hook by hook; numbered once for the whole page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HOOKS = {
+    "PREROUTING": ("raw", "mangle", "nat"), "INPUT": ("mangle", "filter", "security", "nat"),
+    "FORWARD": ("mangle", "filter", "security"), "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
+    "POSTROUTING": ("mangle", "nat"),
+}  # fmt: skip
+"""The tables of each hook, in the order in which the kernel asks them."""
+
+Key = tuple[str, str, int, str]
+"""(table, chain, number, text): an entry as one generation names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A rule, or a policy (number 0, text ``policy``). ``lane`` is shared by the entries of several generations that are
+    one rule whose number shifted."""
+
+    table: str
+    chain: str
+    number: int
+    text: str
+    target: str
+    lane: int
+
+    @property
+    def name(self) -> str:
+        """``table/chain:number``, or ``table/chain:policy``."""
+        return f"{self.table}/{self.chain}:{self.number or 'policy'}"
+
+    @property
+    def key(self) -> Key:
+        """What it is found by."""
+        return (self.table, self.chain, self.number, self.text)
+
+    @property
+    def stops(self) -> bool:
+        """Whether what hits it goes no further."""
+        return self.target in ("DROP", "REJECT")
+
+    @property
+    def short(self) -> str:
+        """What it does, in few words: ``DNAT 172.17.0.2:80``, ``to DOCKER``, ``ACCEPT``."""
+        words = self.text.split()
+        for option in ("--to-destination", "--to-source", "--to-ports", "--set-xmark", "--set-mark", "--reject-with"):
+            if option in words[:-1] and self.number:
+                return f"{self.target} {words[words.index(option) + 1]}"
+        if not self.target:
+            return "counts only"
+        return self.target if self.target.isupper() and self.target in VERDICTS else f"to {self.target}"
+
+
+VERDICTS = frozenset(
+    "ACCEPT DROP REJECT RETURN QUEUE DNAT SNAT MASQUERADE REDIRECT LOG NFLOG MARK CONNMARK CT NOTRACK TRACE TCPMSS TOS DSCP "
+    "TTL NETMAP TPROXY CLASSIFY SET CHECKSUM NFQUEUE AUDIT CONNSECMARK SECMARK HMARK TEE RATEEST SYNPROXY TCPOPTSTRIP".split()
+)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All entries of all generations. ``lanes`` holds the entry that stands for each lane; ``met`` the (lane, depth) of each
+    (hook, table), in the order of traversal."""
+
+    entries: tuple[Entry, ...]
+    lanes: tuple[int, ...]
+    met: dict[tuple[str, str], tuple[tuple[int, int], ...]]
+
+    def find(self) -> dict[Key, int]:
+        """Key -> number of the entry."""
+        return {entry.key: i for i, entry in enumerate(self.entries)}
+
+
+def catalogue(rules: pd.DataFrame) -> Catalogue:
+    """Number the entries of the rules table."""
+    known: dict[Key, tuple[tuple[str, str, str, int], str]] = {}
+    chains: dict[tuple[str, str], dict[tuple[str, str, str, int], str]] = {}
+    occurrence = rules.groupby(["generation", "table", "chain", "rule"], observed=True).cumcount()
+    for row, seen in zip(rules.itertuples(), occurrence.tolist(), strict=True):
+        table, chain, text, target = str(row.table), str(row.chain), str(row.rule), str(row.target)
+        identity = (table, chain, text, seen)
+        known[(table, chain, int(row.rule_number), text)] = (identity, target)
+        chains.setdefault((table, chain), {})[identity] = target
+    for lines in chains.values():  # a policy counts behind the chain's rules, whatever generation brought them
+        for identity in [identity for identity in lines if identity[2] == "policy"]:
+            lines[identity] = lines.pop(identity)
+    met = {
+        (hook, table): tuple(_visit(chains, table, hook, 0, set())) for hook, tables in HOOKS.items() for table in tables
+        if (table, hook) in chains
+    }  # fmt: skip
+    order = dict.fromkeys(identity for lines in met.values() for identity, _ in lines)
+    order.update(dict.fromkeys(identity for lines in chains.values() for identity in lines))
+    lane = {identity: i for i, identity in enumerate(order)}
+    entries = tuple(Entry(*key, target, lane[identity]) for key, (identity, target) in known.items())
+    stands = [0] * len(lane)
+    for i, entry in enumerate(entries):
+        stands[entry.lane] = i
+    numbered = {place: tuple((lane[identity], depth) for identity, depth in lines) for place, lines in met.items()}
+    return Catalogue(entries, tuple(stands), numbered)
+
+
+def _visit(
+    chains: dict[tuple[str, str], dict[tuple[str, str, str, int], str]], table: str, chain: str, depth: int, seen: set[str],
+) -> list[tuple[tuple[str, str, str, int], int]]:  # fmt: skip
+    """The lines of a chain, each jump followed by the lines of the chain it leads to (once)."""
+    seen.add(chain)
+    found = []
+    for identity, target in chains[(table, chain)].items():
+        found.append((identity, depth))
+        if target not in seen and (table, target) in chains:
+            found += _visit(chains, table, target, depth + 1, seen)
+    return found
