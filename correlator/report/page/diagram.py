@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 LINES = 14
-"""Rules that a hook shows; the busiest, where more were hit."""
+"""Rules that a hook shows; those that drop and the busiest, where more were hit."""
 HEAD, ROW, PAD, PILL = 34, 21, 10, 24
 GLYPH, COUNT = 6.8, 8.6
 """Widths of a letter of a rule and of a digit of its count, in the widest of the fonts that may come."""
@@ -133,9 +133,10 @@ class _Plan:
 
 def _lines(hook: str, flow: Flow, known: Catalogue, width: float) -> list[Line]:
     """What a hook shows: per table the rules that were hit there, and how many were not."""
-    hit = sorted((h.packets for table in HOOKS[hook] for h in flow.hits.get((hook, table), ()) if h.packets), reverse=True)
-    least = hit[LINES - 1] if len(hit) > LINES else 1
-    most = hit[0] if hit else 1
+    hit = [h for table in HOOKS[hook] for h in flow.hits.get((hook, table), ()) if h.packets]
+    hit.sort(key=lambda h: (not known.entries[known.lanes[h.lane]].stops, -h.packets))
+    kept = {h.lane for h in hit[:LINES]}
+    most = max((h.packets for h in hit), default=1)
     lines: list[Line] = []
     y = float(HEAD)
 
@@ -149,7 +150,7 @@ def _lines(hook: str, flow: Flow, known: Catalogue, width: float) -> list[Line]:
         mine = flow.hits.get((hook, table), ())
         if not mine:
             continue
-        shown = [h for h in mine if h.packets >= least][:LINES]
+        shown = [h for h in mine if h.packets and h.lane in kept]
         left_out += sum(1 for h in mine if h.packets) - len(shown)
         unhit = sum(1 for h in mine if not h.packets)
         note = f"{unhit} not hit" if unhit else ""
@@ -192,31 +193,31 @@ def wide(flow: Flow, known: Catalogue) -> Diagram:
     top = 44.0 if loop else 8.0
     mid = top + HEAD / 2
     came = plan.end(WIRE_IN, "from the wire", flow.incoming, (0, top, 124))
-    pre = plan.hook("PREROUTING", 182, top, 258)
-    forward = plan.hook("FORWARD", 606, top, 330)
-    post = plan.hook("POSTROUTING", 1000, top, 258)
-    left = plan.end(WIRE_OUT, "to the wire", flow.outgoing, (1316, top, 124))
+    pre = plan.hook("PREROUTING", 182, top, 274)
+    forward = plan.hook("FORWARD", 618, top, 330)
+    post = plan.hook("POSTROUTING", 1012, top, 274)
+    left = plan.end(WIRE_OUT, "to the wire", flow.outgoing, (1344, top, 124))
     floor = max(box.reach for box in (pre, forward, post, came, left)) + 62
-    inward = plan.hook("INPUT", 394, floor, 258)
-    host = plan.end(HOST, "this host", {}, (726, floor, 112))
-    output = plan.hook("OUTPUT", 912, floor, 290)
-    route = (523.0, mid)
+    inward = plan.hook("INPUT", 408, floor, 274)
+    host = plan.end(HOST, "this host", {}, (750, floor, 112))
+    output = plan.hook("OUTPUT", 936, floor, 290)
+    route = (537.0, mid)
     arrows = [
         plan.arrow(WIRE_IN, "PREROUTING", f"M{came.x + came.width} {mid}H{pre.x}", (152, mid - 9)),
-        Arrow(f"M{pre.x + pre.width} {mid}H{route[0] - DIAMOND}", _out_of(flow, "PREROUTING"), (469, mid - 9), "middle", "routed"),
-        plan.arrow("PREROUTING", "FORWARD", f"M{route[0] + DIAMOND} {mid}H{forward.x}", (576, mid - 9)),
-        plan.arrow("FORWARD", "POSTROUTING", f"M{forward.x + forward.width} {mid}H{post.x}", (967, mid - 9)),
-        plan.arrow("POSTROUTING", WIRE_OUT, f"M{post.x + post.width} {mid}H{left.x}", (1286, mid - 9)),
+        Arrow(f"M{pre.x + pre.width} {mid}H{route[0] - DIAMOND}", _out_of(flow, "PREROUTING"), (484, mid - 9), "middle", "routed"),
+        plan.arrow("PREROUTING", "FORWARD", f"M{route[0] + DIAMOND} {mid}H{forward.x}", (589, mid - 9)),
+        plan.arrow("FORWARD", "POSTROUTING", f"M{forward.x + forward.width} {mid}H{post.x}", (979, mid - 9)),
+        plan.arrow("POSTROUTING", WIRE_OUT, f"M{post.x + post.width} {mid}H{left.x}", (1314, mid - 9)),
         plan.arrow("PREROUTING", "INPUT", f"M{route[0]} {mid + DIAMOND}V{floor}", (route[0] + 12, floor - 20), "start"),
-        plan.arrow("INPUT", HOST, f"M{inward.x + inward.width} {floor + 17}H{host.x}", (688, floor + 8)),
-        plan.arrow(HOST, "OUTPUT", f"M{host.x + host.width} {floor + 17}H{output.x}", (874, floor + 8)),
-        plan.arrow("OUTPUT", "POSTROUTING", f"M1110 {floor}V{post.bottom}", (1122, floor - 20), "start"),
+        plan.arrow("INPUT", HOST, f"M{inward.x + inward.width} {floor + 17}H{host.x}", (715, floor + 8)),
+        plan.arrow(HOST, "OUTPUT", f"M{host.x + host.width} {floor + 17}H{output.x}", (898, floor + 8)),
+        plan.arrow("OUTPUT", "POSTROUTING", f"M1140 {floor}V{post.bottom}", (1152, floor - 20), "start"),
     ]
     if loop:
         arc = f"M{post.x + 60} {top}V{top - 24}H{pre.x + 60}V{top}"
         arrows.append(Arrow(arc, loop, (640, top - 30), "middle", "loopback"))
     height = max(box.reach for box in plan.boxes.values()) + 6
-    return Diagram("wide", 1440, height, tuple(plan.boxes.values()), tuple(arrows), (route,))
+    return Diagram("wide", 1468, height, tuple(plan.boxes.values()), tuple(arrows), (route,))
 
 
 def narrow(flow: Flow, known: Catalogue) -> Diagram:

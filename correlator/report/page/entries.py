@@ -22,7 +22,7 @@ Key = tuple[str, str, int, str]
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A rule, or a policy (number 0, text ``policy``). ``lane`` is shared by the entries of several generations that are
-    one rule whose number shifted."""
+    one rule whose number shifted; ``jumps`` tells that the target is a chain."""
 
     table: str
     chain: str
@@ -30,6 +30,7 @@ class Entry:
     text: str
     target: str
     lane: int
+    jumps: bool
 
     @property
     def name(self) -> str:
@@ -55,22 +56,17 @@ class Entry:
                 return f"{self.target} {words[words.index(option) + 1]}"
         if not self.target:
             return "counts only"
-        return self.target if self.target.isupper() and self.target in VERDICTS else f"to {self.target}"
-
-
-VERDICTS = frozenset(
-    "ACCEPT DROP REJECT RETURN QUEUE DNAT SNAT MASQUERADE REDIRECT LOG NFLOG MARK CONNMARK CT NOTRACK TRACE TCPMSS TOS DSCP "
-    "TTL NETMAP TPROXY CLASSIFY SET CHECKSUM NFQUEUE AUDIT CONNSECMARK SECMARK HMARK TEE RATEEST SYNPROXY TCPOPTSTRIP".split()
-)
+        return f"to {self.target}" if self.jumps else self.target
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All entries of all generations. ``lanes`` holds the entry that stands for each lane; ``met`` the (lane, depth) of each
-    (hook, table), in the order of traversal."""
+    """All entries of all generations. ``lanes`` holds the entry that stands for each lane, ``last`` the last generation that
+    had it; ``met`` the (lane, depth) of each (hook, table), in the order of traversal."""
 
     entries: tuple[Entry, ...]
     lanes: tuple[int, ...]
+    last: tuple[int, ...]
     met: dict[tuple[str, str], tuple[tuple[int, int], ...]]
 
     def find(self) -> dict[Key, int]:
@@ -82,11 +78,15 @@ def catalogue(rules: pd.DataFrame) -> Catalogue:
     """Number the entries of the rules table."""
     known: dict[Key, tuple[tuple[str, str, str, int], str]] = {}
     chains: dict[tuple[str, str], dict[tuple[str, str, str, int], str]] = {}
+    last: dict[tuple[str, str, str, int], int] = {}
     occurrence = rules.groupby(["generation", "table", "chain", "rule"], observed=True).cumcount()
     for row, seen in zip(rules.itertuples(), occurrence.tolist(), strict=True):
         table, chain, text, target = str(row.table), str(row.chain), str(row.rule), str(row.target)
         identity = (table, chain, text, seen)
-        known[(table, chain, int(row.rule_number), text)] = (identity, target)
+        key = (table, chain, int(row.rule_number), text)
+        known.pop(key, None)  # the newest come last, and stand for their lanes
+        known[key] = (identity, target)
+        last[identity] = int(row.generation)
         chains.setdefault((table, chain), {})[identity] = target
     for lines in chains.values():  # a policy counts behind the chain's rules, whatever generation brought them
         for identity in [identity for identity in lines if identity[2] == "policy"]:
@@ -98,12 +98,12 @@ def catalogue(rules: pd.DataFrame) -> Catalogue:
     order = dict.fromkeys(identity for lines in met.values() for identity, _ in lines)
     order.update(dict.fromkeys(identity for lines in chains.values() for identity in lines))
     lane = {identity: i for i, identity in enumerate(order)}
-    entries = tuple(Entry(*key, target, lane[identity]) for key, (identity, target) in known.items())
+    entries = tuple(Entry(*key, target, lane[identity], (key[0], target) in chains) for key, (identity, target) in known.items())
     stands = [0] * len(lane)
     for i, entry in enumerate(entries):
         stands[entry.lane] = i
     numbered = {place: tuple((lane[identity], depth) for identity, depth in lines) for place, lines in met.items()}
-    return Catalogue(entries, tuple(stands), numbered)
+    return Catalogue(entries, tuple(stands), tuple(last[identity] for identity in lane), numbered)
 
 
 def _visit(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from correlator.report.page.entries import Catalogue
@@ -61,7 +62,7 @@ def flow(ways: Iterable[PathView], known: Catalogue) -> Flow:
                 if at is not None:
                     hits[(step.hook, step.table, known.entries[at].lane)] += way.packets
         stops = stations(way)
-        for pair in zip(stops, stops[1:], strict=False):
+        for pair in pairwise(stops):
             edges[pair] += way.packets
         if stops[0] == WIRE_IN:
             incoming[way.in_interface or UNSEEN] += way.packets

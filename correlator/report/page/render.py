@@ -59,7 +59,7 @@ def render_page(analysis: Analysis) -> str:
         autoescape=True, loader=FunctionLoader(lambda name: source(f"templates/{name}")), undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"n": lambda value: f"{value:,}", "moment": moment, "signed": lambda value: f"{value:+,}", "brief": brief}
+    environment.filters |= {"n": "{:,}".format, "signed": "{:+,}".format, "moment": moment, "brief": brief}
     return environment.get_template("page.html.j2").render(
         **_context(analysis, found, known, summary, shown),
         css=Markup("\n".join([source("vendor/uPlot.min.css"), *(source(f"assets/{name}.css") for name in STYLES)])),
@@ -84,8 +84,14 @@ def _context(
         "bad": BAD, "diagrams": both(moves, known), "flow": moves, "residuals": off, "residuals_all": all_off,
         "ledger_rules": totals(analysis.rules, known),
         "generations": generations, "generations_left_out": older, "facts": facts(analysis, summary), "shown": shown,
-        "lane_of": {entry.name: entry.lane for entry in known.entries}, "generation_lines": GENERATION_LINES,
+        "lane_of": named_lanes(analysis, known), "generation_lines": GENERATION_LINES,
     }  # fmt: skip
+
+
+def named_lanes(analysis: Analysis, known: Catalogue) -> dict[str, int]:
+    """Name of a rule -> its lane: where several generations gave the name to several rules, the one that was hit most."""
+    hits = [total[1] for total in _totals(analysis, known)]
+    return {entry.name: entry.lane for entry in sorted(known.entries, key=lambda entry: hits[entry.lane])}
 
 
 def page_data(analysis: Analysis, known: Catalogue, shown: Shown, found: tuple[Finding, ...]) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def page_data(analysis: Analysis, known: Catalogue, shown: Shown, found: tuple[F
         "origin": origin / 1e6, "end": (last - origin) // 1000, "all": shown.all, "source": analysis.source,
         "containers": analysis.containers, "counted": bool(analysis.samples), "bad": list(BAD),
         "entries": [[e.table, e.chain, e.number, e.text, e.target, e.lane] for e in known.entries],
-        "lanes": list(known.lanes), "lane_totals": _totals(analysis, known),
+        "lanes": list(known.lanes), "lane_last": list(known.last), "lane_totals": _totals(analysis, known),
         "lane_hooks": _hooks(known), "connections": connection_columns(shown.rows, origin),
         **way_columns(analysis, shown.rows, known, origin), "candidates": candidates(analysis.hits, shown.rows, known),
         "ledger": ledger_columns(analysis.ledger, known, origin), "balance": balance(analysis.ledger, origin),

@@ -87,7 +87,8 @@ def rulesets(rules: pd.DataFrame, ledger: pd.DataFrame, known: Catalogue) -> tup
         )
         found.append(GenerationLines(number, int(since.get(number, 0)), chains))
     found.reverse()
-    room, shown = RULES_SHOWN, []
+    room = RULES_SHOWN
+    shown: list[GenerationLines] = []
     for generation in found:
         if shown and generation.size > room:
             break

@@ -31,7 +31,14 @@ const page = {};
   page.isBad = (i) => data.bad.includes(page.word("outcome", i));
   page.entryName = (e) => `${data.entries[e][0]}/${data.entries[e][1]}:${data.entries[e][2] || "policy"}`;
   page.entryText = (e) => data.entries[e][2] ? data.entries[e][3] : `policy ${data.entries[e][4]}`;
-  page.laneName = (lane) => page.entryName(data.lanes[lane]);
+  /* Where generations gave one name to several rules, the older ones say so. */
+  const bearers = new Map();
+  data.lanes.forEach((e, lane) => { const name = page.entryName(e); bearers.set(name, [...bearers.get(name) || [], lane]); });
+  page.bearers = (lane) => bearers.get(page.entryName(data.lanes[lane]));
+  page.laneName = (lane) => {
+    const name = page.entryName(data.lanes[lane]), all = bearers.get(name);
+    return all.length > 1 && data.lane_last[lane] < Math.max(...all.map((l) => data.lane_last[l])) ? `${name} (generation ${data.lane_last[lane]})` : name;
+  };
   page.laneText = (lane) => page.entryText(data.lanes[lane]);
   page.laneStops = (lane) => ["DROP", "REJECT"].includes(data.entries[data.lanes[lane]][4]);
   page.at = new Map(c.connection.map((n, i) => [n, i]));

@@ -9,9 +9,14 @@
   page.opened = null;
 
   const rule = (lane, name) => el("a.rule", { href: `#rule=${encodeURIComponent(name)}`, data: { lane } }, name);
-  const ruleByName = (name) => {
-    const e = data.entries.findIndex((_, at) => page.entryName(at) === name);
-    return e < 0 ? el("span.rule", {}, name) : rule(data.entries[e][5], name);
+  /* The rule of that name that this connection hit: names are told apart by the generation. */
+  const ruleOf = (i, name) => {
+    const views = data.views[i];
+    for (let v = 0; v < views.length; v += 5) {
+      const step = data.templates[views[v]].steps.find((s) => typeof s[1] === "number" && page.entryName(s[1]) === name);
+      if (step) return rule(data.entries[step[1]][5], name);
+    }
+    return el("span.rule", {}, name);
   };
   const link = (n, text) => el("a.chip", { href: `#connection=${n}`, data: { connection: n } }, text || `#${n}`);
 
@@ -70,7 +75,7 @@
     };
     const parts = [
       top(`Connection ${page.number(n)}`, [go(-1, "↑"), go(1, "↓")]),
-      el(`p.lead${page.isBad(i) ? ".bad" : ""}`, {}, el(`span.dot.o-${outcome}`, { "aria-hidden": "true" }), outcome, ...(by ? [" by ", ruleByName(by)] : [])),
+      el(`p.lead${page.isBad(i) ? ".bad" : ""}`, {}, el(`span.dot.o-${outcome}`, { "aria-hidden": "true" }), outcome, ...(by ? [" by ", ruleOf(i, by)] : [])),
       el("p.tuple", {}, `${page.word("protocol", i)}  ${client.full} `, el("span.arrow", {}, "→"), ` ${dialled.full}`),
       pairs(
         ["Answered by", server.plain === dialled.plain ? "" : server.full],
@@ -99,6 +104,7 @@
     const parts = [
       top(page.laneName(lane), []),
       el("p.rule-text", {}, page.laneText(lane)),
+      ...(page.bearers(lane).length > 1 ? [el("p.evidence", {}, "In another generation of the rules, another one bore this name: ", ...page.bearers(lane).filter((l) => l !== lane).map((l) => rule(l, page.laneName(l))))] : []),
       pairs(["First met in", data.lane_hooks[lane] || "no hook leads to it"],
         ["Counted", counted < 0 ? "not counted" : `${page.plural(counted, "packet")}, ${page.number(countedBytes)} bytes`],
         ["Explained", `${page.plural(explained, "packet")}, ${page.number(explainedBytes)} bytes`],

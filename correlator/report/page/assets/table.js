@@ -6,15 +6,15 @@
   const ROW = 33, SPARE = 8, PRINTED = 200;
   const grid = $("grid"), body = grid.tBodies[0], scroller = $("scroller");
   const COLUMNS = [
-    ["number", "#", "4.4%", "num"], ["first", "First seen", "8%"], ["protocol", "", "3.8%"], ["client", "Client", "12.6%", "end"],
+    ["number", "#", "4.4%", "num"], ["first", "First seen", "8%"], ["protocol", "", "4.6%"], ["client", "Client", "12.6%", "end"],
     ["dialled", "Dialled", "12.4%", "end"], ["server", "Server", "10.6%", "end"], ["way", "In › out", "9.4%"], ["packets", "Packets", "5.6%", "num"],
-    ["bytes", "Bytes", "6%", "num"], ["outcome", "Outcome", "9.6%"], ["rule", "Decided by", "12.4%"], ["status", "Status", "5.2%"],
+    ["bytes", "Bytes", "6%", "num"], ["outcome", "Outcome", "9.6%"], ["rule", "Decided by", "11.4%"], ["status", "Status", "5.4%"],
   ];
   const head = grid.tHead.rows[0];
   for (const [name, title, width, kind] of COLUMNS) {
     const button = el("button", { type: "button", "aria-label": `Sort by ${title || "protocol"}` }, title || "Proto");
     button.addEventListener("click", () => sortBy(name));
-    head.append(el(`th.c-${name}${kind === "num" ? ".num" : ""}`, { scope: "col", role: "columnheader", style: `--w:${width}`, data: { name } }, button));
+    head.append(el(`th.c-${name}${kind === "num" ? ".num" : ""}`, { scope: "col", role: "columnheader", style: `--w:${width}`, data: { name, title: title || "Proto" } }, button));
   }
   const sortBy = (name) => {
     filters.down = filters.sort === name ? !filters.down : ["packets", "bytes"].includes(name);

@@ -168,7 +168,7 @@
       const taken = u.ctx.measureText(total).width + 10 * r;
       u.ctx.font = f.mono(11, stops ? 650 : 400);
       const space = room - taken - 10 * r, full = page.laneName(row.lane);
-      text(u.ctx, u.ctx.measureText(full).width <= space ? full : full.slice(full.indexOf("/") + 1), 10 * r, y, page.colour(stops ? "bad" : "ink"), f.mono(11, stops ? 650 : 400), "left", space);
+      text(u.ctx, u.ctx.measureText(full).width <= space ? full : full.slice(full.indexOf("/") + 1).replace("generation ", "gen "), 10 * r, y, page.colour(stops ? "bad" : "ink"), f.mono(11, stops ? 650 : 400), "left", space);
     });
   };
 
@@ -212,12 +212,20 @@
       const found = page.nearest(row.lane, us, near);
       return { lane: row.lane, mark: found };
     }
+    if (u === balance) {
+      const at = data.balance.begin.findIndex((begin, i) => begin <= us && us < data.balance.end[i]);
+      return at < 0 ? null : { interval: at };
+    }
     const r = ratio(), x = left * r + u.bbox.left, y = top * r + u.bbox.top;
     const span = spans.find((s) => x >= s.x - 3 * r && x <= s.e + 3 * r && y >= s.y - r && y <= s.y + s.h + r);
     return span ? { span } : null;
   };
   const connectionLine = (i) => `#${c.connection[i]} ${page.word("protocol", i)} ${page.end(i, "c").full} → ${page.end(i, "d").full}, ${page.word("outcome", i)}`;
   const describe = (found) => {
+    if (found.interval !== undefined) {
+      const b = data.balance, at = found.interval;
+      return [el("b", {}, `${page.plural(b.explained[at], "hit")} explained, ${page.number(b.explained[at] + b.residual[at])} counted`), el("span.text", {}, `between the readings at ${page.moment(b.begin[at])} and ${page.moment(b.end[at])}${b.gap[at] ? `: ${page.number(b.gap[at])} apart` : ""}`)];
+    }
     if (found.span) return [el("b", {}, connectionLine(found.span.i)), el("span.text", {}, `${page.moment(c.first[found.span.i], 6)}, for ${page.span(c.last[found.span.i] - c.first[found.span.i])}${page.word("rule", found.span.i) ? ", by " + page.word("rule", found.span.i) : ""}`)];
     const parts = [el("b", {}, page.laneName(found.lane)), el("span.text", {}, page.laneText(found.lane))];
     if (found.mark) {
@@ -248,21 +256,23 @@
       tip.hidden = true;
       if (found && found.span) page.open("connection", c.connection[found.span.i]);
       else if (found && found.mark) page.open("connection", c.connection[found.mark[0]]);
-      else if (found) page.open("rule", found.lane);
+      else if (found && found.lane !== undefined) page.open("rule", found.lane);
     });
   };
 
   const opened = page.size ? make($("chart-opened"), OPENED, [0, 1], [axis(0), side], [hidden], empty, drawOpened) : null;
   const lanes = rows.length ? make($("chart-lanes"), rows.length * LANE + (data.counted ? 0 : 28), [0, 1], [data.counted ? bare(true) : axis(2), side], [hidden], empty, drawLanes) : null;
+  let balance = null;
   if (data.balance.begin.length) {
     const stepped = uPlot.paths.stepped({ align: 1 });
-    make($("chart-balance"), BALANCE, (u, min, max) => [0, Math.max(max, 1) * 1.12], [axis(2), side], [
+    balance = make($("chart-balance"), BALANCE, (u, min, max) => [0, Math.max(max, 1) * 1.12], [axis(2), side], [
       { paths: stepped, stroke: () => page.colour("bad"), width: 1, points: { show: false } },
       { paths: stepped, stroke: () => page.colour("good"), width: 1.5, fill: () => page.colour("good-soft"), points: { show: false } },
     ], steps(), drawBalance, { bands: [{ series: [1, 2], fill: () => page.colour("bad"), dir: -1 }, { series: [2, 1], fill: () => page.colour("bad"), dir: -1 }] });
   }
   if (opened) hover(opened);
   if (lanes) hover(lanes);
+  if (balance) hover(balance);
 
   const legend = $("timeline-legend");
   for (const o of outcomes) legend.append(el("span", {}, el(`i.dot.o-${o}`, { "aria-hidden": "true" }), o));
