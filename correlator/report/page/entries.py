@@ -17,6 +17,8 @@ HOOKS = {
 
 Key = tuple[str, str, int, str]
 """(table, chain, number, text): an entry as one generation names it."""
+Identity = tuple[str, str, str, int]
+"""(table, chain, text, occurrence): what stays the same when rules around it come and go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +78,19 @@ class Catalogue:
 
 def catalogue(rules: pd.DataFrame) -> Catalogue:
     """Number the entries of the rules table."""
-    known: dict[Key, tuple[tuple[str, str, str, int], str]] = {}
-    chains: dict[tuple[str, str], dict[tuple[str, str, str, int], str]] = {}
-    last: dict[tuple[str, str, str, int], int] = {}
+    known: dict[Key, tuple[Identity, str, int]] = {}
+    chains: dict[tuple[str, str], dict[Identity, str]] = {}
+    last: dict[Identity, int] = {}
     occurrence = rules.groupby(["generation", "table", "chain", "rule"], observed=True).cumcount()
     for row, seen in zip(rules.itertuples(), occurrence.tolist(), strict=True):
         table, chain, text, target = str(row.table), str(row.chain), str(row.rule), str(row.target)
         identity = (table, chain, text, seen)
         key = (table, chain, int(row.rule_number), text)
         known.pop(key, None)  # the newest come last, and stand for their lanes
-        known[key] = (identity, target)
+        known[key] = (identity, target, int(row.generation))
         last[identity] = int(row.generation)
-        chains.setdefault((table, chain), {})[identity] = target
+    for (table, chain, _, _), (identity, target, _) in sorted(known.items(), key=lambda item: -item[1][2]):
+        chains.setdefault((table, chain), {})[identity] = target  # as the newest rules have them, what is gone behind
     for lines in chains.values():  # a policy counts behind the chain's rules, whatever generation brought them
         for identity in [identity for identity in lines if identity[2] == "policy"]:
             lines[identity] = lines.pop(identity)
@@ -98,7 +101,9 @@ def catalogue(rules: pd.DataFrame) -> Catalogue:
     order = dict.fromkeys(identity for lines in met.values() for identity, _ in lines)
     order.update(dict.fromkeys(identity for lines in chains.values() for identity in lines))
     lane = {identity: i for i, identity in enumerate(order)}
-    entries = tuple(Entry(*key, target, lane[identity], (key[0], target) in chains) for key, (identity, target) in known.items())
+    entries = tuple(
+        Entry(*key, target, lane[identity], (key[0], target) in chains) for key, (identity, target, _) in known.items()
+    )
     stands = [0] * len(lane)
     for i, entry in enumerate(entries):
         stands[entry.lane] = i
@@ -107,8 +112,8 @@ def catalogue(rules: pd.DataFrame) -> Catalogue:
 
 
 def _visit(
-    chains: dict[tuple[str, str], dict[tuple[str, str, str, int], str]], table: str, chain: str, depth: int, seen: set[str],
-) -> list[tuple[tuple[str, str, str, int], int]]:  # fmt: skip
+    chains: dict[tuple[str, str], dict[Identity, str]], table: str, chain: str, depth: int, seen: set[str],
+) -> list[tuple[Identity, int]]:  # fmt: skip
     """The lines of a chain, each jump followed by the lines of the chain it leads to (once)."""
     seen.add(chain)
     found = []

@@ -78,7 +78,7 @@
       el(`p.lead${page.isBad(i) ? ".bad" : ""}`, {}, el(`span.dot.o-${outcome}`, { "aria-hidden": "true" }), outcome, ...(by ? [" by ", ruleOf(i, by)] : [])),
       el("p.tuple", {}, `${page.word("protocol", i)}  ${client.full} `, el("span.arrow", {}, "→"), ` ${dialled.full}`),
       pairs(
-        ["Answered by", server.plain === dialled.plain ? "" : server.full],
+        [c.packets_reply[i] ? "Answered by" : "Translated to", server.plain === dialled.plain ? "" : server.full],
         ["Server sees", seen.plain === client.plain ? "" : seen.full],
         ["State", page.word("state", i)],
         ["First seen", `${page.moment(c.first[i], 6)}, for ${page.span(c.last[i] - c.first[i])}`],

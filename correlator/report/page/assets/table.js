@@ -7,8 +7,8 @@
   const grid = $("grid"), body = grid.tBodies[0], scroller = $("scroller");
   const COLUMNS = [
     ["number", "#", "4.4%", "num"], ["first", "First seen", "8%"], ["protocol", "", "4.6%"], ["client", "Client", "12.6%", "end"],
-    ["dialled", "Dialled", "12.4%", "end"], ["server", "Server", "10.6%", "end"], ["way", "In › out", "9.4%"], ["packets", "Packets", "5.6%", "num"],
-    ["bytes", "Bytes", "6%", "num"], ["outcome", "Outcome", "9.6%"], ["rule", "Decided by", "11.4%"], ["status", "Status", "5.4%"],
+    ["dialled", "Dialled", "12%", "end"], ["server", "Server", "10.6%", "end"], ["way", "In › out", "9%"], ["packets", "Packets", "5.4%", "num"],
+    ["bytes", "Bytes", "6%", "num"], ["outcome", "Outcome", "9.6%"], ["rule", "Decided by", "12.6%"], ["status", "Status", "5.4%"],
   ];
   const head = grid.tHead.rows[0];
   for (const [name, title, width, kind] of COLUMNS) {
