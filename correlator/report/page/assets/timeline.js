@@ -256,8 +256,21 @@
       tip.hidden = true;
       if (found && found.span) page.open("connection", c.connection[found.span.i]);
       else if (found && found.mark) page.open("connection", c.connection[found.mark[0]]);
-      else if (found && found.lane !== undefined) page.open("rule", found.lane);
     });
+  };
+  /* The names beside the lanes open their rules. */
+  const names = (u) => {
+    const row = (event) => {
+      const box = u.over.getBoundingClientRect();
+      return event.clientX < box.left ? rows[Math.floor((event.clientY - box.top) / LANE)] : undefined;
+    };
+    u.root.addEventListener("mousemove", (event) => {
+      const named = row(event), rule = named && named.lane !== undefined;
+      u.root.style.cursor = rule ? "pointer" : "";
+      if (rule) place({ lane: named.lane }, event.clientX, event.clientY); else if (!u.over.contains(event.target)) tip.hidden = true;
+    });
+    u.root.addEventListener("mouseleave", () => { tip.hidden = true; });
+    u.root.addEventListener("click", (event) => { const named = row(event); if (named && named.lane !== undefined) { tip.hidden = true; page.open("rule", named.lane); } });
   };
 
   const opened = page.size ? make($("chart-opened"), OPENED, [0, 1], [axis(0), side], [hidden], empty, drawOpened) : null;
@@ -271,7 +284,7 @@
     ], steps(), drawBalance, { bands: [{ series: [1, 2], fill: () => page.colour("bad"), dir: -1 }, { series: [2, 1], fill: () => page.colour("bad"), dir: -1 }] });
   }
   if (opened) hover(opened);
-  if (lanes) hover(lanes);
+  if (lanes) { hover(lanes); names(lanes); }
   if (balance) hover(balance);
 
   const legend = $("timeline-legend");
