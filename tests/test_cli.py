@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from correlator.dataset.schema import TABLES
+from correlator.dataset.schema import EXPORTS
 from tests.conftest import CAPTURES
 
 CASE = CAPTURES / "published"
@@ -86,7 +86,7 @@ def test_plot_writes_a_picture(ending: str, tmp_path: Path) -> None:
     assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
 
 
-@pytest.mark.parametrize("name", list(TABLES))
+@pytest.mark.parametrize("name", list(EXPORTS))
 def test_export_writes_every_table_alike(name: str, tmp_path: Path) -> None:
     """csv, json and parquet hold the same rows, with the declared columns."""
     frames = []
@@ -94,7 +94,7 @@ def test_export_writes_every_table_alike(name: str, tmp_path: Path) -> None:
         path = tmp_path / f"{name}.{ending}"
         assert run("export", CASE, name, "-o", path).returncode == 0
         frames.append(read(path))
-        assert list(frames[-1].columns) == list(TABLES[name])
+        assert list(frames[-1].columns) == list(EXPORTS[name])
     assert len({len(frame) for frame in frames}) == 1
 
 

@@ -319,7 +319,7 @@ def test_the_timeline_zooms_and_tells(opened: Any, analysis: Analysis) -> None:
     assert near[1] - near[0] == pytest.approx((whole[1] - whole[0]) * 200 / width, rel=0.02)
     one(opened, "#inwindow").click()
     table = analysis.connections
-    origin = int(analysis.packets["time"].min()) // 1000 * 1000
+    origin = int(table["first_seen"].min()) // 1000 * 1000
     inside = table[((table["last_seen"] - origin) / 1000 >= near[0]) & ((table["first_seen"] - origin) / 1000 <= near[1])]
     assert texts(opened, "#grid tbody .c-number") == [str(n) for n in inside["connection"]]
     assert 0 < len(inside) < len(table)
@@ -576,11 +576,14 @@ def test_a_session_without_counters_or_packets_has_its_page(driver: Any, tmp_pat
     assert "Nothing was counted" in one(driver, "#ledger").text
     assert complaints(driver) == []
     full = correlator.load(CAPTURES / "published")
-    ledger = full.ledger.assign(explained_packets=0, residual_packets=full.ledger["counted_packets"], connections="")
+    lines = full.balances.assign(explained_packets=0, residual_packets=full.balances["counted_packets"])
     warnings = ("no IPv4 packet was recorded: whatever the counters counted is a residual",)
-    tables = {name: getattr(full, name).iloc[:0] for name in ("connections", "hits", "packets")}
     rules = full.rules.assign(explained_packets=0, residual_packets=full.rules["counted_packets"], connections=0)
-    write_page(replace(full, ledger=ledger, rules=rules, warnings=warnings, _paths=None, **tables), tmp_path / "empty.html")
+    empty = replace(
+        full, connections=full.connections.iloc[:0], rules=rules, warnings=warnings, _balances=lambda: lines, _paths=None,
+        _hits=lambda: full.hits.iloc[:0], _packets=lambda: full.packets.iloc[:0], _explain=lambda numbers: [""] * len(numbers),
+    )  # fmt: skip
+    write_page(empty, tmp_path / "empty.html")
     open_page(driver, tmp_path / "empty.html")
     assert one(driver, "main h1").text.startswith("No connection was seen")
     assert "no IPv4 packet was recorded" in one(driver, ".warnings").text

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _OFFSET = re.compile(r"^([+-]?\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|)$")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 BAR = 28
+PCAPNG = "pcapng"
+"""What export is told instead of a table for packets with comments."""
 
 
 def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +39,7 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
         clock_offset: str | None, **rest: Any,
     ) -> Any:  # fmt: skip
         if "table" in rest:
-            path, rest["table"] = _table_alone(path, rest["table"])
+            path, rest["table"] = _table_alone(path, rest["table"], rest.get("form", ""))
 
         def analyse() -> Analysis:
             from correlator import load
@@ -56,14 +58,16 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
-def _table_alone(path: Path | None, table: str | None) -> tuple[Path | None, str]:
-    """`correlator export --pcap ... hits` names a table and no PATH."""
+def _table_alone(path: Path | None, table: str | None, form: str) -> tuple[Path | None, str]:
+    """`correlator export --pcap ... hits` names a table and no PATH, and `--format zeek` names the table itself."""
     from correlator.dataset.schema import TABLES
 
+    if table is None and form == "zeek" and str(path) not in TABLES:
+        table = "connections"
     if table is None:
         path, table = None, str(path or "")
-    if table not in TABLES:
-        raise InputError(f"export: name a table: one of {', '.join(TABLES)}")
+    if table not in (*TABLES, PCAPNG):
+        raise InputError(f"export: name a table: one of {', '.join(TABLES)}; or {PCAPNG}")
     return path, table
 
 

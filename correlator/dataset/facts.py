@@ -78,7 +78,7 @@ def read_facts(folder: Path | None) -> Facts:
             continue
         present.add(name)
         for item in items:
-            if item.get("ifname"):
+            if isinstance(item.get("ifname"), str) and item["ifname"]:
                 links.setdefault(item["ifname"], {}).update(item)
     routes = _read_json(folder / "route.json")
     if routes is not None:
@@ -117,7 +117,8 @@ def read_session_facts(folder: Path) -> Facts:
 def _containers(folder: Path) -> dict[str, str]:
     """address -> name of the container that has it in one of its networks, from docker.json where it is there."""
     items = _read_json(folder / "docker.json") or []
-    return {str(address): str(item.get("name", "")) for item in items for address in item.get("networks", {}).values() if address}
+    networks = [(str(item.get("name", "")), item.get("networks")) for item in items]
+    return {str(one): name for name, found in networks if isinstance(found, dict) for one in found.values() if one}
 
 
 def _read_json(path: Path) -> list[dict[str, Any]] | None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
@@ -21,6 +23,8 @@ SECTION, INTERFACE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 5, 6
 HEAD_WORDS, TAIL_WORDS = 7, 4
 """Of an enhanced packet block around its data: kind, length, interface, time (2), captured, wire; flags (2), end, length."""
 FLAGS_OPTION = 2 | 4 << 16
+EXPORTED = "correlator export"
+"""The application in files that `correlator export` wrote: they hold packets a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,11 @@ def _block(kind: int, body: bytes) -> bytes:
     return struct.pack("=II", kind, length) + body + struct.pack("=I", length)
 
 
-def section(application: str) -> bytes:
+def section(application: str, comment: str = "") -> bytes:
     """Section header block; ``application`` is what wrote it."""
-    return _block(SECTION, struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1) + _option(4, application.encode()) + bytes(4))
+    options = _option(1, comment.encode()) if comment else b""
+    options += _option(4, application.encode())
+    return _block(SECTION, struct.pack("=IHHq", 0x1A2B3C4D, 1, 0, -1) + options + bytes(4))
 
 
 def interface(name: str, link_type: int, snap_length: int, expression: str = "") -> bytes:
@@ -60,10 +66,11 @@ def interface(name: str, link_type: int, snap_length: int, expression: str = "")
     return _block(INTERFACE, struct.pack("=HHI", link_type, 0, snap_length) + options + bytes(4))
 
 
-def statistics(number: int, time: int, received: int, dropped: int) -> bytes:
-    """Interface statistics block: packets received and dropped so far."""
+def statistics(number: int, time: int, received: int | None, dropped: int | None) -> bytes:
+    """Interface statistics block: packets received and dropped so far (None: nobody counted)."""
     body = struct.pack("=III", number, time >> 32, time & 0xFFFFFFFF)
-    return _block(STATISTICS, body + _option(4, struct.pack("=Q", received)) + _option(5, struct.pack("=Q", dropped)) + bytes(4))
+    counts = [(code, count) for code, count in ((4, received), (5, dropped)) if count is not None]
+    return _block(STATISTICS, body + b"".join(_option(code, struct.pack("=Q", count)) for code, count in counts) + bytes(4))
 
 
 def packets(batch: Batch) -> bytes | memoryview:
@@ -102,6 +109,16 @@ def _same_size(batch: Batch, rows: Ints, size: int) -> Words:
         blocks[:, HEAD_WORDS + size - 1] &= mask
     blocks[:, -4], blocks[:, -3], blocks[:, -2], blocks[:, -1] = FLAGS_OPTION, batch.direction[rows], 0, width * 4
     return blocks
+
+
+def is_exported(path: Path) -> bool:
+    """Whether `correlator export` wrote this file."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(8)
+            return head[:4] == b"\x0a\x0d\x0d\x0a" and EXPORTED.encode() in file.read(struct.unpack("=I", head[4:])[0] & 0xFFFFF)
+    except (OSError, struct.error):
+        return False
 
 
 def packet(data: bytes, time: int, number: int = 0) -> bytes:

@@ -116,6 +116,31 @@ PACKETS: Columns = {
     "state": ("category", "NEW, ESTABLISHED, RELATED, INVALID or UNTRACKED, as conntrack saw it"),
 }
 
+COMMUNITY: Columns = {
+    "community_id": (
+        "object",
+        "Community ID (v1, seed 0) of the original tuple: what Zeek or Suricata log on the client's side of the NAT",
+    ),
+    "community_id_reply": (
+        "object",
+        "Community ID of the reply tuple: what they log on the server's side (the container's, behind DNAT); the same where "
+        "nothing was translated",
+    ),
+}
+"""Columns that exports of connections and ``Analysis.table("connections")`` have more than ``Analysis.connections``."""
+
+FLOWS: Columns = {
+    **COMMUNITY,
+    "source_port": ("int32", "source port as Zeek and Community ID have it: an ICMP message's type; -1 where there is none"),
+    "destination_port": (
+        "int32",
+        "destination port as they have it: the type that answers an ICMP message, or its code; -1 where there is none",
+    ),
+    "conn_state": ("category", "Zeek's conn_state of what was seen: S0, S1, SF, REJ, ..."),
+    "history": ("object", "Zeek's history of what was seen: first occurrences in order, upper case: original; empty for ICMP"),
+}
+"""What other tools call a connection (``Analysis.flows()``)."""
+
 TABLES: dict[str, Columns] = {
     "connections": CONNECTIONS,
     "hits": HITS,
@@ -123,3 +148,6 @@ TABLES: dict[str, Columns] = {
     "packets": PACKETS,
     "rules": RULES,
 }
+
+EXPORTS: dict[str, Columns] = {**TABLES, "connections": {**CONNECTIONS, **COMMUNITY}}
+"""The tables as they are exported."""

@@ -1,7 +1,7 @@
 """pcap and pcapng bytes -> one columnar packet table."""
 
-from correlator.decode.capture import Capture, concat, interface_name, read_packets
+from correlator.decode.capture import Capture, concat, interface_name, read_frames, read_packets
 from correlator.decode.columns import COLUMNS
-from correlator.decode.frames import Interface
+from correlator.decode.frames import Frames, Interface
 
-__all__ = ["COLUMNS", "Capture", "Interface", "concat", "interface_name", "read_packets"]
+__all__ = ["COLUMNS", "Capture", "Frames", "Interface", "concat", "interface_name", "read_frames", "read_packets"]

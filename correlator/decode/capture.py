@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +31,8 @@ class Capture:
     """``packets``: a DataFrame as :data:`~correlator.decode.columns.COLUMNS` declares it, in order of time.
 
     ``addresses`` are what values from 2**32 on stand for. ``skipped`` counts frames that hold no IPv4, by what they
-    hold; ``warnings`` are losses and damage, one line each.
+    hold; ``warnings`` are losses and damage, one line each. ``files`` are what was read: the interface that its packets were
+    said to be of (None: as the file says) and the path.
     """
 
     interfaces: tuple[Interface, ...]
@@ -39,6 +40,7 @@ class Capture:
     warnings: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     skipped: tuple[tuple[str, int], ...] = ()
+    files: tuple[tuple[str | None, str], ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -61,15 +63,18 @@ def read_packets(path: str | Path, interface: str | None = None) -> Capture:
     :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind; a file that was cut
     short is read up to there, with a warning.
     """
+    return replace(decode(read_frames(path, interface)), files=((interface, str(path)),))
+
+
+def read_frames(path: str | Path, interface: str | None = None) -> Frames:
+    """Where each frame of a file lies in its bytes; arguments and errors are those of :func:`read_packets`."""
     path = Path(path)
     data = _bytes(path)
     if data[:4] in pcap.MAGICS:
-        frames = pcap.index(data, str(path), interface or interface_name(path))
-    elif data[:4] == pcapng.MAGIC:
-        frames = pcapng.index(data, str(path), interface, interface_name(path))
-    else:
-        raise InputError(f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote")
-    return _decode(frames)
+        return pcap.index(data, str(path), interface or interface_name(path))
+    if data[:4] == pcapng.MAGIC:
+        return pcapng.index(data, str(path), interface, interface_name(path))
+    raise InputError(f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote")
 
 
 def _bytes(path: Path) -> bytes:
@@ -92,9 +97,11 @@ def _gunzip(data: bytes) -> bytes:
         return zlib.decompressobj(wbits=31).decompress(data)
 
 
-def _decode(frames: Frames) -> Capture:
+def decode(frames: Frames) -> Capture:
+    """Frames as a packet table, in order of time."""
     network = find_network(frames)
     columns, addresses, skipped = decode_network(frames, network)
+    columns["file"] = np.zeros(len(columns["frame"]), dtype=np.int16)
     table = {name: np.asarray(columns[name], dtype=dtype) for name, (dtype, _) in COLUMNS.items()}
     packets = pd.DataFrame(table, copy=False).sort_values("time", kind="stable", ignore_index=True)
     interfaces, codes = _used(network.interfaces, packets["interface"].to_numpy())
@@ -119,11 +126,15 @@ def concat(captures: Sequence[Capture]) -> Capture:
         for interface in capture.interfaces:
             interfaces.setdefault(interface.name, interface)
     names = list(interfaces)
+    files: list[tuple[str | None, str]] = []
     for capture in captures:
         position = np.array([names.index(name) for name in capture.names] or [0], dtype=np.int16)
-        tables.append(capture.packets.assign(interface=position[capture.packets["interface"].to_numpy()]))
+        moved = {"interface": position[capture.packets["interface"].to_numpy()]}
+        moved["file"] = (capture.packets["file"].to_numpy() + len(files)).astype(np.int16)
+        tables.append(capture.packets.assign(**moved))
+        files += capture.files
         for kind, number in capture.skipped:
             skipped[kind] = skipped.get(kind, 0) + number
     packets = pd.concat(tables, ignore_index=True).sort_values("time", kind="stable", ignore_index=True)
     warnings = tuple(warning for capture in captures for warning in capture.warnings)
-    return Capture(tuple(interfaces.values()), packets, warnings, (), tuple(skipped.items()))
+    return Capture(tuple(interfaces.values()), packets, warnings, (), tuple(skipped.items()), tuple(files))

@@ -6,6 +6,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "time": ("int64", "when the tap saw it, epoch ns"),
     "interface": ("int16", "index into Capture.interfaces"),
     "frame": ("int64", "number in its file, from 1"),
+    "file": ("int16", "index into Capture.files"),
     "direction": ("int8", "0 unknown, 1 received, 2 sent, as the file flags it"),
     "packet_type": ("int8", "skb->pkt_type of cooked captures; -1 unknown"),
     "mac_src": ("uint64", "source link address as a number; 0 none"),

@@ -35,7 +35,7 @@ class Interface:
 class Frames:
     """n frames: ``data`` uint8 with :data:`PADDING` zeros behind the file; ``start``, ``captured`` (bytes in the
     file), ``wire`` (bytes on the wire), ``time`` (epoch ns), ``interface`` and ``direction`` (0, 1 in, 2 out)
-    int64 (n,)."""
+    int64 (n,). ``number``: each frame's in its file, where these are not all of them."""
 
     data: npt.NDArray[np.uint8]
     start: Ints
@@ -46,6 +46,7 @@ class Frames:
     direction: Ints
     interfaces: tuple[Interface, ...]
     warnings: tuple[str, ...]
+    number: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.start)

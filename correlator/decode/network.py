@@ -50,6 +50,8 @@ def decode_network(
 
 
 def _numbers(frames: Frames) -> Ints:
+    if frames.number is not None:
+        return frames.number
     return np.arange(1, len(frames) + 1, dtype=np.int64)
 
 

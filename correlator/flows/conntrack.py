@@ -42,6 +42,8 @@ _TCP = (
 _SECOND = 1_000_000_000
 _TCP_TIMEOUT = {_SS: 120, _SR: 60, _ES: 432_000, _FW: 120, _CW: 60, _LA: 30, _TW: 120, _CL: 10, _S2: 120}
 _UDP_TIMEOUT, _UDP_STREAM_TIMEOUT, _ICMP_TIMEOUT, _GENERIC_TIMEOUT = 30, 120, 30, 600
+MEMORY_NS = {1: _ICMP_TIMEOUT * _SECOND, 17: _UDP_STREAM_TIMEOUT * _SECOND}
+"""How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout, ..._udp_timeout_stream)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,12 +71,12 @@ def look(capture: Capture, facts: Facts) -> Sight:
         macs[info.name] = mac
         _by_mac(packets, rows, mac, wire)
         _by_address(packets, rows, votes, facts, wire)
-    bridge = np.array([_is_bridge(info.name, facts) for info in capture.interfaces], dtype=bool)
+    bridge = np.array([is_bridge_tap(info.name, facts) for info in capture.interfaces], dtype=bool)
     inferred = (f"MAC addresses of {', '.join(guessed)}",) if guessed else ()
     return Sight(wire, bridge, macs, inferred)
 
 
-def _is_bridge(name: str, facts: Facts) -> bool:
+def is_bridge_tap(name: str, facts: Facts) -> bool:
     """Whether the tap sits behind br_netfilter's PREROUTING."""
     enabled = facts.sysctls.get("net.bridge.bridge-nf-call-iptables", "1").strip() != "0"
     return enabled and facts.is_bridge(name)

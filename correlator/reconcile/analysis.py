@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+from correlator.dataset.schema import COMMUNITY
+
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
 
@@ -68,6 +74,18 @@ class PathView:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class PacketPaths:
+    """The rules that each packet traversed, as text (see docs/wireshark.md for its form).
+
+    ``code`` int64, one a row of the packets table: index into ``texts``, -1 where a frame is no packet that rules saw.
+    ``texts`` are few: packets that took one way share one.
+    """
+
+    code: npt.NDArray[np.int64]
+    texts: tuple[str, ...]
+
+
 class Told(Protocol):
     """Who tells the ways of packets: of one connection, of all."""
 
@@ -81,14 +99,16 @@ class Analysis:
 
     ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
     facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
-    an address to the name of the container that had it.
+    an address to the name of the container that had it. ``files``: what the packets were read from, (interface that they
+    were said to be of, or None; path).
     """
 
     connections: pd.DataFrame
-    hits: pd.DataFrame
-    ledger: pd.DataFrame
-    packets: pd.DataFrame
     rules: pd.DataFrame
+    _balances: Callable[[], pd.DataFrame]
+    _hits: Callable[[], pd.DataFrame]
+    _packets: Callable[[], pd.DataFrame]
+    _explain: Callable[[npt.NDArray[np.int64]], list[str]]
     clock: Clock = field(default_factory=Clock)
     warnings: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
@@ -98,6 +118,39 @@ class Analysis:
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
     _paths: Told | None = None
+    files: tuple[tuple[str | None, str], ...] = ()
+    _packet_paths: Callable[[], PacketPaths] | None = None
+    _frames: Callable[[], pd.DataFrame] | None = None
+    _flows: Callable[[], pd.DataFrame] | None = None
+
+    @cached_property
+    def hits(self) -> pd.DataFrame:
+        """One row per connection, direction and rule; written when first asked for."""
+        return self._hits()
+
+    @cached_property
+    def packets(self) -> pd.DataFrame:
+        """One row a frame; written when first asked for."""
+        return self._packets()
+
+    @cached_property
+    def balances(self) -> pd.DataFrame:
+        """The ledger without its column ``connections``."""
+        return self._balances()
+
+    @cached_property
+    def ledger(self) -> pd.DataFrame:
+        """One row per rule and interval, with the connections behind it; written when first asked for."""
+        return self.explained(self.balances)
+
+    def explained(self, lines: pd.DataFrame) -> pd.DataFrame:
+        """Some rows of ``balances`` with the connections behind them."""
+        import pandas as pd
+
+        from correlator.dataset.schema import LEDGER
+
+        found = pd.Series(self._explain(lines.index.to_numpy()), index=lines.index, dtype=object)
+        return lines.assign(connections=found)[list(LEDGER)]
 
     def named(self, address: object) -> str:
         """An address with the name of the container that had it: ``web (172.17.0.2)``."""
@@ -111,3 +164,30 @@ class Analysis:
     def ways(self) -> tuple[PathView, ...]:
         """The ways that packets of all connections took, most packets first; a translation tells of one of them."""
         return self._paths.all() if self._paths is not None else ()
+
+    def packet_paths(self) -> PacketPaths:
+        """The rules that each row of ``packets`` traversed, as text; made on demand."""
+        assert self._packet_paths is not None
+        return self._packet_paths()
+
+    def frames(self) -> pd.DataFrame:
+        """Every IPv4 frame of the input files: ``file`` (index into ``files``), ``frame`` (from 1) and ``packet``, the row of
+        ``packets`` that it is a sight of (a bridge port's sight of what the bridge shows too, a fragment of a datagram), -1
+        where it is none; int64, made on demand."""
+        assert self._frames is not None
+        return self._frames()
+
+    def flows(self) -> pd.DataFrame:
+        """What other tools call the connections, one row each, as :data:`correlator.dataset.schema.FLOWS` declares it;
+        made on demand."""
+        assert self._flows is not None
+        return self._flows()
+
+    def table(self, name: str) -> pd.DataFrame:
+        """One table as exports hold it (:data:`correlator.dataset.schema.EXPORTS`): connections with their Community IDs,
+        which take a second for half a million connections, so that only who asks waits for them."""
+        frame: pd.DataFrame = getattr(self, name)
+        if name != "connections":
+            return frame
+        flows = self.flows()
+        return frame.assign(**{column: flows[column] for column in COMMUNITY})

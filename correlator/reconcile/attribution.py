@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.flows.conntrack import UNTRACKED
+from correlator.reconcile.numbering import place, sight_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -62,7 +63,7 @@ def attribute(verdict: Verdict) -> Attribution:
     way = np.where(way >= forks, NO_WAY, way)
     crossing = verdict.explored.rows.crossing[row]
     time = verdict.scene.crossings.time[crossing]
-    order = np.lexsort((crossing, time))
+    order = place(verdict.scene.names, *sight_of(verdict, crossing), time)
     row, way, crossing, time = (part[order] for part in (row, way, crossing, time))
     still_open = still_open[order]
     code, direction, state = codes(verdict, row)

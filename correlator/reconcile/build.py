@@ -9,11 +9,10 @@ import numpy as np
 from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
-from correlator.reconcile.attribution import NO_WAY, Attribution, attribute
-from correlator.reconcile.outcomes import connections_table
-from correlator.reconcile.paths import Paths
+from correlator.reconcile.attribution import NO_WAY, Attribution
+from correlator.reconcile.numbering import Numbering
 from correlator.reconcile.replay import Verdict, reconcile
-from correlator.reconcile.tables import hits_table, ledger_table, packets_table, rules_table
+from correlator.reconcile.written import tables_of
 
 if TYPE_CHECKING:
     from correlator.reconcile.inputs import Inputs, Progress
@@ -25,38 +24,49 @@ def analyse(inputs: Inputs, clock_offset: int | None = None, progress: Progress 
     """Reconcile and write the tables. Raises :class:`~correlator.errors.InputError` where rules or counters do not fit
     the packets at all."""
     verdict = reconcile(inputs, clock_offset, progress)
-    attribution = attribute(verdict)
+    tables = tables_of(verdict, clock_offset)
+    attribution = tables.attribution
     _refuse_unfit(verdict, attribution)
     if progress is not None:
         progress("writing the tables", 0.9)
-    hits = hits_table(verdict, attribution)
-    connections = connections_table(verdict, attribution, hits)
-    names = verdict.scene.names
-    codes = verdict.scene.packets["interface"].to_numpy()
     return Analysis(
-        connections, hits, ledger_table(verdict, attribution), packets_table(verdict, attribution),
-        rules_table(verdict, attribution), verdict.clock, (*verdict.warnings, *_doubts(verdict, attribution)),
-        verdict.inferred,
-        {name: int((codes == code).sum()) for code, name in enumerate(names) if name in verdict.scene.watched},
+        tables.connections(), tables.rules(), tables.balances, tables.hits, tables.packets, tables.explain, verdict.clock,
+        (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, Paths(verdict, attribution, connections),
+        inputs.facts.containers, tables.paths, tuple((name, str(file)) for name, file in inputs.files), tables.packet_paths,
+        tables.frames, tables.flows,
     )  # fmt: skip
+
+
+def _frames(verdict: Verdict) -> dict[str, int]:
+    """Frames of IPv4 on every interface that was captured."""
+    scene = verdict.scene
+    codes = scene.packets["interface"].to_numpy()
+    counts = {name: int((codes == code).sum()) for code, name in enumerate(scene.names) if name in scene.watched}
+    if verdict.ordinary is not None:
+        combination, *_ = verdict.ordinary.packets()
+        taken = np.bincount(combination, minlength=len(verdict.ordinary.way))
+        for row, amount in enumerate(taken.tolist()):
+            for code in ("in_code", "out_code"):
+                counts[verdict.ordinary.names[int(verdict.ordinary.rows.columns[code][row])]] += amount
+    return counts
 
 
 def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     nowhere = int((attribution.way == NO_WAY).sum())
-    if len(attribution) >= UNFIT_ROWS and nowhere >= UNFIT_SHARE * len(attribution):
+    known = len(attribution) + (len(verdict.ordinary.owner()) if verdict.ordinary is not None else 0)
+    if known >= UNFIT_ROWS and nowhere >= UNFIT_SHARE * known:
         raise InputError(
-            f"{verdict.inputs.source}: the rules do not fit the packets: of {len(attribution)} packets, {nowhere} have no "
+            f"{verdict.inputs.source}: the rules do not fit the packets: of {known} packets, {nowhere} have no "
             "way through them: are they of the same host and time?"
         )
     ledger, counters = verdict.ledger, verdict.counters
-    if ledger is None or counters is None or not ledger.active.size or not len(verdict.scene.packets):
+    if ledger is None or counters is None or not ledger.accounts or not known:
         return  # without a packet the ledger shows all that was counted as residuals
-    counted = int(counters.packets_low[:, ledger.active].sum())
-    gap = int(np.abs(ledger.residual).sum())
-    explained = int(ledger.explained.sum())
-    uncounted = -int(np.minimum(ledger.residual, 0).sum())
+    counted = sum(int(counters.packets_low[:, entry].sum()) for entry in ledger.accounts)
+    gap = ledger.residual
+    explained = sum(int(account.explained.sum()) for account in ledger.accounts.values())
+    uncounted = -sum(int(np.minimum(account.residual, 0).sum()) for account in ledger.accounts.values())
     if explained >= UNFIT_ROWS and counted >= UNFIT_ROWS and uncounted > UNFIT_HITS * explained:
         raise InputError(
             f"{verdict.inputs.source}: the counters do not fit the packets: of {explained} hits that the packets made, "
@@ -64,22 +74,22 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
         )
     if counted >= UNFIT_ROWS and explained == 0 and gap >= counted:
         begin, end = int(counters.begin[0] - verdict.clock.offset), int(counters.end[-1] - verdict.clock.offset)
-        times = verdict.scene.packets["time"].to_numpy()
-        apart = times[-1] < begin or times[0] > end
+        times = verdict.tally.low
+        apart = bool(len(times)) and (int(times.max()) < begin or int(times.min()) > end)
         raise InputError(
             f"{verdict.inputs.source}: the counters do not fit the packets: {counted} hits counted, none explained"
             + (": they were recorded at different times" if apart else ": are they of the same host?")
         )
 
 
-def _doubts(verdict: Verdict, attribution: Attribution) -> list[str]:
+def _doubts(verdict: Verdict, attribution: Attribution, numbering: Numbering) -> list[str]:
     """What the reports must say: packets without a way, sums that nothing meets, sights that are missing."""
     doubts: list[str] = []
-    if not len(verdict.scene.packets):
+    if not len(verdict.scene.packets) and verdict.ordinary is None:
         doubts.append("no IPv4 packet was recorded: whatever the counters counted is a residual")
     nowhere = attribution.way == NO_WAY
     if nowhere.any():
-        numbers = sorted(set(attribution.connection[nowhere].tolist()))
+        numbers = sorted(set(numbering.attributed[attribution.connection[nowhere]].tolist()))
         shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
         doubts.append(f"{int(nowhere.sum())} packets fit no way through the rules (connections {shown})")
     if not verdict.explored.agreed:
@@ -97,9 +107,9 @@ def _doubts(verdict: Verdict, attribution: Attribution) -> list[str]:
     crossings = verdict.scene.crossings
     answered = first[(crossings.kind[attribution.crossing[first]] == SYNACK) & (attribution.protocol[first] == 6)]
     if len(answered):
-        opened = ", ".join(str(int(n)) for n in attribution.connection[answered][:8])
+        opened = ", ".join(str(n) for n in sorted(numbering.attributed[attribution.connection[answered]].tolist())[:8])
         doubts.append(f"the packet that opened connection {opened} was not captured: what it hit is missing")
-    skipped = dict(verdict.inputs.capture.skipped)
+    skipped = dict(verdict.intake.capture.skipped)
     if skipped.get("IPv6"):
         doubts.append(f"{skipped['IPv6']} IPv6 packets were left out: these are IPv4 rules")
     return doubts

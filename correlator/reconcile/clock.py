@@ -16,10 +16,12 @@ import numpy as np
 from correlator.reconcile.analysis import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     import numpy.typing as npt
 
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.hits import Hits
+    from correlator.reconcile.tally import Members, Tally
 
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -32,10 +34,10 @@ MARGIN_NS = 1_000
 
 @dataclass(frozen=True)
 class _Bounds:
-    """Half-planes ``sign * (d + r * x) <= limit``: times x (s from the reference), limits in ns relative to a base."""
+    """Half-planes ``sign * (d + r * x) <= limit``: times x (s from the reference), limits in ns."""
 
     x: Floats
-    limit: Floats
+    limit: Ints
     sign: Floats
     entry: Ints
 
@@ -54,20 +56,22 @@ class _Series:
     base: int
 
 
-def estimate(hits: Hits, counters: Counters, entries: Ints) -> Clock:
+def estimate(hits: Tally, counters: Counters, entries: Ints) -> Clock:
     """The clock from the hits of ``entries`` (the register's numbers), which are known for certain."""
-    if counters.samples < 2 or not len(hits):
+    if counters.samples < 2 or not len(hits.low):
         return Clock()
-    series = _series(hits, counters, entries)
-    if not series:
-        return Clock()
-    reference = int(np.median(hits.low))
-    coarse = _vote(series, counters)
-    anchored = [s for s in series if s.base >= 0]
-    if anchored:
-        fits = [_fit(_half_planes(anchored, counters, base, reference), base, reference) for base in dict.fromkeys((0, coarse))]
-        return max(fits, key=lambda fit: fit.consistent)
-    return _scan(series, counters, coarse, reference)
+    reference = hits.reference
+    # series hold all hits of an entry: one at a time, where what they bound is all that is asked
+    planes = [_half_planes(one, counters, reference, one.base) for one in _series(hits, counters, entries) if one.base >= 0]
+    if planes:
+        bounds = _join(planes)
+        same = _fit(bounds, 0, reference)
+        if same.consistent == same.constraints:
+            return same
+        coarse = _vote(_series(hits, counters, entries), counters)
+        return max((same, _fit(bounds, coarse, reference)), key=lambda fit: fit.consistent)
+    series = list(_series(hits, counters, entries))
+    return _scan(series, counters, _vote(series, counters), reference) if series else Clock()
 
 
 def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int) -> Clock:
@@ -77,9 +81,10 @@ def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int
     bases = [0, *(coarse + step * width // STEPS for step in range(-2 * STEPS, 2 * STEPS + 1))]
     fits: dict[tuple[int, ...], Clock] = {}
     for base in bases:
-        before = tuple(int(np.searchsorted(s.latest + base, counters.begin[s.samples[0]])) for s in series)
+        before = tuple(int(np.searchsorted(s.latest, counters.begin[s.samples[0]] - base)) for s in series)
         if before not in fits:
-            fits[before] = _fit(_half_planes(series, counters, base, reference), base, reference)
+            planes = [_half_planes(one, counters, reference, number) for one, number in zip(series, before, strict=True)]
+            fits[before] = _fit(_join(planes), base, reference)
     most = max(fit.consistent for fit in fits.values())
     good = [fit for fit in fits.values() if fit.consistent == most and fit.low is not None and fit.high is not None]
     if not good:
@@ -92,22 +97,26 @@ def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int
     )  # fmt: skip
 
 
-def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
+def _series(hits: Tally, counters: Counters, entries: Ints) -> Iterator[_Series]:
     """The stretches in which each entry's counter is known exactly, tied to its hits where the log spans all of them.
 
     The first stretch counts from the first hit on, the last one up to the last hit; between two there may be a reset
-    that hides some.
+    that hides some. Entries that the same packets hit and whose counters moved alike bound alike: one stands for them.
     """
-    result: list[_Series] = []
-    exact = counters.known & (counters.packets_low == counters.packets_high)
+    seen: set[tuple[Members, bytes]] = set()
     for entry in entries.tolist():
-        mine = hits.entry == entry
         moved = counters.packets_low[:, entry]
-        if not mine.any() or not moved.any():
+        if not hits.counts[entry] or not moved.any():
             continue
-        earliest, latest = np.sort(hits.low[mine]), np.sort(hits.high[mine])
+        exact = counters.known[:, entry] & (moved == counters.packets_high[:, entry])
+        alike = (hits.members[entry], moved.tobytes() + exact.tobytes())
+        if alike in seen:
+            continue
+        seen.add(alike)
+        found = hits.series(entry)
+        earliest, latest = found.earliest, found.latest
         times = earliest
-        runs = _runs(exact[:, entry])
+        runs = _runs(exact)
         total = sum(int(moved[a:b].sum()) for a, b in runs)
         whole = len(runs) == 1 and runs[0] == (0, len(moved)) and counters.present[0, entry]
         spans_all = total == len(times) if whole else 0 < total <= len(times)
@@ -119,8 +128,7 @@ def _series(hits: Hits, counters: Counters, entries: Ints) -> list[_Series]:
             elif spans_all and b == len(moved):
                 base = len(times) - int(cumulative[-1])
             if (base >= 0 or whole) and (cumulative[-1] or number == 0):
-                result.append(_Series(entry, earliest, latest, np.arange(a, b + 1), cumulative, base))
-    return result
+                yield _Series(entry, earliest, latest, np.arange(a, b + 1), cumulative, base)
 
 
 def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -129,7 +137,7 @@ def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def _vote(series: list[_Series], counters: Counters) -> int:
+def _vote(series: Iterable[_Series], counters: Counters) -> int:
     """The offset that most pairs of hit and counter movement agree on, within one sampling interval."""
     width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
     votes: dict[int, float] = {}
@@ -148,31 +156,27 @@ def _vote(series: list[_Series], counters: Counters) -> int:
     return int(best * width)
 
 
-def _half_planes(series: list[_Series], counters: Counters, base: int, reference: int) -> _Bounds:
-    x: list[Floats] = []
-    limit: list[Floats] = []
-    sign: list[Floats] = []
-    entry: list[Ints] = []
-    for one in series:
-        begin, end = counters.begin[one.samples], counters.end[one.samples]
-        before = one.base if one.base >= 0 else int(np.searchsorted(one.latest + base, begin[0]))
-        counted, count = one.cumulative + before, len(one.latest)
-        has = (counted >= 1) & (counted <= count)
-        last = one.earliest[np.clip(counted - 1, 0, count - 1)]
-        x.append((last[has] - reference) / 1e9)
-        limit.append((end[has] - last[has] - base).astype(float))
-        sign.append(np.ones(int(has.sum())))
-        more = counted < count
-        following = one.latest[np.clip(counted, 0, count - 1)]
-        x.append((following[more] - reference) / 1e9)
-        limit.append(-(begin[more] - following[more] - base).astype(float))
-        sign.append(-np.ones(int(more.sum())))
-        entry.append(np.full(int(has.sum()) + int(more.sum()), one.entry))
-    return _Bounds(np.concatenate(x), np.concatenate(limit), np.concatenate(sign), np.concatenate(entry))
+def _half_planes(one: _Series, counters: Counters, reference: int, before: int) -> _Bounds:
+    """What a stretch with so many hits ``before`` it bounds."""
+    begin, end = counters.begin[one.samples], counters.end[one.samples]
+    counted, count = one.cumulative + before, len(one.latest)
+    has, more = (counted >= 1) & (counted <= count), counted < count
+    last = one.earliest[np.clip(counted - 1, 0, count - 1)][has]
+    following = one.latest[np.clip(counted, 0, count - 1)][more]
+    x = np.r_[last - reference, following - reference] / 1e9
+    limit = np.r_[end[has] - last, following - begin[more]]
+    sign = np.r_[np.ones(len(last)), -np.ones(len(following))]
+    return _Bounds(x, limit, sign, np.full(len(x), one.entry))
+
+
+def _join(planes: list[_Bounds]) -> _Bounds:
+    x, limit, sign, entry = (np.concatenate([getattr(one, name) for one in planes]) for name in ("x", "limit", "sign", "entry"))
+    return _Bounds(x, limit, sign, entry)
 
 
 def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
-    """The polygon of (d, r) that all bounds leave; without the entries that contradict the others if need be."""
+    """The polygon of (d - base, r) that all bounds leave; without the entries that contradict the others if need be."""
+    bounds = replace(bounds, limit=(bounds.limit - bounds.sign.astype(np.int64) * base).astype(float))
     total = len(bounds.x)
     if not total:
         return Clock()

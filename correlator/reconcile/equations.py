@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.hits import Hits
+    from correlator.reconcile.tally import Tally
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -31,6 +31,7 @@ Amount = dict[int, list[tuple[int, int, int]]]
 """entry -> (earliest, latest, bytes) of every hit."""
 PACKETS, BYTES = 0, 1
 EXACTLY, AT_LEAST, AT_MOST = 0, 1, 2
+_NONE = np.zeros(0, dtype=np.int64)
 Sum = tuple[int, int, int, int]
 """(entry, number of the stretch, packets or bytes, how it is bounded)."""
 
@@ -47,7 +48,7 @@ class _Stretches:
 class Equations:
     """Sums over the options' hits, numbered as they are asked for."""
 
-    def __init__(self, base: Hits, counters: Counters, clock: Clock, amounts: list[list[Amount]]) -> None:
+    def __init__(self, base: Tally, counters: Counters, clock: Clock, amounts: list[list[Amount]]) -> None:
         self.counters = counters
         self.clock = clock
         self.numbers: dict[Sum, int] = {}
@@ -60,9 +61,10 @@ class Equations:
                 for entry, hits in amount.items():
                     possible[entry].update(hits)
         for entry in sorted(e for e in differing if not counters.silent[e]):
-            at = base.entry == entry
-            early, late = self._on_counters(base.low[at], base.high[at])
-            self.base[entry] = (early, late, base.bytes[at])
+            members = base.members.get(entry, ())
+            low, high, size = (base.gather(part, members) if members else _NONE for part in (base.low, base.high, base.bytes))
+            early, late = self._on_counters(low, high)
+            self.base[entry] = (early, late, size)
             extra = np.array(sorted(possible[entry]), dtype=np.int64).reshape(-1, 3)
             extra_early, extra_late = self._on_counters(extra[:, 0], extra[:, 1])
             self.stretches[entry] = self._cut(entry, np.r_[early, extra_early], np.r_[late, extra_late])

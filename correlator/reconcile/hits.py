@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.tally import Part
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -40,12 +41,6 @@ class Hits:
         return self.take(np.lexsort((self.high, self.low, self.entry)))
 
 
-def join_hits(parts: Sequence[Hits]) -> Hits:
-    """All of them in one."""
-    names = ("entry", "row", "low", "high", "bytes")
-    return Hits(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
-
-
 def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Hits:
     """The hits of ``rows`` going their ``way`` (number among its kind's ways); low, high and length are per row of the
     whole table."""
@@ -64,3 +59,11 @@ def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length:
     within = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count)
     entry = np.array(flat, dtype=np.int64)[start + within] if flat else np.zeros(0, dtype=np.int64)
     return Hits(entry, row, low[row], high[row], length[row])
+
+
+def part_of(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Part:
+    """The same packets for a tally: by way, not by hit."""
+    offsets = np.cumsum([0, *(len(ways) for ways in walked.ways)])
+    flat = [found.hits for ways in walked.ways for found in ways]
+    numbers = offsets[walked.kind[rows]] + way
+    return Part(flat, numbers, low[rows], high[rows], length[rows], np.full(len(rows), -1, dtype=np.int32))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from correlator.dataset.facts import Facts, read_facts, read_session_facts
 from correlator.dataset.files import read_file
+from correlator.dataset.pcapng import is_exported
 from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifest
-from correlator.decode import Capture, concat, interface_name, read_packets
+from correlator.decode import interface_name
 from correlator.decode.events import ConntrackEvents, read_events
 from correlator.errors import InputError
 from correlator.firewall.counter_log import CounterLog, dumped_phantoms, normalise, parse_counter_log
@@ -32,17 +33,21 @@ Progress = Callable[[str, float], None]
 class Inputs:
     """Everything that was saved: packets, facts, and counters or at least rules.
 
-    ``events``: what conntrack told, where it was recorded. ``phantoms``: (table, chain) that a dump of rules alone shows and
-    the kernel probably does not have.
+    ``files``: where the packets are, with the interface's name where the file does not tell it; ``warnings`` of whoever
+    recorded them; ``may_be_empty``: a recording without a packet is one of a quiet host. ``events``: what conntrack told,
+    where it was recorded. ``phantoms``: (table, chain) that a dump of rules alone shows and the kernel probably does not
+    have.
     """
 
-    capture: Capture
+    files: tuple[tuple[str | None, Path], ...]
     facts: Facts
     log: CounterLog | None
     ruleset: Ruleset | None
     source: str
     phantoms: frozenset[tuple[str, str]] = frozenset()
     events: ConntrackEvents | None = None
+    warnings: tuple[str, ...] = ()
+    may_be_empty: bool = False
 
     @property
     def rulesets(self) -> tuple[Ruleset, ...]:
@@ -75,14 +80,6 @@ def read_inputs(
             f"{path or 'no rules'}: neither counters nor rules: expected counters.log, listing.log or rules.v4, "
             "or --counters FILE or --rules FILE"
         )
-    captures = []
-    for number, (name, file) in enumerate(named):
-        if progress is not None:
-            progress(f"reading {file.name}", number / len(named))
-        captures.append(read_packets(file, name))
-    capture = concat(captures)
-    if not len(capture.packets):
-        raise InputError(f"{path or named[0][1]}: no IPv4 packet in any pcap: nothing to replay")
     log = parse_counter_log(_text(counters), str(counters)) if counters is not None else None
     ruleset, phantoms = None, frozenset[tuple[str, str]]()
     if log is None and rules is not None:
@@ -90,7 +87,7 @@ def read_inputs(
         ruleset = normalise(parse_iptables_save(text, str(rules)))
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
-    return Inputs(capture, read_facts(facts if facts is not None else path), log, ruleset, source, phantoms)
+    return Inputs(tuple(named), read_facts(facts if facts is not None else path), log, ruleset, source, phantoms)
 
 
 def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
@@ -99,9 +96,6 @@ def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
     Raises :class:`~correlator.errors.InputError` where it holds no packets or no samples.
     """
     manifest = read_manifest(folder)
-    if progress is not None:
-        progress(f"reading {PACKETS}", 0.0)
-    capture = read_packets(folder / PACKETS)
     logs = read_sample_logs(folder, manifest.reading == "kernel")
     if not logs:
         raise InputError(f"{folder}: holds no counter sample: the recording ended before its first one")
@@ -116,9 +110,11 @@ def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
         warnings = (*warnings, f"only packets that match `{manifest.filter}` were recorded: counters of others are residuals")
     if manifest.events_lost:
         warnings = (*warnings, f"conntrack events were lost {manifest.events_lost} times: what they would have shown is inferred")
-    capture = replace(capture, warnings=(*capture.warnings, *warnings))
     events = read_events(folder / EVENTS) if (folder / EVENTS).is_file() else None
-    return Inputs(capture, read_session_facts(folder), logs[backend], None, str(folder), events=events)
+    return Inputs(
+        ((None, folder / PACKETS),), read_session_facts(folder), logs[backend], None, str(folder), events=events,
+        warnings=warnings, may_be_empty=True,
+    )  # fmt: skip
 
 
 def _main_backend(logs: dict[str, CounterLog]) -> tuple[str, tuple[str, ...]]:
@@ -152,6 +148,7 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
     if path is None:
         return []
     files = sorted(file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and file.is_file())
+    files = [file for file in files if not is_exported(file)] or files  # an export beside its input is no second capture
     return [(None if "pcapng" in file.name else interface_name(file), file) for file in files]
 
 

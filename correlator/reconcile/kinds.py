@@ -56,6 +56,16 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """What a walk asks beside the packet: the host, names of interfaces by code, those that were captured; and conntrack."""
+
+    host: Host
+    names: tuple[str, ...]
+    watched: frozenset[str]
+    witness: Witness | None
+
+
+@dataclass(frozen=True)
 class Scene:
     """What does not change between readings: the packets, where they were seen, the host around them."""
 

@@ -20,21 +20,17 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.hits import Hits
+    from correlator.reconcile.tally import Members, Tally
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
-
 @dataclass(frozen=True)
-class Ledger:
-    """Arrays (S-1, A) over intervals and ``active`` entries (A,) of the register: those that moved or were hit.
+class Account:
+    """One entry over all intervals, arrays (S-1,): ``explained`` and ``residual`` for packets and bytes; ``upto`` int64
+    (S,): how many of the entry's hits, in order of time, each sample's reading includes; ``uncounted``: a policy that does
+    not count yet; ``open_ended``: nor what else tells a lower bound only."""
 
-    ``explained`` and ``residual`` for packets and bytes; ``upto`` int64 (S, A): how many of the entry's hits, in order
-    of time, each sample's reading includes. ``uncounted`` bool (S-1, A): a policy that does not count yet.
-    """
-
-    active: Ints
     explained: Ints
     residual: Ints
     explained_bytes: Ints
@@ -44,71 +40,116 @@ class Ledger:
     open_ended: Bools
 
 
-def keep_ledger(hits: Hits, counters: Counters, clock: Clock, policies: Bools) -> Ledger:
-    """Balance ``hits`` (ordered by entry and time) against the counters. ``policies`` bool (E,)."""
+@dataclass(frozen=True)
+class Ledger:
+    """The accounts of entries that moved or were hit, by the register's numbers, in their order."""
+
+    accounts: dict[int, Account]
+
+    @property
+    def residual(self) -> int:
+        """Packets counted and not explained, or the other way round."""
+        return sum(int(np.abs(account.residual).sum()) for account in self.accounts.values())
+
+    @property
+    def lines(self) -> int:
+        """Intervals of entries that do not balance."""
+        return sum(int(np.count_nonzero((a.residual != 0) | (a.residual_bytes != 0))) for a in self.accounts.values())
+
+
+@dataclass(frozen=True)
+class _Upto:
+    """Hits and bytes that each reading surely includes (``low``) and at most includes (``high``), (S,)."""
+
+    low: Ints
+    high: Ints
+    low_bytes: Ints
+    high_bytes: Ints
+
+
+def keep_ledger(hits: Tally, counters: Counters, clock: Clock, policies: Bools) -> Ledger:
+    """Balance ``hits`` against the counters. ``policies`` bool (E,)."""
     moved = (counters.packets_low > 0).any(axis=0) | counters.reset.any(axis=0)
-    count = len(policies)
-    active = np.flatnonzero(moved | (np.bincount(hits.entry, minlength=count) > 0))
-    early, late = to_counters(clock, hits.low)[0], to_counters(clock, hits.high)[1]
-    starts = np.searchsorted(hits.entry, np.arange(count + 1))
-    shape = (counters.samples, len(active))
-    low, high = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    low_bytes, high_bytes = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    for i, entry in enumerate(active.tolist()):
-        mine = slice(int(starts[entry]), int(starts[entry + 1]))
-        low[:, i], low_bytes[:, i] = _upto(late[mine], hits.bytes[mine], counters.begin, "left")
-        high[:, i], high_bytes[:, i] = _upto(early[mine], hits.bytes[mine], counters.end, "right")
-    uncounted = _uncounted(counters, policies)[:, active]
-    unknown = ~counters.known[:, active]
-    open_ended = uncounted | unknown
-    explained, residual, upto = _balance(
-        low, high, counters.packets_low[:, active], np.where(open_ended, UNBOUNDED, counters.packets_high[:, active])
-    )
-    explained_bytes, residual_bytes, _ = _balance(
-        low_bytes, high_bytes, counters.bytes_low[:, active],
-        np.where(open_ended, UNBOUNDED, counters.bytes_high[:, active]),
-    )  # fmt: skip
-    return Ledger(active, explained, residual, explained_bytes, residual_bytes, upto, uncounted, open_ended)
+    active = np.flatnonzero(moved | (hits.counts > 0))
+    surely = np.searchsorted(counters.begin, to_counters(clock, hits.high)[1], side="right")
+    perhaps = np.searchsorted(np.maximum.accumulate(counters.end), to_counters(clock, hits.low)[0], side="left")
+    known: dict[Members, _Upto] = {}
+    accounts: dict[int, Account] = {}
+    for entry in active.tolist():
+        members = hits.members.get(entry, ())
+        if members not in known:
+            known[members] = _upto(hits, members, surely, perhaps, counters.samples)
+        accounts[entry] = _account(known[members], counters, entry, bool(policies[entry]))
+    return Ledger(accounts)
 
 
-def _upto(time: Ints, size: Ints, reading: Ints, side: str) -> tuple[Ints, Ints]:
-    """(hits, bytes) with a time before each reading (``left``), or not after it (``right``)."""
-    order = np.argsort(time, kind="stable")
-    total = np.r_[0, np.cumsum(size[order])]
-    found = np.searchsorted(time[order], reading, side="left" if side == "left" else "right")
-    return found.astype(np.int64), total[found]
+def _upto(hits: Tally, members: Members, surely: Ints, perhaps: Ints, samples: int) -> _Upto:
+    """``surely`` and ``perhaps`` (n,): the first reading that must, and that may, include each packet."""
+    weights = hits.gather(hits.bytes, members) if members else np.zeros(0)
+    sums = []
+    for first in (surely, perhaps):
+        at = hits.gather(first, members) if members else np.zeros(0, dtype=np.int64)
+        sums.append(np.cumsum(np.bincount(at, minlength=samples)[:samples]))
+        sums.append(np.cumsum(np.bincount(at, weights, minlength=samples)[:samples].astype(np.int64)))
+    return _Upto(sums[0], sums[2], sums[1], sums[3])
 
 
-def _uncounted(counters: Counters, policies: Bools) -> Bools:
-    """Intervals before a policy's counter first stands above zero: nft 1.8.9 counts it only from -P or -Z on."""
-    packets = np.cumsum(counters.packets_low, axis=0) - counters.packets_low
-    first_zero = np.zeros(len(policies), dtype=bool)
-    if counters.samples:
-        first_zero = counters.first_zero
-    result: Bools = (packets == 0) & policies[None, :] & first_zero[None, :]
-    return result
+def _account(upto: _Upto, counters: Counters, entry: int, policy: bool) -> Account:
+    packets_low, packets_high = counters.packets_low[:, entry], counters.packets_high[:, entry]
+    bytes_low, bytes_high = counters.bytes_low[:, entry], counters.bytes_high[:, entry]
+    uncounted = np.zeros(len(packets_low), dtype=bool)
+    if policy and counters.samples and counters.first_zero[entry]:
+        # nft 1.8.9 counts a policy only from -P or -Z on: before its counter first stands above zero, it may not count
+        uncounted = np.cumsum(packets_low) - packets_low == 0
+    open_ended = uncounted | ~counters.known[:, entry]
+    if open_ended.any():
+        packets_high, bytes_high = np.where(open_ended, UNBOUNDED, packets_high), np.where(open_ended, UNBOUNDED, bytes_high)
+    explained, residual, included = balance(upto.low, upto.high, packets_low, packets_high)
+    explained_bytes, residual_bytes, _ = balance(upto.low_bytes, upto.high_bytes, bytes_low, bytes_high)
+    return Account(explained, residual, explained_bytes, residual_bytes, included, uncounted, open_ended)
 
 
-def _balance(low: Ints, high: Ints, moved_low: Ints, moved_high: Ints) -> tuple[Ints, Ints, Ints]:
-    """(explained, residual, upto): see :class:`Ledger`. All inputs (S, A) and (S-1, A).
+def balance(low: Ints, high: Ints, moved_low: Ints, moved_high: Ints) -> tuple[Ints, Ints, Ints]:
+    """(explained, residual, upto): see :class:`Account`. ``low`` and ``high`` (S,), movements (S-1,).
 
-    Forward, the feasible interval of hits so far is carried along; where a movement leads out of it, the gap is that
-    interval's residual. Backward, one consistent number is chosen for every sample.
+    Where movements lead through all intervals the numbers follow at once; where not, sample by sample.
     """
-    samples, width = low.shape
-    floor, ceiling = low.copy(), high.copy()
-    residual = np.zeros((max(samples - 1, 0), width), dtype=np.int64)
+    far = int(high[-1]) + int(moved_low.sum()) + 1 if len(high) else 1  # as good as unbounded
+    if far * len(high) >= 1 << 62:
+        return _step_by_step(low, high, moved_low, moved_high)
+    most = np.minimum(moved_high, far)
+    rise, climb = np.r_[0, np.cumsum(moved_low)], np.r_[0, np.cumsum(most)]
+    floor = np.maximum.accumulate(low - rise) + rise
+    ceiling = np.minimum.accumulate(high - climb) + climb
+    if (floor <= high).all() and (ceiling >= low).all():
+        upto = np.maximum.accumulate((floor - climb)[::-1])[::-1] + climb
+        step = np.diff(upto)
+        if (step >= moved_low).all() and (step <= most).all() and (upto >= floor).all() and (upto <= ceiling).all():
+            return step, np.zeros(len(step), dtype=np.int64), upto
+    return _step_by_step(low, high, moved_low, moved_high)
+
+
+def _step_by_step(low: Ints, high: Ints, moved_low: Ints, moved_high: Ints) -> tuple[Ints, Ints, Ints]:
+    """Forward, the feasible interval of hits so far is carried along; where a movement leads out of it, the gap is that
+    interval's residual. Backward, one consistent number is chosen for every sample."""
+    lows, highs, least_moved, most_moved = low.tolist(), high.tolist(), moved_low.tolist(), moved_high.tolist()
+    samples = len(lows)
+    floor, ceiling = lows.copy(), highs.copy()
+    residual = [0] * max(samples - 1, 0)
     for k in range(1, samples):
-        least = floor[k - 1] + moved_low[k - 1]
-        most = ceiling[k - 1] + moved_high[k - 1]
-        above, below = least > high[k], most < low[k]
-        residual[k - 1] = np.where(above, least - high[k], np.where(below, most - low[k], 0))
-        floor[k] = np.where(above, high[k], np.where(below, low[k], np.maximum(least, low[k])))
-        ceiling[k] = np.where(above, high[k], np.where(below, low[k], np.minimum(most, high[k])))
+        least, most = floor[k - 1] + least_moved[k - 1], ceiling[k - 1] + most_moved[k - 1]
+        if least > highs[k]:
+            residual[k - 1], floor[k], ceiling[k] = least - highs[k], highs[k], highs[k]
+        elif most < lows[k]:
+            residual[k - 1], floor[k], ceiling[k] = most - lows[k], lows[k], lows[k]
+        else:
+            floor[k], ceiling[k] = max(least, lows[k]), min(most, highs[k])
     upto = floor.copy()
     for k in range(samples - 1, 0, -1):
         shift = residual[k - 1]
-        least = upto[k] - np.where(shift < 0, moved_high[k - 1] - shift, moved_high[k - 1])
-        most = upto[k] - np.where(shift > 0, moved_low[k - 1] - shift, moved_low[k - 1])
-        upto[k - 1] = np.clip(np.clip(floor[k - 1], least, most), floor[k - 1], ceiling[k - 1])
-    return np.diff(upto, axis=0), residual, upto
+        least = upto[k] - (most_moved[k - 1] - shift if shift < 0 else most_moved[k - 1])
+        most = upto[k] - (least_moved[k - 1] - shift if shift > 0 else least_moved[k - 1])
+        wanted = min(max(floor[k - 1], least), most)
+        upto[k - 1] = min(max(wanted, floor[k - 1]), ceiling[k - 1])
+    included = np.array(upto, dtype=np.int64)
+    return np.diff(included), np.array(residual, dtype=np.int64), included

@@ -25,3 +25,11 @@ def moments(scene: Scene) -> tuple[Ints, Ints]:
     left = np.where(sent, time[crossings.left], time[crossings.came_in] + SLACK_NS)
     lonely = crossings.loop | (came == left)
     return np.where(lonely & sent, came - SLACK_NS, came), np.where(lonely & entered, left + SLACK_NS, left)
+
+
+def widen(came: Ints, left: Ints) -> tuple[Ints, Ints]:
+    """The same of packets that were seen both coming in and leaving; (n,) epoch ns."""
+    lonely = came == left
+    if not lonely.any():
+        return came, left
+    return np.where(lonely, came - SLACK_NS, came), np.where(lonely, left + SLACK_NS, left)

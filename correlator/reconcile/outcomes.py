@@ -16,8 +16,12 @@ from correlator.reconcile.tables import rule_numbers
 from correlator.reconcile.words import endpoint, table, tuple_columns
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
+    from correlator.firewall.model import Entry
+    from correlator.firewall.walk import Path
     from correlator.reconcile.replay import Verdict
     from correlator.reconcile.walks import Way
 
@@ -33,7 +37,7 @@ def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataF
     count = int(attribution.connection.max()) if len(attribution) else 0
     number = attribution.connection - 1
     length = verdict.explored.rows.columns["length"][attribution.row]
-    first = _first_of(attribution, count)
+    first = first_of(attribution, count)
     tracked = attribution.direction != UNTRACKED
     sums = {
         f"{what}_{name}": np.bincount(number[pick], weights[pick], minlength=count).astype(np.int64)
@@ -63,7 +67,7 @@ def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataF
     return table(columns, schema.CONNECTIONS)
 
 
-def _first_of(attribution: Attribution, count: int) -> Ints:
+def first_of(attribution: Attribution, count: int) -> Ints:
     """The row that stands for each connection: its first one of the original direction, else of any."""
     rank = np.where(attribution.direction == ORIGINAL, 0, np.where(attribution.direction == REPLY, 1, 2))
     rank = rank + 3 * (attribution.way == NO_WAY)
@@ -106,26 +110,36 @@ def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | Non
         return "untracked", -1
     if way is None:
         return "unknown", -1
-    path = way.path
+    row = attribution.row[at]
+    entries = verdict.stages.stages[int(verdict.explored.rows.program[row])].program.ruleset.entries
+    ends = tuple(int(values[at]) for values in (attribution.client, attribution.dialled, attribution.server, attribution.seen))
+    return path_outcome(way.path, entries, left, verdict.scene.watched, ends, bool(verdict.explored.rows.columns["enters"][row]))
+
+
+def path_outcome(
+    path: Path, entries: Sequence[Entry], left: bool, watched: frozenset[str], ends: tuple[int, ...], enters: bool
+) -> tuple[str, int]:
+    """(what became of a connection whose first packet took this path, the entry that decided or -1).
+
+    ``left``: it was seen leaving; ``ends``: client, dialled, server, seen; ``enters``: it came from outside of the host.
+    """
     if path.end in ("dropped", "rejected"):
         return path.end, path.decider
     if path.end == "unknown-target":
         return "unknown", path.decider
     if path.end == "ttl":
         return "expired", -1
-    entries = verdict.stages.stages[int(verdict.explored.rows.program[attribution.row[at]])].program.ruleset.entries
-    if path.end == "sent" and not left and path.out_interface in verdict.scene.watched:
+    if path.end == "sent" and not left and path.out_interface in watched:
         return "lost", -1
     for entry in (path.dnat_entry, path.snat_entry):
         if entry >= 0:
             return entries[entry].target, entry
-    client, dialled = int(attribution.client[at]), int(attribution.dialled[at])
-    server, seen = int(attribution.server[at]), int(attribution.seen[at])
+    client, dialled, server, seen = ends
     if server != dialled:
         return "DNAT", -1
     if client != seen:
         return "MASQUERADE", -1
-    if path.end == "sent" and verdict.explored.rows.columns["enters"][attribution.row[at]]:
+    if path.end == "sent" and enters:
         return "forwarded", -1
     return ("local" if path.end in ("sent", "delivered") else "lost"), -1
 

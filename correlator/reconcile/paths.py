@@ -2,92 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from correlator.flows.conntrack import STATE_NAMES
-from correlator.reconcile.analysis import PathView, Step
+from correlator.flows.crossings import mix
+from correlator.reconcile.analysis import PathView
 from correlator.reconcile.attribution import NO_WAY, Attribution
+from correlator.reconcile.ordinary_paths import Grouped, OrdinaryPackets
 from correlator.reconcile.outcomes import way_at
+from correlator.reconcile.steps import steps_of
 from correlator.reconcile.tables import intervals_of, rule_numbers, wire_agrees
-from correlator.reconcile.words import DIRECTIONS, address
+from correlator.reconcile.words import DIRECTIONS
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from correlator.reconcile.numbering import Numbering
     from correlator.reconcile.replay import Verdict
-    from correlator.reconcile.walks import Way
 
     Ints = npt.NDArray[np.int64]
-
-ENDS = {
-    "sent": "sent out of {out}", "delivered": "delivered to this host", "dropped": "dropped", "rejected": "rejected",
-    "ttl": "dropped: its time to live ran out (before FORWARD)", "no-route": "dropped: no route leads there",
-    "not-for-us": "ignored: not for this host", "unknown-target": "goes on out of sight: the target is unknown",
-}  # fmt: skip
+    Bools = npt.NDArray[np.bool_]
 
 
 class Paths:
-    """The ways of all packets, told on demand: what the tables were made of is gone through once, not once a connection."""
+    """The ways of all packets, told on demand: what they are told from is gone through once, not once a connection.
 
-    def __init__(self, verdict: Verdict, attribution: Attribution, connections: pd.DataFrame) -> None:
-        self.verdict, self.attribution, self.connections = verdict, attribution, connections
+    ``attributed`` gives the connections table of the attribution under its own numbers.
+    """
+
+    def __init__(
+        self, verdict: Verdict, attribution: Attribution, numbering: Numbering, attributed: Callable[[], pd.DataFrame],
+    ) -> None:  # fmt: skip
+        self.verdict, self.attribution, self.numbering, self.attributed = verdict, attribution, numbering, attributed
+
+    def __call__(self, connection: int) -> tuple[PathView, ...]:
+        """The ways that packets of a connection took, each with its packets, in order of first packet."""
+        if not 1 <= connection <= self.numbering.total:
+            return ()
+        ordinary, own = int(self._ordinary_of[connection]), int(self._own_of[connection])
+        return self._ordinary_paths(ordinary) if ordinary >= 0 else self._own_paths(own) if own else ()
+
+    def all(self) -> tuple[PathView, ...]:
+        """The ways that packets of all connections took, most packets first; of a translation, what it did to one of them."""
+        return tuple(sorted((*self._all_own(), *self._all_ordinary()), key=lambda view: -view.packets))
 
     @cached_property
-    def _order(self) -> tuple[Ints, Ints]:
-        """Rows of the attribution by connection, in order of time; and where each connection's rows begin."""
-        order = np.argsort(self.attribution.connection, kind="stable")
-        return order, np.searchsorted(self.attribution.connection[order], np.arange(len(self.connections) + 2))
+    def _own_of(self) -> Ints:
+        """The attribution's number of each connection, 0 where it has none; (total + 1,)."""
+        found = np.zeros(self.numbering.total + 1, dtype=np.int64)
+        found[self.numbering.attributed] = np.arange(len(self.numbering.attributed))
+        found[0] = 0
+        return found
 
     @cached_property
-    def _doubtful(self) -> npt.NDArray[np.bool_]:
-        """Rows of which a counter does not confirm some hit, (explored rows,)."""
+    def _ordinary_of(self) -> Ints:
+        """The fold's row of each connection, -1 where it has none; (total + 1,)."""
+        found = np.full(self.numbering.total + 1, -1, dtype=np.int64)
+        found[self.numbering.ordinary] = np.arange(len(self.numbering.ordinary))
+        found[0] = -1
+        return found
+
+    @cached_property
+    def _order(self) -> Grouped:
+        return Grouped.by(self.attribution.connection, int(self.attribution.connection.max(initial=0)))
+
+    @cached_property
+    def _doubtful(self) -> Bools:
+        """Explored rows of which a counter does not confirm some hit."""
         doubtful = np.zeros(len(self.verdict.explored.rows), dtype=bool)
         doubtful[self.verdict.hits.row[~intervals_of(self.verdict)[1]]] = True
         return doubtful
 
     @cached_property
-    def _wire(self) -> npt.NDArray[np.bool_]:
+    def _wire(self) -> Bools:
         return wire_agrees(self.verdict, self.attribution)
+
+    @cached_property
+    def _reasons(self) -> list[str]:
+        return [str(reason) for reason in self.attributed()["reason"]]
 
     @cached_property
     def _numbers(self) -> tuple[Ints, Ints]:
         return rule_numbers(self.verdict)
 
-    def __call__(self, number: int) -> tuple[PathView, ...]:
-        """The ways that packets of a connection took, each with its packets, in order of first packet."""
-        order, starts = self._order
-        if not 1 <= number <= len(self.connections):
-            return ()
+    def _own_paths(self, number: int) -> tuple[PathView, ...]:
         groups: dict[tuple[object, ...], list[int]] = {}
-        for at in order[starts[number] : starts[number + 1]].tolist():
+        for at in self._order.of(number).tolist():
             way = way_at(self.verdict, self.attribution, at)
             hits = way.hits if way is not None else ()
             key = (int(self.attribution.direction[at]), int(self.attribution.state[at]), hits, way.path.end if way else "")
             groups.setdefault(key, []).append(at)
-        reason = str(self.connections["reason"].iloc[number - 1])
-        return tuple(self._view(np.array(rows), reason) for rows in groups.values())
+        return tuple(self._own_view(np.array(rows), self._reasons[number - 1]) for rows in groups.values())
 
-    def all(self) -> tuple[PathView, ...]:
-        """The ways that packets of all connections took, most packets first."""
+    def _all_own(self) -> list[PathView]:
         attribution = self.attribution
         if not len(attribution):
-            return ()
+            return []
         v, row = self.verdict.explored.rows.columns, attribution.row
         keys = (
             attribution.direction, attribution.state, self.verdict.explored.walked.kind[row], attribution.way,
             attribution.open, v["in_code"][row], v["out_code"][row], v["enters"][row], self._doubtful[row], self._wire,
         )  # fmt: skip
-        _, group = np.unique(np.stack([np.asarray(key, dtype=np.int64) for key in keys], axis=1), axis=0, return_inverse=True)
-        group = group.reshape(-1)
-        order = np.argsort(group, kind="stable")
-        parts = np.split(order, np.flatnonzero(np.diff(group[order])) + 1)
-        return tuple(sorted((self._view(rows, "") for rows in parts), key=lambda view: -view.packets))
+        _, group = np.unique(mix(*(np.asarray(key, dtype=np.int64) for key in keys)), return_inverse=True)
+        return [self._own_view(rows, "") for rows in Grouped.by(group, int(group.max())).parts()]
 
-    def _view(self, rows: Ints, reason: str) -> PathView:
+    def _own_view(self, rows: Ints, reason: str) -> PathView:
         attribution, verdict = self.attribution, self.verdict
         at = int(rows[0])
         v = verdict.explored.rows.columns
@@ -99,52 +123,34 @@ class Paths:
         evidence = ["rules", *(["wire"] if self._wire[rows].all() else []), *(["counters"] if counted else [])]
         doubt = bool(attribution.open[at]) or attribution.way[at] == NO_WAY
         came, gone = int(v["in_code"][row]), int(v["out_code"][row])
-        entered = bool(v["enters"][row])
         way = way_at(verdict, attribution, at)
+        packet = {name: int(column[row]) for name, column in v.items()}
         return PathView(
             DIRECTIONS[int(attribution.direction[at])], STATE_NAMES[int(attribution.state[at])], len(rows),
             int(v["length"][attribution.row[rows]].sum()), int(times.min()), int(times.max()),
-            names[came] if entered and came >= 0 else "", names[gone] if gone >= 0 else way.path.out_interface if way else "",
-            _steps(verdict, attribution, at, way, self._numbers) if way is not None else (), ",".join(evidence),
+            names[came] if packet["enters"] and came >= 0 else "",
+            names[gone] if gone >= 0 else way.path.out_interface if way else "",
+            steps_of(verdict, int(verdict.explored.rows.program[row]), way, packet, self._numbers) if way else (),
+            ",".join(evidence),
             "ambiguous" if doubt else "unverified" if unverified else "exact", reason if doubt else "",
         )  # fmt: skip
 
+    @cached_property
+    def _ordinary(self) -> OrdinaryPackets | None:
+        return OrdinaryPackets.of(self.verdict) if self.verdict.ordinary is not None else None
 
-def _steps(verdict: Verdict, attribution: Attribution, at: int, way: Way, numbered: tuple[Ints, Ints]) -> tuple[Step, ...]:
-    row = int(attribution.row[at])
-    stage_number = int(verdict.explored.rows.program[row])
-    stage = verdict.stages.stages[stage_number]
-    numbers, generation = numbered
-    steps: list[Step] = []
-    for kind, hook, _table, entry, depth, text in way.path.events:
-        if kind in ("rule", "policy"):
-            if entry < 0:
-                continue
-            known = stage.program.ruleset.entries[entry]
-            number = int(numbers[generation[stage_number], stage.numbers[entry]])
-            steps.append(Step(kind, hook, known.table, known.chain, max(number, 0), known.text, known.target, depth))
-        elif kind == "nat":
-            steps.append(Step("nat", hook, "nat", text=_translation(verdict, row, text)))
-        elif kind == "route":
-            steps.append(Step("route", hook, text="to this host" if text == "local" else f"out of {text}"))
-        elif kind == "end":
-            out = way.path.out_interface or "this host"
-            steps.append(Step("end", hook, text=ENDS.get(text, text).format(out=out)))
-    return tuple(steps)
+    def _ordinary_paths(self, connection: int) -> tuple[PathView, ...]:
+        packets = self._ordinary
+        assert packets is not None
+        groups: dict[tuple[object, ...], list[int]] = {}
+        for at in packets.grouped.of(connection).tolist():
+            way, one = packets.way_of(at), packets.kinds[int(packets.kind[at])]
+            groups.setdefault((int(one["direction"]), int(one["state"]), way.hits, way.path.end), []).append(at)
+        return packets.views(self.verdict, [np.array(numbers) for numbers in groups.values()], self._numbers)
 
-
-def _translation(verdict: Verdict, row: int, text: str) -> str:
-    """What NAT did to this very packet (the walk's note tells of the example of its kind)."""
-    side, *values = text.split()
-    v = {name: int(column[row]) for name, column in verdict.explored.rows.columns.items()}
-    old, old_port, new, new_port = (int(value) for value in values)
-    if side == "dst":
-        old, old_port = v["dst"], v["dport"]
-        new, new_port = (v["to"], v["to_port"]) if v["to"] >= 0 else (new, new_port)
-    else:
-        old, old_port = v["src"], v["sport"]
-        new, new_port = (v["from"], v["from_port"]) if v["from"] >= 0 else (new, new_port)
-    word = "destination" if side == "dst" else "source"
-    if v["protocol"] == 1:
-        return f"{word} {address(old)} -> {address(new)}"
-    return f"{word} {address(old)}:{old_port} -> {address(new)}:{new_port}"
+    def _all_ordinary(self) -> tuple[PathView, ...]:
+        packets = self._ordinary
+        if packets is None or not len(packets.combination):
+            return ()
+        group = packets.combination.astype(np.int64) * 2 + packets.doubtful
+        return packets.views(self.verdict, Grouped.by(group, int(group.max())).parts(), self._numbers)

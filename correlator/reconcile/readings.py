@@ -16,7 +16,7 @@ from correlator.firewall.nat import target_ranges
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.flows import conntrack
 from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
-from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_RELATED
+from correlator.flows.conntrack import MEMORY_NS, ORIGINAL, RELATED_KIND, REPLY, S_RELATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-MEMORY_NS = {1: 30_000_000_000, 17: 120_000_000_000}
-"""How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout, ..._udp_timeout_stream)."""
 MAX_CANDIDATES, MAX_APPROACHES = 12, 256
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""

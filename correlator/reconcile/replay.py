@@ -24,22 +24,27 @@ from correlator.reconcile.clock import estimate, to_counters
 from correlator.reconcile.counters import Counters, phantom_chains, read_counters
 from correlator.reconcile.explore import Explored, explore
 from correlator.reconcile.generations import Register, Stages, register
-from correlator.reconcile.hits import Hits, join_hits, spread
-from correlator.reconcile.kinds import Scene
+from correlator.reconcile.hits import Hits, part_of, spread
+from correlator.reconcile.intake import Intake, rest, take_in
+from correlator.reconcile.kinds import Scene, Surroundings
 from correlator.reconcile.ledger import Ledger, keep_ledger
 from correlator.reconcile.moments import moments
 from correlator.reconcile.readings import dnat_rules, servers_of
 from correlator.reconcile.settle import settle
+from correlator.reconcile.tally import Part, Tally, tally
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.decode import Capture
+    from correlator.firewall.view import Host
     from correlator.reconcile.inputs import Inputs, Progress
+    from correlator.reconcile.ordinary import Ordinary
 
     Ints = npt.NDArray[np.int64]
 
 PASSES = 3
+_NONE = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Verdict:
 
     ``row`` and ``way`` int64 (k,): rows that are decided, and the number of their way. ``open``: units that nothing
     settled, likeliest option first. ``hits`` are those of decided rows and of the open units' first options, ordered by
-    entry and time.
+    entry and time. ``ordinary`` holds connections that were decided while they were read; they have no row. ``tally``:
+    all hits of both.
     """
 
     inputs: Inputs
@@ -67,23 +73,36 @@ class Verdict:
     clock: Clock
     warnings: tuple[str, ...]
     inferred: tuple[str, ...]
+    intake: Intake
+    ordinary: Ordinary | None
+    tally: Tally
 
 
-def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:
-    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'."""
+def reconcile(
+    inputs: Inputs, clock_offset: int | None = None, progress: Progress | None = None, fold: bool = True
+) -> Verdict:
+    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'; without ``fold``
+    every packet gets a row of its own, whatever it costs."""
     say = progress or (lambda _what, _part: None)
-    scene, inferred, warnings = _set_scene(inputs)
     entries = register(inputs.rulesets)
     phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
     stages = Stages(inputs.rulesets, entries, phantoms)
+    intake = take_in(inputs, stages, progress, fold)
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
+    ordinary, capture = _decide_ordinary(inputs, intake, stages)
+    if not len(capture.packets) and ordinary is None and not inputs.may_be_empty:
+        raise InputError(f"{inputs.source}: no IPv4 packet in any pcap: nothing to replay")
+    scene, inferred, warnings = _set_scene(inputs, capture, intake.own_seen)
     begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
+    begin = ordinary.folded.begin if ordinary is not None else begin
     told = told_openings(scene.witness, scene.crossings)
     guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
     guess = np.where(told >= 0, told, guess).astype(np.int8)
     low, high = moments(scene)
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
+    ordinary_part = [_part(ordinary)] if ordinary is not None else []
+    likely = None
     for number in range(PASSES):
         say("walking the rules", 0.4 + 0.1 * number)
         stage_of = _stage_of(stages, counters, clock, low, high)
@@ -93,30 +112,59 @@ def reconcile(inputs: Inputs, clock_offset: int | None = None, progress: Progres
         choices = order_changes(explored, choices, stages, row_low, row_high)
         length = explored.rows.columns["length"]
         zeros = np.zeros(len(choices.settled), dtype=np.int64)
-        base = spread(choices.settled, zeros, explored.walked, row_low, row_high, length)
+        parts = [part_of(choices.settled, zeros, explored.walked, row_low, row_high, length), *ordinary_part]
         if counters is None or clock_offset is not None:
             break
-        likely = join_hits([base, _first_options(choices.units, explored, row_low, row_high, length)])
+        picked = part_of(*_first_options(choices.units, explored), explored.walked, row_low, row_high, length)
+        likely = tally([*parts, picked], len(entries))
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
-        found = _simpler(found, likely.by_time(), counters, policies, inputs.log is not None and inputs.log.form == "session")
+        found = _simpler(found, likely, counters, policies, inputs.log is not None and inputs.log.form == "session")
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
         clock = found
         if not moved or len(inputs.rulesets) == 1:
             break
     say("settling against the counters", 0.8)
+    base = tally(parts, len(entries)) if choices.units else None
+    likely = likely if not choices.units else None
     settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
     row, way = _decided(choices, settlement.taken)
-    standing = settlement.standing if counters is not None and counters.samples > 1 else choices.units
-    shown = spread(row, way, explored.walked, row_low, row_high, length)
-    hits = join_hits([shown, _first_options(standing, explored, row_low, row_high, length)]).by_time()
-    ledger = keep_ledger(hits, counters, clock, policies) if counters is not None and counters.samples > 1 else None
+    counted = counters is not None and counters.samples > 1
+    standing = settlement.standing if counted else choices.units
+    first = _first_options(standing, explored)
+    row_of, way_of_row = np.r_[row, first[0]], np.r_[way, first[1]]
+    hits = spread(row_of, way_of_row, explored.walked, row_low, row_high, length).by_time()
+    # where nothing was open, what was likely is what is
+    rows_part = part_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
+    final = likely or tally([rows_part, *ordinary_part], len(entries))
+    ledger = keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
     return Verdict(
         inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
-        clock, warnings, inferred,
+        clock, warnings, inferred, intake, ordinary, final,
     )  # fmt: skip
 
 
-def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
+def _decide_ordinary(inputs: Inputs, intake: Intake, stages: Stages) -> tuple[Ordinary | None, Capture]:
+    """Ordinary connections, where any were folded, and the frames that are left."""
+    if intake.folded is None:
+        return None, intake.capture
+    from correlator.reconcile.ordinary import decide, rest_pairs
+
+    empty = intake.capture.packets
+    host, _ = build_host(inputs.facts, empty, look(intake.capture, inputs.facts), intake.capture.names, inputs.rulesets, _NONE)
+    witness = build_witness(inputs.events) if inputs.events is not None else None
+    names = _names(intake.capture, host)
+    surroundings = Surroundings(host, names, frozenset(intake.capture.names), witness)
+    ordinary = decide(intake.folded, surroundings, stages.stages[stages.number(0, 0)])
+    return ordinary, rest(intake, rest_pairs(ordinary))
+
+
+def _part(ordinary: Ordinary) -> Part:
+    combination, low, high, length = ordinary.packets()
+    hits = [way.hits if way is not None else () for way in ordinary.way]
+    return Part(hits, combination, low, high, length, np.arange(len(low), dtype=np.int32))
+
+
+def _simpler(found: Clock, hits: Tally, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
     """The same clock for both, unless an offset explains more: a lossy capture can look shifted by less than it lost.
 
     ``same``: one recording read both on one clock, whatever it lost.
@@ -126,7 +174,7 @@ def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray
     if found.source != "estimated":
         return found
     if not same:
-        unexplained = [int(np.abs(keep_ledger(hits, counters, clock, policies).residual).sum()) for clock in (Clock(), found)]
+        unexplained = [keep_ledger(hits, counters, clock, policies).residual for clock in (Clock(), found)]
         if unexplained[0] > unexplained[1]:
             return found
     low = min(found.low, 0) if found.low is not None else None
@@ -134,15 +182,17 @@ def _simpler(found: Clock, hits: Hits, counters: Counters, policies: npt.NDArray
     return replace(found, offset=0, low=low, high=high, drift_ppm=0.0, source="same clock")
 
 
-def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
+def _set_scene(
+    inputs: Inputs, capture: Capture, own_seen: frozenset[str]
+) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
     """The packets joined into crossings, on their host; what was inferred; losses."""
-    capture = split_vlans(name_interfaces(inputs.capture, inputs.facts), inputs.facts)
+    capture = split_vlans(name_interfaces(capture, inputs.facts), inputs.facts)
     capture = fold_ports(capture, inputs.facts)
     packets, lost = reassemble(capture.packets)
     capture = replace(capture, packets=packets)
     sight = look(capture, inputs.facts)
-    warnings = [*capture.warnings, *(inputs.log.warnings if inputs.log is not None else ())]
-    warnings += _foreign(inputs, capture)
+    warnings = [*capture.warnings, *inputs.warnings, *(inputs.log.warnings if inputs.log is not None else ())]
+    warnings += _foreign(inputs, capture, own_seen)
     if lost:
         warnings.append(f"{lost} fragments belong to datagrams that are incomplete: no rule saw them")
     for interface in capture.interfaces:
@@ -151,7 +201,7 @@ def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]
     crossings = cross(packets, sight)
     alone = crossings.left[(crossings.came_in < 0) & (crossings.left >= 0)]
     host, guessed = build_host(inputs.facts, packets, sight, capture.names, inputs.rulesets, alone)
-    names = tuple(dict.fromkeys([*capture.names, *(r.device for r in host.routes if r.device), "lo"]))
+    names = _names(capture, host)
     code = packets["interface"].to_numpy().astype(np.int64)
     scene = Scene(
         packets, crossings, sight, host, names, np.where(crossings.entered, code[crossings.came_in], -1),
@@ -161,18 +211,23 @@ def _set_scene(inputs: Inputs) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]
     return scene, (*sight.inferred, *guessed), tuple(warnings)
 
 
-def _foreign(inputs: Inputs, capture: Capture) -> list[str]:
-    """Interfaces none of whose frames bears the address that the facts give it. Raises where that holds for all."""
+def _names(capture: Capture, host: Host) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*capture.names, *(r.device for r in host.routes if r.device), "lo"]))
+
+
+def _foreign(inputs: Inputs, capture: Capture, own_seen: frozenset[str]) -> list[str]:
+    """Interfaces none of whose frames bears the address that the facts give it, but those in ``own_seen``. Raises where
+    that holds for all."""
     codes = capture.packets["interface"].to_numpy()
     mac_src, mac_dst = (capture.packets[n].to_numpy() for n in ("mac_src", "mac_dst"))
     asked, strange = 0, []
     for code, name in enumerate(capture.names):
         fact = inputs.facts.interfaces.get(name)
         rows = (codes == code) & (mac_src != 0) & (mac_dst != 0) & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
-        if fact is None or not fact.mac or not rows.any():
+        if fact is None or not fact.mac or not (rows.any() or name in own_seen):
             continue
         asked += 1
-        if not ((mac_src[rows] == fact.mac) | (mac_dst[rows] == fact.mac)).any():
+        if name not in own_seen and not ((mac_src[rows] == fact.mac) | (mac_dst[rows] == fact.mac)).any():
             strange.append(name)
     if strange and len(strange) == asked:
         raise InputError(
@@ -189,11 +244,11 @@ def _stage_of(stages: Stages, counters: Counters | None, clock: Clock, low: Ints
     return stages.assign(early, late, counters.begin, counters.end, counters.generation)
 
 
-def _first_options(units: tuple[Unit, ...], explored: Explored, low: Ints, high: Ints, length: Ints) -> Hits:
-    """The hits of every unit's likeliest option."""
+def _first_options(units: tuple[Unit, ...], explored: Explored) -> tuple[Ints, Ints]:
+    """(rows, ways) of every unit's likeliest option."""
     picks = np.array([pick for unit in units for pick in unit.options[0]], dtype=np.int64).reshape(-1, 2)
     picks = picks[explored.walked.forks[explored.walked.kind[picks[:, 0]]] > 0]
-    return spread(picks[:, 0], picks[:, 1], explored.walked, low, high, length)
+    return picks[:, 0], picks[:, 1]
 
 
 def _certain(explored: Explored, choices: Choices, count: int) -> Ints:
@@ -201,9 +256,9 @@ def _certain(explored: Explored, choices: Choices, count: int) -> Ints:
     differ = np.zeros(count, dtype=bool)
     for unit in choices.units:
         tallies = [_tally(explored, option) for option in unit.options]
-        for tally in tallies[1:]:
-            for entry in tally.keys() | tallies[0].keys():
-                differ[entry] |= tally.get(entry) != tallies[0].get(entry)
+        for other in tallies[1:]:
+            for entry in other.keys() | tallies[0].keys():
+                differ[entry] |= other.get(entry) != tallies[0].get(entry)
     return np.flatnonzero(~differ)
 
 

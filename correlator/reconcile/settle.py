@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
     from correlator.reconcile.explore import Explored
-    from correlator.reconcile.hits import Hits
+    from correlator.reconcile.tally import Tally
 
     Ints = npt.NDArray[np.int64]
 
@@ -39,12 +39,12 @@ class Settlement:
 
 
 def settle(
-    explored: Explored, choices: Choices, base: Hits, counters: Counters | None, clock: Clock, low: Ints, high: Ints,
+    explored: Explored, choices: Choices, base: Tally | None, counters: Counters | None, clock: Clock, low: Ints, high: Ints,
     length: Ints,
 ) -> Settlement:  # fmt: skip
     """Settle ``choices.units``; ``base`` are the settled rows' hits, ``low``/``high``/``length`` (m,) the rows'."""
     units = choices.units
-    if counters is None or counters.samples < 2 or not units:
+    if counters is None or counters.samples < 2 or base is None:
         return Settlement((), units, 0)
     amounts = [[_amounts(explored, option, low, high, length) for option in unit.options] for unit in units]
     segments = Equations(base, counters, clock, amounts)

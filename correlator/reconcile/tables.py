@@ -1,4 +1,4 @@
-"""A verdict -> the tables of :mod:`correlator.dataset.schema`: hits, ledger, rules and packets."""
+"""A verdict -> hits and packets as :mod:`correlator.dataset.schema` declares them, of what was attributed packet by packet."""
 
 from __future__ import annotations
 
@@ -31,23 +31,51 @@ KEYS = ["connection", "direction", "protocol", "client", "dialled", "server", "s
 def intervals_of(verdict: Verdict) -> tuple[Ints, Bools, Bools]:
     """(interval of every hit, -1 outside of all samples; whether the counter confirms it; whether it counted fewer hits
     than the packets seem to have made), all (hits,)."""
-    hits, ledger, counters = verdict.hits, verdict.ledger, verdict.counters
+    hits, ledger = verdict.hits, verdict.ledger
     interval = np.full(len(hits), -1, dtype=np.int64)
     good, over = np.zeros(len(hits), dtype=bool), np.zeros(len(hits), dtype=bool)
-    if ledger is None or counters is None:
+    if ledger is None:
         return interval, good, over
-    starts = np.searchsorted(hits.entry, ledger.active)
-    ends = np.searchsorted(hits.entry, ledger.active, side="right")
-    met = ledger.explained == counters.packets_low[:, ledger.active]  # a policy may start to count in mid-interval
-    balanced = (ledger.residual == 0) & (ledger.residual_bytes == 0) & (~ledger.open_ended | met)
-    balanced &= counters.known[:, ledger.active] & (counters.packets_high[:, ledger.active] < UNBOUNDED)
-    for i, (start, end) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True)):
-        where = np.searchsorted(ledger.upto[:, i], np.arange(end - start), side="right") - 1
-        where = np.where(where >= counters.samples - 1, -1, where)
-        interval[start:end] = where
-        good[start:end] = np.where(where >= 0, balanced[np.maximum(where, 0), i], False)
-        over[start:end] = np.where(where >= 0, ledger.residual[np.maximum(where, 0), i] < 0, False)
+    for entry in ledger.accounts:
+        start, end = np.searchsorted(hits.entry, [entry, entry + 1]).tolist()
+        if start == end:
+            continue
+        rank = np.arange(end - start)
+        if verdict.ordinary is not None:
+            others, _ = ordinary_hits(verdict, entry)
+            rank += np.searchsorted(others, hits.low[start:end], side="left")
+        interval[start:end], good[start:end], over[start:end] = place_hits(verdict, entry, rank)
     return interval, good, over
+
+
+def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, Bools]:
+    """The same of one entry's hits, by their number in order of time among all of its hits; all (h,)."""
+    assert verdict.ledger is not None
+    assert verdict.counters is not None
+    account, counters = verdict.ledger.accounts[entry], verdict.counters
+    met = account.explained == counters.packets_low[:, entry]  # a policy may start to count in mid-interval
+    balanced = (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
+    balanced &= counters.known[:, entry] & (counters.packets_high[:, entry] < UNBOUNDED)
+    where = np.searchsorted(account.upto, rank, side="right") - 1
+    where = np.where(where >= counters.samples - 1, -1, where)
+    at = np.maximum(where, 0)
+    if not len(balanced):
+        return where, np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
+    return where, (where >= 0) & balanced[at], (where >= 0) & (account.residual[at] < 0)
+
+
+def ordinary_hits(verdict: Verdict, entry: int) -> tuple[Ints, Ints]:
+    """(times, packets) of an entry's hits by ordinary connections, in order of time; both (h,)."""
+    tally = verdict.tally
+    members = tally.members.get(entry, ())
+    if not members:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
+    packet, low = tally.gather(tally.packet, members), tally.gather(tally.low, members)
+    mine = packet >= 0
+    if not mine.all():
+        packet, low = packet[mine], low[mine]
+    order = np.lexsort((packet, low)) if len(members) > 1 else np.arange(len(low))
+    return low[order], packet[order].astype(np.int64)
 
 
 def rule_numbers(verdict: Verdict) -> tuple[Ints, Ints]:
@@ -168,119 +196,6 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
                 "covered": True, "stage": int(verdict.explored.rows.program[row]),
             })  # fmt: skip
     return pd.DataFrame(lines)
-
-
-def ledger_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
-    """Counted against explained, per rule and interval in which either moved."""
-    counters, ledger = verdict.counters, verdict.ledger
-    if counters is None or ledger is None:
-        return table({name: np.zeros(0, dtype=np.int64) for name in schema.LEDGER}, schema.LEDGER)
-    active = ledger.active
-    shown = (counters.packets_low[:, active] != 0) | (ledger.explained != 0) | (ledger.residual != 0)
-    shown |= (ledger.residual_bytes != 0) | counters.reset[:, active]
-    interval, which = np.nonzero(shown)
-    entry = active[which]
-    generation = counters.generation[interval + 1]
-    numbers, _ = rule_numbers(verdict)
-    back = -verdict.clock.offset
-    counted = counters.packets_low[interval, entry]
-    highest = counters.packets_high[interval, entry]
-    explained, residual = ledger.explained[interval, which], ledger.residual[interval, which]
-    entries = verdict.register.entries
-    columns = {
-        "generation": generation,
-        "table": categorical(entry, lambda e: entries[e].table),
-        "chain": categorical(entry, lambda e: entries[e].chain),
-        "rule_number": np.where(numbers[generation, entry] < 0, numbers.max(axis=0)[entry], numbers[generation, entry]),
-        "rule": categorical(entry, lambda e: entries[e].text),
-        "target": categorical(entry, lambda e: entries[e].target),
-        "begin": counters.end[interval] + back, "end": counters.end[interval + 1] + back,
-        "counted_packets": counted,
-        "counted_packets_high": np.where(highest >= UNBOUNDED, np.maximum(explained, counted), highest),
-        "explained_packets": explained, "residual_packets": residual,
-        "counted_bytes": counters.bytes_low[interval, entry],
-        "explained_bytes": ledger.explained_bytes[interval, which],
-        "residual_bytes": ledger.residual_bytes[interval, which],
-        "note": pd.Categorical(_notes(verdict, interval, which)),
-        "connections": _explainers(verdict, attribution, interval, entry),
-    }  # fmt: skip
-    frame = table(columns, schema.LEDGER)
-    return frame.sort_values(["begin", "generation"], kind="stable", ignore_index=True)
-
-
-def _notes(verdict: Verdict, interval: Ints, which: Ints) -> list[str]:
-    counters, ledger = verdict.counters, verdict.ledger
-    assert counters is not None
-    assert ledger is not None
-    entry = ledger.active[which]
-    rounded = counters.packets_low[interval, entry] != counters.packets_high[interval, entry]
-    came = ~counters.present[interval, entry] & counters.present[interval + 1, entry]
-    went = counters.present[interval, entry] & ~counters.present[interval + 1, entry]
-    silent = ledger.uncounted[interval, which] & (ledger.explained[interval, which] > counters.packets_low[interval, entry])
-    notes = np.select(
-        [counters.reset[interval, entry], came, went, silent, rounded],
-        ["reset", "rule added", "rule removed", "not counted", "rounded"], "",
-    )  # fmt: skip
-    return [str(note) for note in notes]
-
-
-def _explainers(verdict: Verdict, attribution: Attribution, interval: Ints, entry: Ints) -> list[str]:
-    """The connections behind every ledger line, as text."""
-    hits = verdict.hits
-    where, _, _ = intervals_of(verdict)
-    connection = np.zeros(len(verdict.explored.rows), dtype=np.int64)
-    connection[attribution.row] = attribution.connection
-    width = len(verdict.register)
-    frame = pd.DataFrame({"cell": where * width + hits.entry, "connection": connection[hits.row]})[where >= 0]
-    frame = frame.drop_duplicates().sort_values(["cell", "connection"])
-    words: dict[int, str] = {int(cell): " ".join(map(str, part.tolist())) for cell, part in frame.groupby("cell")["connection"]}
-    return [words.get(cell, "") for cell in (interval * width + entry).tolist()]
-
-
-def rules_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
-    """Every rule and policy of every generation, with what it counted in all."""
-    counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
-    entries = verdict.register.entries
-    interval, _, _ = intervals_of(verdict)
-    connection = np.zeros(len(verdict.explored.rows), dtype=np.int64)
-    connection[attribution.row] = attribution.connection
-    width = len(verdict.register)
-    parts: list[dict[str, Any]] = []
-    place = np.full(width, -1, dtype=np.int64)
-    if ledger is not None:
-        place[ledger.active] = np.arange(len(ledger.active))
-    for generation, (ruleset, of) in enumerate(zip(verdict.stages.rulesets, verdict.register.of, strict=True)):
-        if counters is not None and ledger is not None:
-            mine = counters.generation[1:] == generation
-            at = place[of]
-            # an entry that never moved has no column in the ledger: its place is -1, where a zero stands
-            residual, residual_bytes, explained, explained_bytes = (
-                np.append(values[mine].sum(axis=0), 0)[at]
-                for values in (ledger.residual, ledger.residual_bytes, ledger.explained, ledger.explained_bytes)
-            )
-            counted = counters.packets_low[mine][:, of].sum(axis=0)
-            counted_bytes = counters.bytes_low[mine][:, of].sum(axis=0)
-            chosen = mine[np.maximum(interval, 0)] & (interval >= 0)
-        else:
-            explained = np.bincount(hits.entry, minlength=width)[of]
-            explained_bytes = np.bincount(hits.entry, hits.bytes, minlength=width)[of].astype(np.int64)
-            residual = residual_bytes = np.zeros(len(of), dtype=np.int64)
-            counted = counted_bytes = np.full(len(of), -1)
-            chosen = np.ones(len(hits), dtype=bool)
-        pairs = np.unique(np.stack([hits.entry[chosen], connection[hits.row[chosen]]]), axis=1)
-        parts.append({
-            "generation": np.full(len(of), generation), "entry": of,
-            "rule_number": np.array([entry.number for entry in ruleset.entries], dtype=np.int64),
-            "counted_packets": counted, "explained_packets": explained, "residual_packets": residual,
-            "counted_bytes": counted_bytes, "explained_bytes": explained_bytes, "residual_bytes": residual_bytes,
-            "connections": np.bincount(pairs[0], minlength=width)[of],
-        })  # fmt: skip
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    entry = columns.pop("entry")
-    for name in ("table", "chain", "text", "target"):
-        key = "rule" if name == "text" else name
-        columns[key] = categorical(entry, lambda e, n=name: getattr(entries[e], n))
-    return table(columns, schema.RULES)
 
 
 def packets_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:

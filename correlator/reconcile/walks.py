@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.firewall.walk import Path, TooManyPathsError, Walker
-from correlator.reconcile.kinds import Rows, Scene, classify, passage
+from correlator.reconcile.kinds import Rows, Scene, Surroundings, classify, passage
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -46,7 +46,7 @@ class Walked:
         return np.array([len(ways) for ways in self.ways], dtype=np.int64)
 
 
-def walk_rows(rows: Rows, stages: list[Stage], scene: Scene) -> Walked:
+def walk_rows(rows: Rows, stages: list[Stage], scene: Scene | Surroundings) -> Walked:
     """Walk one representative of every kind."""
     example, kind = classify(rows, [stage.program.reads for stage in stages], scene.host)
     walkers = [Walker(stage.program, scene.host, scene.watched) for stage in stages]

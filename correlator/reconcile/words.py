@@ -62,3 +62,20 @@ def table(columns: dict[str, Any], schema: Columns) -> pd.DataFrame:
         if str(frame[name].dtype) != dtype:
             frame[name] = frame[name].astype(dtype)
     return frame
+
+
+def join_tables(tables: list[pd.DataFrame], by: str) -> pd.DataFrame:
+    """Tables of one schema as one, ordered by a column; rows that share its value stay in their order."""
+    from pandas.api.types import union_categoricals
+
+    filled = [part for part in tables if len(part)]
+    if len(filled) < 2:
+        return filled[0] if filled else tables[0]
+    columns: dict[str, Any] = {}
+    for name, dtype in filled[0].dtypes.items():
+        parts = [part[name] for part in filled]
+        if isinstance(dtype, pd.CategoricalDtype):
+            columns[str(name)] = union_categoricals(parts)
+        else:
+            columns[str(name)] = pd.Series(np.concatenate(parts), dtype=dtype)
+    return pd.DataFrame(columns).sort_values(by, kind="stable", ignore_index=True)

@@ -10,16 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from correlator.dataset.schema import TABLES
+from correlator.dataset.schema import EXPORTS
 from correlator.errors import InputError
 from correlator.report.summary import summarise
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from correlator.reconcile.analysis import Analysis
 
-FORMATS = (".csv", ".json", ".parquet")
+FORMATS = ("csv", "json", "parquet", "zeek")
+ENDINGS = (".csv", ".json", ".parquet")
 
 
 def replay_json(analysis: Analysis) -> str:
@@ -30,7 +29,7 @@ def replay_json(analysis: Analysis) -> str:
         "warnings": list(analysis.warnings), "inferred": list(analysis.inferred),
     }  # fmt: skip
     for name in ("connections", "hits", "ledger"):
-        report[name] = json.loads(getattr(analysis, name).to_json(orient="records"))
+        report[name] = json.loads(analysis.table(name).to_json(orient="records"))
     return json.dumps(report, indent=1, default=float) + "\n"
 
 
@@ -58,21 +57,39 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         Path(name).unlink(missing_ok=True)
 
 
-def export_table(analysis: Analysis, name: str, path: Path) -> int:
-    """Write one table by the file's ending; returns its rows. Raises :class:`~correlator.errors.InputError`."""
-    if name not in TABLES:
-        raise InputError(f"{name}: is no table: expected one of {', '.join(TABLES)}")
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: unknown ending {path.suffix!r}: expected one of {', '.join(FORMATS)}")
-    frame: pd.DataFrame = getattr(analysis, name)
-    if path.suffix == ".parquet":
+def check_export(name: str, path: Path, form: str = "") -> str:
+    """The form in which a table is to be written. Raises :class:`~correlator.errors.InputError` where that cannot be."""
+    if name not in EXPORTS:
+        raise InputError(f"{name}: is no table: expected one of {', '.join(EXPORTS)}")
+    if not form and path.suffix not in ENDINGS:
+        raise InputError(f"{path}: unknown ending {path.suffix!r}: expected one of {', '.join(ENDINGS)}, or a --format")
+    form = form or path.suffix[1:]
+    if form == "zeek" and name != "connections":
+        raise InputError(f"--format zeek: is a format of connections, and {name} was asked for: expected csv, json or parquet")
+    if form == "parquet":
         try:
             import pyarrow  # noqa: F401
         except ImportError:
             raise InputError(f"{path}: Parquet needs pyarrow: pip install 'correlator[parquet]'") from None
-        write_whole(path, lambda file: frame.to_parquet(file, index=False))
-    elif path.suffix == ".json":
-        write_whole(path, lambda file: frame.to_json(file, orient="records", indent=1))
-    else:
-        write_whole(path, lambda file: frame.to_csv(file, index=False))
+    return form
+
+
+def export_table(analysis: Analysis, name: str, path: Path, form: str = "") -> int:
+    """Write one table in a form of :data:`FORMATS`, by the file's ending where none is named; returns its rows.
+
+    Raises :class:`~correlator.errors.InputError`.
+    """
+    form = check_export(name, path, form)
+    if form == "zeek":
+        from correlator.report.zeek import write_conn_log
+
+        write_whole(path, lambda file: write_conn_log(analysis, file))
+        return len(analysis.connections)
+    frame = analysis.table(name)
+    writers: dict[str, Callable[[Path], None]] = {
+        "parquet": lambda file: frame.to_parquet(file, index=False),
+        "json": lambda file: frame.to_json(file, orient="records", indent=1),
+        "csv": lambda file: frame.to_csv(file, index=False),
+    }
+    write_whole(path, writers[form])
     return len(frame)

@@ -123,13 +123,13 @@ def _ledger(analysis: Analysis, everything: bool) -> str:
 
 def _residuals(analysis: Analysis, everything: bool) -> str:
     """What is not explained, by rule and interval."""
-    ledger = analysis.ledger
+    ledger = analysis.balances
     off: pd.DataFrame = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
     if not len(off):
         return ""
     shown = off if everything else off.head(LEDGER_SHOWN)
     rows = [("from", "until", "rule", "counted", "explained", "residual", "bytes", "connections")]
-    for row in shown.itertuples():
+    for row in analysis.explained(shown).itertuples():
         rows.append((
             moment(int(row.begin)), moment(int(row.end)), f"{row.table}/{row.chain}:{row.rule_number or 'policy'}",
             f"{row.counted_packets:,}", f"{row.explained_packets:,}", f"{row.residual_packets:+,}",

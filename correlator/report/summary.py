@@ -35,13 +35,15 @@ class Summary:
 
 def summarise(analysis: Analysis) -> Summary:
     """Count connections by outcome, and the ledger's hits."""
+    columns = ["outcome", "rule", "protocol", "reply_src", "reply_sport", "reply_dst"]
+    alike = analysis.connections.groupby(columns, observed=True, sort=False).size().reset_index(name="number")
     counts: dict[tuple[str, str], int] = {}
-    for row in analysis.connections.itertuples():
+    for row in alike.itertuples():
         key = (_what(row), str(row.rule))
-        counts[key] = counts.get(key, 0) + 1
+        counts[key] = counts.get(key, 0) + int(row.number)
     groups = tuple(Group(n, what, rule) for (what, rule), n in sorted(counts.items(), key=lambda item: -item[1]))
     statuses = analysis.connections["status"].value_counts()
-    ledger = analysis.ledger
+    ledger = analysis.balances
     silent = ledger["note"].astype(str) == "not counted"
     off = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
     uncounted = ledger[silent][["table", "chain"]].drop_duplicates()

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def bounds(analysis: Analysis) -> tuple[int, int]:
-    """(first, last) moment of the session in epoch ns: of its packets, else of its ledger; (0, 0) for neither."""
-    times = analysis.packets["time"]
-    if len(times):
-        return int(times.min()), int(times.max())
-    if len(analysis.ledger):
-        return int(analysis.ledger["begin"].min()), int(analysis.ledger["end"].max())
+    """(first, last) moment of the session in epoch ns: of its connections, else of its ledger; (0, 0) for neither."""
+    table = analysis.connections
+    if len(table):
+        return int(table["first_seen"].min()), int(table["last_seen"].max())
+    if len(analysis.balances):
+        return int(analysis.balances["begin"].min()), int(analysis.balances["end"].max())
     return 0, 0
 
 
@@ -28,7 +28,7 @@ def facts(analysis: Analysis, summary: Summary) -> tuple[tuple[str, str], ...]:
     drift = analysis.clock
     pairs = [
         ("Source", analysis.source),
-        ("First packet", _stamp(first) if len(analysis.packets) else "none"),
+        ("First packet", _stamp(first) if len(analysis.connections) else "none"),
         ("Duration", _duration(last - first)),
         ("Frames", ", ".join(f"{name} {n:,}" for name, n in analysis.interfaces.items()) or "none"),
         ("Counter samples", f"{analysis.samples:,}" if analysis.samples else "none: nothing was counted"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,17 @@ class Residual:
     connections: tuple[int, ...]
 
 
-def residuals(ledger: pd.DataFrame, known: Catalogue) -> tuple[tuple[Residual, ...], int]:
-    """Lines that do not balance, the largest first, and how many there are in all."""
+def residuals(
+    ledger: pd.DataFrame, explained: Callable[[pd.DataFrame], pd.DataFrame], known: Catalogue,
+) -> tuple[tuple[Residual, ...], int]:  # fmt: skip
+    """Lines that do not balance, the largest first, and how many there are in all. ``explained`` names the connections behind
+    some lines."""
     off = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
     size = off["residual_packets"].abs()
-    off = off.assign(size=size).sort_values(["size", "begin"], ascending=[False, True], kind="stable")
+    shown = off.assign(size=size).sort_values(["size", "begin"], ascending=[False, True], kind="stable").head(RESIDUALS_SHOWN)
     find = known.find()
     rows = []
-    for row in off.head(RESIDUALS_SHOWN).itertuples():
+    for row in explained(shown).itertuples():
         entry = known.entries[find[(str(row.table), str(row.chain), int(row.rule_number), str(row.rule))]]
         text = entry.text if entry.number else f"policy {entry.target}"
         numbers = tuple(int(n) for n in str(row.connections).split())

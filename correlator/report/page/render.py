@@ -73,8 +73,8 @@ def _context(
     analysis: Analysis, found: tuple[Finding, ...], known: Catalogue, summary: Summary, shown: Shown,
 ) -> dict[str, Any]:  # fmt: skip
     """What the templates show by themselves, without a script."""
-    off, all_off = residuals(analysis.ledger, known)
-    generations, older = rulesets(analysis.rules, analysis.ledger, known)
+    off, all_off = residuals(analysis.balances, analysis.explained, known)
+    generations, older = rulesets(analysis.rules, analysis.balances, known)
     moves = flow(analysis.ways(), known)
     outcomes = analysis.connections["outcome"].astype(str).value_counts()
     return {
@@ -98,7 +98,7 @@ def page_data(analysis: Analysis, known: Catalogue, shown: Shown, found: tuple[F
     """What the page's scripts work on. Times are us after ``origin`` (epoch ms with its fraction)."""
     first, last = bounds(analysis)
     origin = first // 1000 * 1000
-    changes = analysis.ledger.groupby("generation")["begin"].min()
+    changes = analysis.balances.groupby("generation")["begin"].min()
     since = {str(number): (int(begin) - origin) // 1000 for number, begin in changes.items() if number}
     return {
         "origin": origin / 1e6, "end": (last - origin) // 1000, "all": shown.all, "source": analysis.source,
@@ -106,8 +106,8 @@ def page_data(analysis: Analysis, known: Catalogue, shown: Shown, found: tuple[F
         "entries": [[e.table, e.chain, e.number, e.text, e.target, e.lane] for e in known.entries],
         "lanes": list(known.lanes), "lane_last": list(known.last), "lane_totals": _totals(analysis, known),
         "lane_hooks": _hooks(known), "connections": connection_columns(shown.rows, origin),
-        **way_columns(analysis, shown.rows, known, origin), "candidates": candidates(analysis.hits, shown.rows, known),
-        "ledger": ledger_columns(analysis.ledger, known, origin), "balance": balance(analysis.ledger, origin),
+        **way_columns(analysis, shown.rows, known, origin), "candidates": candidates(analysis, shown.rows, known),
+        "ledger": ledger_columns(analysis.balances, known, origin), "balance": balance(analysis.balances, origin),
         "changes": since, "findings": [asdict(finding) for finding in found],
     }  # fmt: skip
 

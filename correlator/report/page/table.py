@@ -123,8 +123,11 @@ def _written(template: Template) -> dict[str, object]:
     return dict(zip(names, template, strict=True))
 
 
-def candidates(hits: pd.DataFrame, rows: pd.DataFrame, known: Catalogue) -> dict[str, list[int]]:
+def candidates(analysis: Analysis, rows: pd.DataFrame, known: Catalogue) -> dict[str, list[int]]:
     """Entries that an ambiguous connection may have hit, by its number: the rows of the hits table that are not exact."""
+    if not (rows["status"] == "ambiguous").any():
+        return {}  # the table of all hits takes its time, and is not needed
+    hits = analysis.hits
     doubtful = hits[(hits["status"] == "ambiguous") & hits["connection"].isin(rows["connection"])]
     find = known.find()
     found: dict[str, list[int]] = {}

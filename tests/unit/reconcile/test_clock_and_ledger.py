@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from correlator.firewall import parse_iptables_save
 from correlator.firewall.counter_log import CounterLog
@@ -11,8 +13,9 @@ from correlator.reconcile.analysis import Clock
 from correlator.reconcile.clock import estimate
 from correlator.reconcile.counters import read_counters
 from correlator.reconcile.generations import register
-from correlator.reconcile.hits import Hits
-from correlator.reconcile.ledger import keep_ledger
+from correlator.reconcile.ledger import _step_by_step as step_by_step
+from correlator.reconcile.ledger import balance, keep_ledger
+from correlator.reconcile.tally import Part, Tally, tally
 
 RULES = parse_iptables_save("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n")
 START, SECOND, SIZE = 1_700_000_000_000_000_000, 1_000_000_000, 60
@@ -39,10 +42,11 @@ def sampled(times: np.ndarray, offset: int, ppm: float, count: int = 60, step: i
     )
 
 
-def hits_at(times: np.ndarray) -> Hits:
+def hits_at(times: np.ndarray) -> Tally:
     """Hits of the rule, each counted within 20 us."""
     count = len(times)
-    return Hits(np.zeros(count, dtype=np.int64), np.arange(count), times, times + 20_000, np.full(count, SIZE))
+    way, none = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int32)
+    return tally([Part([(0,)], way, times, times + 20_000, np.full(count, SIZE), none)], 2)
 
 
 @pytest.mark.parametrize("offset", [0, 3_217_000_000, -86_400 * SECOND, 7_000_000])
@@ -77,12 +81,28 @@ def test_a_missing_hit_is_the_residual_of_its_interval() -> None:
     counters = read_counters(sampled(times, 0, 0.0), register((RULES,)))
     policies = np.array([False, True])
     whole = keep_ledger(hits_at(times), counters, Clock(), policies)
-    assert not whole.residual.any()
+    assert not whole.residual
     lost = 20
     ledger = keep_ledger(hits_at(np.delete(times, lost)), counters, Clock(), policies)
-    where = np.argwhere(ledger.residual)
-    assert where.shape == (1, 2)
-    interval = int(where[0, 0])
+    account = ledger.accounts[0]
+    (interval,) = np.flatnonzero(account.residual).tolist()
+    assert (ledger.residual, ledger.lines) == (1, 1)
     assert counters.begin[interval] <= times[lost] <= counters.end[interval + 1]
-    assert ledger.residual[interval, 0] == 1
-    assert ledger.residual_bytes[interval, 0] == SIZE
+    assert account.residual[interval] == 1
+    assert account.residual_bytes[interval] == SIZE
+
+
+@given(st.data())
+def test_balanced_at_once_is_balanced_step_by_step(data: st.DataObject) -> None:
+    """Whatever readings may include and counters moved by, the short way says what the long one does."""
+    samples = data.draw(st.integers(1, 12))
+    steps = st.lists(st.integers(0, 6), min_size=samples, max_size=samples)
+    low = np.cumsum(data.draw(steps)).astype(np.int64)
+    high = np.maximum.accumulate(low + np.array(data.draw(steps)))
+    few = st.lists(st.integers(0, 6), min_size=samples - 1, max_size=samples - 1)
+    least = np.array(data.draw(few), dtype=np.int64)
+    extra = st.lists(st.sampled_from([0, 0, 1, 1 << 60]), min_size=samples - 1, max_size=samples - 1)
+    more = np.array(data.draw(extra), dtype=np.int64)
+    quick, slow = balance(low, high, least, least + more), step_by_step(low, high, least, least + more)
+    for one, other in zip(quick, slow, strict=True):
+        assert one.tolist() == other.tolist()

@@ -103,7 +103,7 @@ def test_the_answer_is_one_sentence_that_names_the_rule() -> None:
 
 def test_the_chart_holds_the_sums_of_the_ledger(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Merged into few intervals or not, explained hits and residuals over time add up to the ledger's."""
-    ledger = correlator.load(recorded).ledger
+    ledger = correlator.load(recorded).balances
     kept = ledger[ledger["note"].astype(str) != "not counted"]
     for bins in (3000, 5):
         monkeypatch.setattr("correlator.report.page.ledger.BINS", bins)
@@ -120,7 +120,7 @@ def test_residuals_come_first_and_lines_that_do_not_balance_stay(monkeypatch: py
     known = catalogue(analysis.rules)
     ledger = analysis.ledger.copy()
     ledger.loc[[30, 60], "residual_packets"] = [2, -5]
-    found, number = residuals(ledger, known)
+    found, number = residuals(ledger, lambda lines: lines, known)
     assert ([line.residual for line in found], number) == ([-5, 2], 2)
     monkeypatch.setattr("correlator.report.page.ledger.LINES_SHOWN", 10)
     columns = ledger_columns(ledger, known, 0)

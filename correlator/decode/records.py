@@ -1,0 +1,367 @@
+"""Frames as compact records, for the fold: what crossings and conntrack ask of an ordinary frame, and whether it is one.
+
+The kernel here says the same of Ethernet frames as :mod:`correlator.decode.link` and :mod:`correlator.decode.network` do
+(a test holds them against each other), one frame after the other instead of column by column. What is out of the
+ordinary (fragments, VLANs, ICMP errors, broken headers, other protocols) is marked and left to them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+RECORD = np.dtype(
+    [
+        ("time", "i8"), ("key", "u8"), ("src", "u4"), ("dst", "u4"), ("inner_src", "u4"), ("inner_dst", "u4"),
+        ("frame", "u4"), ("length", "i4"), ("option_kinds", "u4"), ("sport", "u2"), ("dport", "u2"), ("inner_sport", "u2"),
+        ("inner_dport", "u2"), ("flags", "u2"), ("sequence", "u2"), ("interface", "u1"), ("file", "u1"), ("protocol", "u1"),
+        ("ttl", "u1"), ("tos", "u1"), ("icmp_type", "u1"), ("wire", "u1"), ("odd", "u1"), ("inner_protocol", "u1"),
+    ]
+)  # fmt: skip
+"""One IPv4 frame: ``key`` is what NAT and forwarding leave alone, hashed with the TTL that it came in with."""
+
+IN, OUT, BRIDGED = 1, 2, 4
+ICMP, TCP, UDP = 1, 6, 17
+ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
+SKIPPED_ARP, SKIPPED_IPV6, SKIPPED_BROKEN, SKIPPED_OTHER = range(4)
+OWN_SEEN, OWN_ASKED = 1, 2
+"""Bits of an interface's ``own``: a frame bore its own address; a unicast frame could have."""
+
+_A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _u16(data, at):
+    return np.int64(data[at]) << 8 | np.int64(data[at + 1])
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _u32(data, at):
+    return _u16(data, at) << 16 | _u16(data, at + 2)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _mixed(total, value):
+    total = (total ^ np.uint64(value)) * _B
+    return total ^ (total >> _C)
+
+
+@njit(cache=True, nogil=True)
+def _payload(data, at, available):
+    """Hash of the first 32, 16, 8 or 4 bytes of payload, as many as every sight of the packet shows."""
+    words = 8
+    while words and available < 4 * words:
+        words >>= 1
+    total = np.uint64(words)
+    for i in range(words):
+        p = at + 4 * i
+        word = np.uint64(data[p]) | np.uint64(data[p + 1]) << np.uint64(8)
+        word |= np.uint64(data[p + 2]) << np.uint64(16) | np.uint64(data[p + 3]) << np.uint64(24)
+        total = (total ^ word) * _A
+        total ^= total >> np.uint64(29)
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _option_kinds(data, at, end):
+    """Bit k: a TCP option of kind k < 32 is there."""
+    kinds = np.int64(0)
+    for _ in range(40):
+        if at >= end:
+            break
+        kind = np.int64(data[at])
+        if kind == 0:
+            break
+        if kind < 32:
+            kinds |= np.int64(1) << kind
+        size = np.int64(1) if kind == 1 else np.int64(data[at + 1])
+        if size < 1 or (kind != 1 and size < 2):
+            break
+        at += size
+    return kinds
+
+
+@njit(cache=True, nogil=True)
+def _quoted(data, r, at, end):
+    """The addresses that an ICMP error quotes."""
+    inner = at + 8
+    if inner + 20 > end or data[inner] >> 4 != 4:
+        return
+    r.inner_protocol = data[inner + 9]
+    r.inner_src, r.inner_dst = _u32(data, inner + 12), _u32(data, inner + 16)
+    l4 = inner + np.int64(data[inner] & 15) * 4
+    if _u16(data, inner + 6) & 0x1FFF or l4 + 8 > end:
+        return
+    if r.inner_protocol == TCP or r.inner_protocol == UDP:
+        r.inner_sport, r.inner_dport = _u16(data, l4), _u16(data, l4 + 2)
+    elif r.inner_protocol == ICMP:
+        r.inner_sport = r.inner_dport = _u16(data, l4 + 4)
+
+
+@njit(cache=True, nogil=True)
+def _transport(data, r, at, end, room, key):
+    """Ports, flags and payload; returns the key, and marks what is out of the ordinary."""
+    if r.protocol == TCP:
+        if at + 20 > end or room < 20:
+            r.odd = 1
+            return key
+        r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
+        offset = np.int64(data[at + 12] >> 4) * 4
+        if offset < 20 or offset > room:
+            r.odd = 1
+            return key
+        r.flags = _u16(data, at + 12) & 0x1FF
+        if offset > 20:
+            r.option_kinds = _option_kinds(data, at + 20, min(at + offset, end))
+        key = _mixed(_mixed(_mixed(key, _u32(data, at + 4)), _u32(data, at + 8)), np.int64(r.flags))
+        header = offset
+    elif r.protocol == UDP:
+        stated = _u16(data, at + 4) if at + 8 <= end else np.int64(8)
+        if at + 4 > end or room < 8 or stated > room or stated < 8:
+            r.odd = 1
+            return key
+        r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
+        header = np.int64(8)
+    else:
+        if at + 8 > end or room < 8:
+            r.odd = 1
+            return key
+        r.icmp_type = data[at]
+        if r.icmp_type != 8 and r.icmp_type != 0:
+            r.odd = 1
+            if r.icmp_type in (3, 4, 5, 11, 12):
+                _quoted(data, r, at, end)
+        r.sport = r.dport = _u16(data, at + 4)
+        r.sequence = _u16(data, at + 6)
+        key = _mixed(_mixed(key, _u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1]))
+        header = np.int64(8)
+    size = room - header if room > header else 0
+    shown = end - at - header
+    return _mixed(_mixed(key, size), _payload(data, at + header, shown if shown < size else size))
+
+
+@njit(cache=True, nogil=True)
+def parse(data, at, captured, wire_length, direction, mac, r, own):
+    """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
+
+    ``mac`` is the interface's own address, ``own`` (1,) its bits OWN_*.
+    """
+    end = at + captured
+    if captured < 14:
+        return SKIPPED_OTHER
+    ethertype, ip = _u16(data, at + 12), at + 14
+    tagged = False
+    for _ in range(2):
+        if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+            tagged = True
+            ethertype, ip = _u16(data, ip + 2), ip + 4
+    if ip - at > captured:
+        return SKIPPED_OTHER
+    if ethertype != IPV4:
+        return SKIPPED_ARP if ethertype == ARP else SKIPPED_IPV6 if ethertype == IPV6 else SKIPPED_OTHER
+    if ip + 20 > end or data[ip] >> 4 != 4:
+        return SKIPPED_BROKEN
+    target = np.int64(_u16(data, at)) << 32 | _u32(data, at + 2)
+    source = np.int64(_u16(data, at + 6)) << 32 | _u32(data, at + 8)
+    group = data[at] & 1
+    r.odd = 1 if tagged or group else 0
+    if not group and source and target and mac:
+        own[0] |= OWN_ASKED | (OWN_SEEN if source == mac or target == mac else 0)
+    if direction:
+        r.wire = direction
+    elif source == 0 or mac == 0:
+        r.wire, r.odd = BRIDGED, 1
+    else:
+        r.wire = OUT if source == mac else IN if target == mac or group else BRIDGED
+    if r.wire == BRIDGED:
+        r.odd = 1
+    header = np.int64(data[ip] & 15) * 4
+    header = header if header > 20 else np.int64(20)
+    total = _u16(data, ip + 2)
+    r.length = total if total else wire_length - (ip - at)
+    r.tos, r.ttl, r.protocol = data[ip + 1], data[ip + 8], data[ip + 9]
+    r.src, r.dst = _u32(data, ip + 12), _u32(data, ip + 16)
+    r.sport = r.dport = r.inner_sport = r.inner_dport = r.flags = r.sequence = 0
+    r.inner_src = r.inner_dst = r.option_kinds = 0
+    r.icmp_type, r.inner_protocol = 255, 0
+    key = np.uint64(_u16(data, ip + 4) << 8 | np.int64(r.protocol)) * _A
+    if _u16(data, ip + 6) & 0x3FFF:
+        r.odd = 1
+        if _u16(data, ip + 6) & 0x1FFF == 0 and ip + header + 4 <= end and (r.protocol == TCP or r.protocol == UDP):
+            r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
+    elif r.protocol == TCP or r.protocol == UDP or r.protocol == ICMP:
+        key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key)
+    else:
+        r.odd = 1
+        if (r.protocol == 33 or r.protocol == 132 or r.protocol == 136) and ip + header + 4 <= end:
+            r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
+    r.key = _mixed(key, np.int64(r.ttl) + (1 if r.wire == OUT else 0))
+    return -1
+
+
+@njit(cache=True, nogil=True)
+def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, first, out, own, skipped):
+    """Parse records of a pcap file from ``position`` until its bytes (``size``) or ``out`` are full.
+
+    Returns (position reached, frames passed, records written, 1 where a record claims more than ``limit`` bytes).
+    """
+    frames, written = 0, 0
+    while position + 16 <= size and written < len(out):
+        if big:
+            seconds, fraction = _u32(data, position), _u32(data, position + 4)
+            captured, wire = _u32(data, position + 8), _u32(data, position + 12)
+        else:
+            seconds = _little(data, position)
+            fraction = _little(data, position + 4)
+            captured, wire = _little(data, position + 8), _little(data, position + 12)
+        if captured > limit:
+            return position, frames, written, 1
+        if position + 16 + captured > size:
+            break
+        frames += 1
+        r = out[written]
+        why = parse(data, position + 16, captured, wire, 0, mac, r, own)
+        if why < 0:
+            r.time = seconds * 1_000_000_000 + fraction * unit
+            r.frame, r.interface, r.file = first + frames, interface, file
+            written += 1
+        else:
+            skipped[why] += 1
+        position += 16 + captured
+    return position, frames, written, 0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _little(data, at):
+    return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
+
+
+@njit(cache=True, nogil=True)
+def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns, skipped):
+    """Parse enhanced packet blocks (little-endian, nanoseconds) of a pcapng file until another block, the end, or a full ``out``.
+
+    ``macs`` and ``codes`` per interface of the section. Returns (position, frames, records, whether a block that is none of
+    these stands at the position).
+    """
+    frames, written = 0, 0
+    while position + 12 <= size and written < len(out):
+        kind, length = _little(data, position), _little(data, position + 4)
+        if kind != 6 or length < 32 or length & 3:
+            return position, frames, written, 1
+        if position + length > size:
+            break
+        number, captured = _little(data, position + 8), _little(data, position + 20)
+        if number >= len(codes) or captured > limit or 28 + captured > length - 4:
+            return position, frames, written, 1
+        frames += 1
+        at, end = position + 28 + captured + (-captured & 3), position + length - 4
+        direction = 0
+        while at + 4 <= end:
+            code = np.int64(data[at]) | np.int64(data[at + 1]) << 8
+            width = np.int64(data[at + 2]) | np.int64(data[at + 3]) << 8
+            if code == 0 or at + 4 + width > end:
+                break
+            if code == 2 and width == 4:
+                direction = (data[at + 4] & 3) % 3
+            elif code == 4:
+                return position, frames - 1, written, 1
+            at += 4 + width + (-width & 3)
+        r = out[written]
+        why = parse(data, position + 28, captured, _little(data, position + 24), direction, macs[number], r, owns[codes[number]])
+        if why < 0:
+            r.time = _little(data, position + 12) << 32 | _little(data, position + 16)
+            r.frame, r.interface, r.file = first + frames, codes[number], file
+            written += 1
+        else:
+            skipped[why] += 1
+        position += length
+    return position, frames, written, 0
+
+
+@njit(cache=True, nogil=True)
+def merge(a, b):
+    """Two runs of records in order of time as one; of one time, those of ``a`` first."""
+    out = np.empty(len(a) + len(b), dtype=a.dtype)
+    i, j = 0, 0
+    for k in range(len(out)):
+        if j >= len(b) or (i < len(a) and a[i].time <= b[j].time):
+            out[k] = a[i]
+            i += 1
+        else:
+            out[k] = b[j]
+            j += 1
+    return out
+
+
+PICKED = np.dtype([("start", "i8"), ("captured", "i8"), ("wire", "i8"), ("time", "i8"), ("interface", "i8"), ("direction", "i8"),
+                   ("number", "i8")])  # fmt: skip
+"""One frame that was picked: where it starts among the picked bytes, and what its record says."""
+
+
+@njit(cache=True, nogil=True)
+def _keep(data, at, captured, filled, p, out):
+    p.start, p.captured = filled, captured
+    out[filled : filled + captured] = data[at : at + captured]
+
+
+@njit(cache=True, nogil=True)
+def pick_pcap(data, position, size, big, unit, first, pair_of, wanted, picked, out):
+    """Copy the frames of ``wanted`` pairs (``pair_of`` each frame, plus one) out of a pcap file's bytes.
+
+    Returns (position reached, frames passed, frames picked, bytes filled).
+    """
+    frames, count, filled = 0, 0, 0
+    while position + 16 <= size:
+        if big:
+            seconds, fraction = _u32(data, position), _u32(data, position + 4)
+            captured, wire = _u32(data, position + 8), _u32(data, position + 12)
+        else:
+            seconds, fraction = _little(data, position), _little(data, position + 4)
+            captured, wire = _little(data, position + 8), _little(data, position + 12)
+        if position + 16 + captured > size or count >= len(picked) or filled + captured > len(out):
+            break
+        frames += 1
+        pair = pair_of[first + frames]
+        if pair and wanted[pair - 1]:
+            p = picked[count]
+            _keep(data, position + 16, captured, filled, p, out)
+            p.wire, p.time, p.interface, p.direction = wire, seconds * 1_000_000_000 + fraction * unit, 0, 0
+            p.number = first + frames
+            count += 1
+            filled += captured
+        position += 16 + captured
+    return position, frames, count, filled
+
+
+@njit(cache=True, nogil=True)
+def pick_blocks(data, position, size, first, pair_of, wanted, picked, out):
+    """The same of pcapng blocks; those that hold no packet are passed over."""
+    frames, count, filled = 0, 0, 0
+    while position + 12 <= size:
+        kind, length = _little(data, position), _little(data, position + 4)
+        if position + length > size or length < 12:
+            break
+        if kind == 6:
+            captured = _little(data, position + 20)
+            if count >= len(picked) or filled + captured > len(out):
+                break
+            frames += 1
+            pair = pair_of[first + frames]
+            if pair and wanted[pair - 1]:
+                p = picked[count]
+                _keep(data, position + 28, captured, filled, p, out)
+                p.wire, p.time = _little(data, position + 24), _little(data, position + 12) << 32 | _little(data, position + 16)
+                p.interface, p.direction, p.number = _little(data, position + 8), 0, first + frames
+                at, end = position + 28 + captured + (-captured & 3), position + length - 4
+                while at + 4 <= end:
+                    code = np.int64(data[at]) | np.int64(data[at + 1]) << 8
+                    width = np.int64(data[at + 2]) | np.int64(data[at + 3]) << 8
+                    if code == 0 or at + 4 + width > end:
+                        break
+                    if code == 2 and width == 4:
+                        p.direction = (data[at + 4] & 3) % 3
+                    at += 4 + width + (-width & 3)
+                count += 1
+                filled += captured
+        position += length
+    return position, frames, count, filled

@@ -1,0 +1,261 @@
+"""Files -> records in order of time, a stretch at a time: what the fold reads, in bounded memory.
+
+Plain pcap and pcapng (little-endian, nanoseconds) of Ethernet interfaces; :class:`UnusualError` where there is anything
+else, which :mod:`correlator.decode.capture` reads instead.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from correlator.decode import pcap, pcapng
+from correlator.decode.frames import MAX_FRAME, PADDING, Frames, Interface
+from correlator.decode.link import ETHERNET
+from correlator.decode.records import PICKED, RECORD, merge, pick_blocks, pick_pcap, scan_blocks, scan_pcap
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Records = npt.NDArray[np.void]
+
+BUFFER = 2 << 20
+STRETCH = 1 << 15
+"""Records parsed at a time, of one file."""
+HOLD_NS = 2_000_000_000
+"""How far frames of one file may be out of order: interfaces' rings are written one after the other."""
+_EVER = 1 << 62
+_RAW = np.dtype((np.void, RECORD.itemsize))
+SKIPPED = ("ARP", "IPv6", "cut or broken IPv4", "other")
+
+
+class UnusualError(Exception):
+    """The files hold what the stream does not read."""
+
+
+@dataclass
+class Names:
+    """Interfaces of all files under one numbering; ``macs`` their own addresses (0 unknown), ``own`` what was seen of them."""
+
+    known: dict[str, int]
+    interfaces: list[Interface] = field(default_factory=list)
+    macs: list[int] = field(default_factory=list)
+    own: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((255, 1), dtype=np.uint8))
+
+    def code(self, interface: Interface) -> int:
+        """The number of an interface. Raises :class:`UnusualError` where it is none of the ordinary."""
+        if interface.link_type != ETHERNET:
+            raise UnusualError
+        for code, one in enumerate(self.interfaces):
+            if one.name == interface.name:
+                return code
+        if len(self.interfaces) >= 250:
+            raise UnusualError
+        self.interfaces.append(interface)
+        self.macs.append(self.known.get(interface.name, 0) if interface.name != "lo" else 0)
+        return len(self.interfaces) - 1
+
+
+class Source:
+    """One file, read from its beginning; ``frames`` passed so far, ``skipped`` (4,) those that hold no IPv4."""
+
+    def __init__(self, path: Path, name: str | None, fallback: str, number: int, names: Names) -> None:
+        self.path, self.number, self.names = path, number, names
+        self.file: BinaryIO = path.open("rb")
+        self.size = path.stat().st_size
+        self.buffer = np.zeros(BUFFER + MAX_FRAME + PADDING, dtype=np.uint8)
+        self.position = self.filled = 0
+        self.offset = 0
+        self.ended = False
+        self.frames = 0
+        self.skipped = np.zeros(len(SKIPPED), dtype=np.int64)
+        self.warnings: list[str] = []
+        self.held = np.zeros(0, dtype=RECORD)
+        self.taken, self.over = -_EVER, False
+        self.fill()
+        magic = self.buffer[:4].tobytes()
+        self.reader: pcapng._Reader | None = None
+        if magic in pcap.MAGICS and self.filled >= pcap.HEADER:
+            self._begin_pcap(magic, name or fallback)
+        elif magic == pcapng.MAGIC:
+            self.reader = pcapng._Reader(b"", str(path), name, fallback)
+            self.codes = np.zeros(0, dtype=np.int64)
+            self.macs = np.zeros(0, dtype=np.int64)
+        else:
+            raise UnusualError
+
+    @property
+    def interfaces(self) -> list[Interface]:
+        """The file's interfaces, as far as it was read."""
+        return list(self.reader.interfaces) if self.reader is not None else [self.interface]
+
+    def _begin_pcap(self, magic: bytes, name: str) -> None:
+        order, self.unit = pcap.MAGICS[magic]
+        self.big = order == ">"
+        snap_length, link_type = struct.unpack_from(f"{order}II", self.buffer.data, 16)
+        self.interface = Interface(name, link_type & 0xFFFF, snap_length, file=str(self.path))
+        self.code = self.names.code(self.interface)
+        self.position = pcap.HEADER
+
+    def fill(self) -> None:
+        """Move what is left to the front and read on behind it."""
+        left = self.filled - self.position
+        self.buffer[:left] = self.buffer[self.position : self.filled].copy()
+        self.offset += self.position
+        got = self.file.readinto(self.buffer[left : left + BUFFER].data)  # type: ignore[attr-defined]
+        self.position, self.filled = 0, left + got
+        self.buffer[self.filled : self.filled + PADDING] = 0
+        self.ended = got == 0
+
+    def read(self) -> Records:
+        """The next records, in the file's order; none: it has ended."""
+        out = np.empty(STRETCH, dtype=RECORD)
+        while True:
+            before = self.position
+            written = self._pcap(out) if self.reader is None else self._blocks(out)
+            if written or self.ended:
+                return out[:written]
+            if self.position == before or self.filled - self.position < BUFFER // 2:
+                self.fill()
+                if self.ended and self.position < self.filled:
+                    self._cut()
+                    return out[:0]
+
+    @property
+    def reach(self) -> int:
+        """Up to when everything of the file has been read, for all that is known; epoch ns."""
+        return int(self.held["time"][-1]) - HOLD_NS if len(self.held) else -_EVER
+
+    def hold(self, more: Records) -> None:
+        """Keep records until the other files have come as far; none: the file has ended."""
+        self.over = not len(more)
+        both = np.concatenate([self.held.view(_RAW), more.view(_RAW)]).view(RECORD) if len(self.held) else more
+        time = both["time"]
+        self.held = both if (time[1:] >= time[:-1]).all() else both[np.argsort(time, kind="stable")]
+
+    def take(self, until: int) -> Records:
+        """What is held up to a time. Raises :class:`UnusualError` where the file goes back behind what was taken before."""
+        count = int(np.searchsorted(self.held["time"], until, side="right"))
+        part, self.held = self.held[:count], self.held[count:]
+        if count:
+            if int(part["time"][0]) < self.taken:
+                raise UnusualError
+            self.taken = int(part["time"][-1])
+        return part
+
+    def _cut(self) -> None:
+        if self.reader is not None and self.filled - self.position >= 8:
+            length = int.from_bytes(self.buffer[self.position + 4 : self.position + 8].tobytes(), "little")
+            if length < 12 or length % 4:
+                raise UnusualError
+        self.warnings.append(pcap.cut(str(self.path), self.offset + self.position, self.frames))
+
+    def _pcap(self, out: Records) -> int:
+        self.position, frames, written, damaged = scan_pcap(
+            self.buffer, self.position, self.filled, self.big, self.unit, MAX_FRAME, self.names.macs[self.code], self.code,
+            self.number, self.frames, out, self.names.own[self.code], self.skipped,
+        )  # fmt: skip
+        self.frames += frames
+        if damaged:
+            raise UnusualError
+        return int(written)
+
+    def _blocks(self, out: Records) -> int:
+        assert self.reader is not None
+        while True:
+            self.position, frames, written, other = scan_blocks(
+                self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.number, self.frames, out,
+                self.names.own, self.skipped,
+            )  # fmt: skip
+            self.frames += frames
+            if not other or written:
+                return int(written)
+            length = int.from_bytes(self.buffer[self.position + 4 : self.position + 8].tobytes(), "little")
+            if length < 12 or length % 4 or length > MAX_FRAME:
+                raise UnusualError
+            if self.position + length > self.filled:
+                return 0
+            self._block(self.buffer[self.position : self.position + length].tobytes())
+            self.position += length
+
+    def _block(self, data: bytes) -> None:
+        """A block that holds no packet."""
+        reader = self.reader
+        assert reader is not None
+        kind = int.from_bytes(data[:4], "little")
+        reader.data = data
+        try:
+            if kind == pcapng.SECTION:
+                if data[8:12] != b"\x4d\x3c\x2b\x1a" or reader.interfaces:
+                    raise UnusualError
+            elif kind == pcapng.INTERFACE:
+                reader.add_interface(8, len(data) - 4)
+                if reader.clocks[-1] != (1_000_000_000, 0):
+                    raise UnusualError
+                self.codes = np.r_[self.codes, self.names.code(reader.interfaces[-1])]
+                self.macs = np.array([self.names.macs[code] for code in self.codes.tolist()], dtype=np.int64)
+            elif kind == pcapng.STATISTICS:
+                reader.add_statistics(8, len(data) - 4)
+            elif kind in (pcapng.ENHANCED, pcapng.OLD_PACKET, pcapng.SIMPLE):
+                raise UnusualError
+        except struct.error:
+            raise UnusualError from None
+
+
+def stream(sources: Sequence[Source]) -> Iterator[Records]:
+    """Records of all files in order of time; of one time, in the order of the files."""
+    while True:
+        for source in sources:
+            behind = min((other.reach for other in sources if not other.over), default=0)
+            if not source.over and source.reach <= behind:
+                source.hold(source.read())
+        until = min((source.reach for source in sources if not source.over), default=_EVER)
+        merged = np.zeros(0, dtype=RECORD)
+        for source in sources:
+            part = source.take(until)
+            merged = (merge(merged, part) if len(part) else merged) if len(merged) else part
+        if len(merged):
+            yield merged
+        if until == _EVER:
+            return
+
+
+def pick(source: Source, pair_of: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_]) -> Frames:
+    """The frames of a file whose pair is ``wanted`` (pairs,); ``pair_of``: the pair of each frame plus one, by its number.
+
+    ``source`` is freshly opened. Interfaces are the scene's: :class:`Names` gives them their numbers.
+    """
+    picked, parts, bytes_of, base, frames = np.empty(STRETCH, dtype=PICKED), [], [], 0, 0
+    out = np.empty(STRETCH * 64 + MAX_FRAME, dtype=np.uint8)
+    while True:
+        if source.reader is None:
+            source.position, passed, count, filled = pick_pcap(
+                source.buffer, source.position, source.filled, source.big, source.unit, frames, pair_of, wanted, picked, out
+            )
+        else:
+            source.position, passed, count, filled = pick_blocks(
+                source.buffer, source.position, source.filled, frames, pair_of, wanted, picked, out
+            )
+        frames += passed
+        if count:
+            part = picked[:count].copy()
+            part["start"] += base
+            parts.append(part)
+            bytes_of.append(out[:filled].copy())
+            base += filled
+        elif not passed or source.filled - source.position < BUFFER // 2:
+            source.fill()
+            if source.ended:
+                break
+    table = np.concatenate(parts) if parts else picked[:0]
+    data = np.concatenate([*bytes_of, np.zeros(PADDING, dtype=np.uint8)])
+    column = {name: table[name].astype(np.int64) for name in PICKED.names or ()}
+    return Frames(
+        data, column["start"], column["captured"], column["wire"], column["time"], column["interface"], column["direction"], (), (),
+        column["number"],
+    )  # fmt: skip

@@ -1,0 +1,242 @@
+"""A verdict -> the tables of what was counted: the ledger, line by line, and the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from correlator.dataset import schema
+from correlator.reconcile.counters import UNBOUNDED
+from correlator.reconcile.tables import intervals_of, ordinary_hits, place_hits, rule_numbers
+from correlator.reconcile.words import categorical, table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy.typing as npt
+
+    from correlator.reconcile.numbering import Numbering
+    from correlator.reconcile.replay import Verdict
+
+    Ints = npt.NDArray[np.int64]
+
+BALANCES = {name: column for name, column in schema.LEDGER.items() if name != "connections"}
+"""The ledger without the connections behind each line, which take longer to name than all else."""
+NOTES = ("", "reset", "rule added", "rule removed", "not counted", "rounded")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of the ledger: ``interval`` and ``entry``, int64 (l,), in the order of the table."""
+
+    interval: Ints
+    entry: Ints
+
+    def __len__(self) -> int:
+        return len(self.interval)
+
+
+def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
+    """Counted against explained, per rule and interval in which either moved."""
+    counters, ledger = verdict.counters, verdict.ledger
+    empty = np.zeros(0, dtype=np.int64)
+    if counters is None or ledger is None or not ledger.accounts:
+        return table(dict.fromkeys(BALANCES, empty), BALANCES), Lines(empty, empty)
+    parts: list[tuple[Ints, ...]] = []
+    for entry, account in ledger.accounts.items():
+        moved, reset = counters.packets_low[:, entry], counters.reset[:, entry]
+        shown = (moved != 0) | (account.explained != 0) | (account.residual != 0) | (account.residual_bytes != 0) | reset
+        at = np.flatnonzero(shown)
+        parts.append((
+            at, np.full(len(at), entry), moved[at], counters.packets_high[at, entry], account.explained[at], account.residual[at],
+            counters.bytes_low[at, entry], account.explained_bytes[at], account.residual_bytes[at], _notes(verdict, entry, at),
+        ))  # fmt: skip
+    interval, which, counted, highest, explained, residual, counted_bytes, explained_bytes, residual_bytes, note = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    order = np.lexsort((which, counters.generation[interval + 1], interval))
+    interval, which = interval[order], which[order]
+    generation = counters.generation[interval + 1]
+    numbers, _ = rule_numbers(verdict)
+    number = numbers[generation, which]
+    back = -verdict.clock.offset
+    entries = verdict.register.entries
+    columns = {
+        "generation": generation,
+        "table": categorical(which, lambda e: entries[e].table),
+        "chain": categorical(which, lambda e: entries[e].chain),
+        "rule_number": np.where(number < 0, numbers.max(axis=0)[which], number),
+        "rule": categorical(which, lambda e: entries[e].text),
+        "target": categorical(which, lambda e: entries[e].target),
+        "begin": counters.end[interval] + back, "end": counters.end[interval + 1] + back,
+        "counted_packets": counted[order],
+        "counted_packets_high": np.where(highest >= UNBOUNDED, np.maximum(explained, counted), highest)[order],
+        "explained_packets": explained[order], "residual_packets": residual[order], "counted_bytes": counted_bytes[order],
+        "explained_bytes": explained_bytes[order], "residual_bytes": residual_bytes[order],
+        "note": pd.Categorical.from_codes(note[order], categories=list(NOTES)).remove_unused_categories(),
+    }  # fmt: skip
+    return table(columns, BALANCES), Lines(interval, which)
+
+
+def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
+    """Number in NOTES of every interval of an entry."""
+    counters, ledger = verdict.counters, verdict.ledger
+    assert counters is not None
+    assert ledger is not None
+    account = ledger.accounts[entry]
+    rounded = counters.packets_low[at, entry] != counters.packets_high[at, entry]
+    came = ~counters.present[at, entry] & counters.present[at + 1, entry]
+    went = counters.present[at, entry] & ~counters.present[at + 1, entry]
+    silent = account.uncounted[at] & (account.explained[at] > counters.packets_low[at, entry])
+    return np.select([counters.reset[at, entry], came, went, silent, rounded], [1, 2, 3, 4, 5], 0)
+
+
+def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
+    """The connections behind every one of these lines, as text: their numbers, separated by spaces."""
+    hits = verdict.hits
+    where, _, _ = intervals_of(verdict)
+    width = len(verdict.register)
+    wanted = np.unique(lines.interval * width + lines.entry)
+    cells, connections = [where * width + hits.entry], [numbering.of_rows[hits.row]]
+    if verdict.ordinary is not None and verdict.ledger is not None:
+        owner = verdict.ordinary.owner()
+        for entry in np.unique(lines.entry).tolist():
+            interval, packet = ordinary_intervals(verdict, entry)
+            cells.append(np.where(interval >= 0, interval * width + entry, -1))
+            connections.append(numbering.ordinary[owner[packet]])
+    cell, connection = np.concatenate(cells), np.concatenate(connections)
+    at = np.searchsorted(wanted, cell)
+    asked = (cell >= 0) & (at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == cell) if len(wanted) else cell < 0
+    pairs = np.unique(np.stack([at[asked], connection[asked]]), axis=1)
+    words = [""] * len(wanted)
+    bounds = np.searchsorted(pairs[0], np.arange(len(wanted) + 1)).tolist()
+    texts = [str(number) for number in pairs[1].tolist()]
+    for i in range(len(wanted)):
+        words[i] = " ".join(texts[bounds[i] : bounds[i + 1]])
+    found = np.searchsorted(wanted, lines.interval * width + lines.entry).tolist()
+    return [words[i] for i in found]
+
+
+def doubted_entries(verdict: Verdict) -> list[int]:
+    """Entries of which some hit is not plainly confirmed."""
+    ledger, counters = verdict.ledger, verdict.counters
+    counts = verdict.tally.counts
+    if ledger is None or counters is None:
+        return []
+    doubted = []
+    for entry, account in ledger.accounts.items():
+        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
+        plain = not account.open_ended.any() and not account.residual.any() and not account.residual_bytes.any()
+        exact = (counters.packets_high[:, entry] < UNBOUNDED).all()
+        if not (whole and plain and exact):
+            doubted.append(entry)
+    return doubted
+
+
+def ordinary_intervals(verdict: Verdict, entry: int) -> tuple[Ints, Ints]:
+    """(interval, packet) of an entry's hits by ordinary connections, in order of time."""
+    low, packet = ordinary_hits(verdict, entry)
+    interval, _, _ = place_hits(verdict, entry, ordinary_ranks(verdict, entry, low))
+    return interval, packet
+
+
+def ordinary_ranks(verdict: Verdict, entry: int, low: Ints) -> Ints:
+    """The number of each of these hits among all of the entry's, in order of time."""
+    start, end = np.searchsorted(verdict.hits.entry, [entry, entry + 1])
+    ranks: Ints = np.arange(len(low)) + np.searchsorted(verdict.hits.low[start:end], low, side="right")
+    return ranks
+
+
+def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
+    """Every rule and policy of every generation, with what it counted in all."""
+    counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
+    entries = verdict.register.entries
+    interval, _, _ = intervals_of(verdict)
+    width = len(verdict.register)
+    parts: list[dict[str, Any]] = []
+    for generation, (ruleset, of) in enumerate(zip(verdict.stages.rulesets, verdict.register.of, strict=True)):
+        sums = {name: np.zeros(width, dtype=np.int64) for name in ("explained", "residual", "explained_bytes", "residual_bytes")}
+        if counters is not None and ledger is not None:
+            mine = counters.generation[1:] == generation
+            for entry, account in ledger.accounts.items():
+                for name, total in sums.items():
+                    total[entry] = getattr(account, name)[mine].sum()
+            counted, counted_bytes = (_over(values, mine, of) for values in (counters.packets_low, counters.bytes_low))
+            chosen = mine[np.maximum(interval, 0)] & (interval >= 0)
+        else:
+            sums["explained"] = verdict.tally.counts
+            sums["explained_bytes"] = _bytes(verdict, width)
+            counted = counted_bytes = np.full(len(of), -1)
+            chosen = np.ones(len(hits), dtype=bool)
+        pairs = np.unique(np.stack([hits.entry[chosen], numbering.of_rows[hits.row[chosen]]]), axis=1)
+        parts.append({
+            "generation": np.full(len(of), generation), "entry": of,
+            "rule_number": np.array([entry.number for entry in ruleset.entries], dtype=np.int64),
+            "counted_packets": counted, "explained_packets": sums["explained"][of], "residual_packets": sums["residual"][of],
+            "counted_bytes": counted_bytes, "explained_bytes": sums["explained_bytes"][of],
+            "residual_bytes": sums["residual_bytes"][of],
+            "connections": (np.bincount(pairs[0], minlength=width) + _ordinary_connections(verdict, width))[of],
+        })  # fmt: skip
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    which = columns.pop("entry")
+    for name in ("table", "chain", "text", "target"):
+        key = "rule" if name == "text" else name
+        columns[key] = categorical(which, lambda e, n=name: getattr(entries[e], n))
+    return table(columns, schema.RULES)
+
+
+def _over(values: Ints, mine: npt.NDArray[np.bool_], of: Ints) -> Ints:
+    """Movements of a generation's entries, summed over its intervals."""
+    result: Ints = (values if mine.all() else values[mine]).sum(axis=0)[of]
+    return result
+
+
+def _bytes(verdict: Verdict, width: int) -> Ints:
+    result = np.zeros(width, dtype=np.int64)
+    tally = verdict.tally
+    for entry, members in tally.members.items():
+        result[entry] = tally.gather(tally.bytes, members).sum()
+    return result
+
+
+def _ordinary_connections(verdict: Verdict, width: int) -> Ints:
+    """How many ordinary connections hit each entry; int64 (E,). They met one ruleset."""
+    result = np.zeros(width, dtype=np.int64)
+    if verdict.ordinary is None:
+        return result
+    owner, tally = verdict.ordinary.owner(), verdict.tally
+    count = len(verdict.ordinary.kept)
+    known: dict[object, int] = {}
+    covered = _covering(verdict)
+    for entry, members in tally.members.items():
+        packet = None
+        if covered is not None and not covered(entry):
+            interval, packet = ordinary_intervals(verdict, entry)
+            packet = packet[interval >= 0]
+        elif members in known:
+            result[entry] = known[members]
+            continue
+        if packet is None:
+            packet = tally.gather(tally.packet, members)
+            packet = packet[packet >= 0]
+            known[members] = int(np.count_nonzero(np.bincount(owner[packet], minlength=count)))
+            result[entry] = known[members]
+        else:
+            result[entry] = np.count_nonzero(np.bincount(owner[packet], minlength=count))
+    return result
+
+
+def _covering(verdict: Verdict) -> Callable[[int], bool] | None:
+    """Whether all of an entry's hits lie between the first and the last sample; None where nothing was counted."""
+    ledger, counters, counts = verdict.ledger, verdict.counters, verdict.tally.counts
+    if ledger is None or counters is None:
+        return None
+
+    def covers(entry: int) -> bool:
+        account = ledger.accounts.get(entry)
+        return account is not None and int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
+
+    return covers

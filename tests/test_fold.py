@@ -1,0 +1,93 @@
+"""The fold says the same as the packet-by-packet way, of everything that can be told apart."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import correlator
+from benchmarks.workload import make_workload
+from correlator.reconcile import intake
+from correlator.reconcile.analysis import Analysis
+from tests.conftest import CAPTURES
+
+HITS = ["connection", "direction", "first_seen", "table", "chain", "rule_number"]
+
+
+def both_ways(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Analysis, Analysis]:
+    """(folded, packet by packet)."""
+    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
+    folded = correlator.load(folder)
+    monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
+    return folded, correlator.load(folder)
+
+
+def plain(frame: pd.DataFrame, by: list[str] | None) -> pd.DataFrame:
+    """The same values, without the order of categories."""
+    words = {name: frame[name].astype(str) for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)}
+    frame = frame.assign(**words)
+    return frame.sort_values(by, kind="stable", ignore_index=True) if by else frame
+
+
+def assert_same(folded: Analysis, other: Analysis) -> None:
+    """All tables, warnings, paths and the clock."""
+    for name, by in (("connections", None), ("hits", HITS), ("ledger", None), ("rules", None), ("packets", None)):
+        pd.testing.assert_frame_equal(plain(getattr(folded, name), by), plain(getattr(other, name), by), obj=name)
+    assert folded.warnings == other.warnings
+    assert folded.interfaces == other.interfaces
+    assert folded.clock == other.clock
+    for number in range(1, len(other.connections) + 1, max(1, len(other.connections) // 40)):
+        assert folded.paths(number) == other.paths(number)
+
+
+def test_recordings(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every shipped recording reads the same folded and not."""
+    assert_same(*both_ways(recorded, monkeypatch))
+
+
+@pytest.mark.parametrize("share", [0.02, 0.2])
+@pytest.mark.parametrize("name", ["published", "collision", "reuse", "older"])
+def test_lost_frames(name: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With frames missing at random, what is no longer ordinary is left to the packet-by-packet way: the same again."""
+    random = np.random.default_rng(int(share * 100))
+    shutil.copytree(CAPTURES / name, tmp_path / "c", ignore=shutil.ignore_patterns("truth"))
+    for path in (tmp_path / "c").glob("*.pcap"):
+        data, position, kept = path.read_bytes(), 24, []
+        while position < len(data):
+            size = 16 + int.from_bytes(data[position + 8 : position + 12], "little")
+            if random.random() >= share:
+                kept.append(data[position : position + size])
+            position += size
+        path.write_bytes(data[:24] + b"".join(kept))
+    assert_same(*both_ways(tmp_path / "c", monkeypatch))
+
+
+def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small benchmark workload: every rule's hits and bytes, every outcome, every frame as planned; the same unfolded."""
+    answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30)
+    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    assert_same(replace(folded, source=""), replace(other, source=""))
+    assert_right(folded, answer.hits, answer.connections, answer.frames)
+
+
+def assert_right(
+    analysis: Analysis, hits: dict[str, tuple[int, int]], connections: dict[str, int], frames: dict[str, int]
+) -> None:
+    """The analysis is what the workload was planned to be."""
+    assert analysis.interfaces == frames
+    assert analysis.connections["outcome"].astype(str).value_counts().to_dict() == connections
+    assert (analysis.connections["status"] == "exact").all()
+    assert not analysis.balances[["residual_packets", "residual_bytes"]].any(axis=None)
+    rules = analysis.rules[analysis.rules["explained_packets"] > 0]
+    found = {
+        f"{row.table}/{row.chain}:{row.rule_number or 'policy'}": (row.explained_packets, row.explained_bytes)
+        for row in rules.itertuples()
+    }
+    assert found == hits
+    sums = analysis.hits.groupby(["table", "chain", "rule_number"], observed=True)[["packets", "bytes"]].sum()
+    assert sorted(map(tuple, sums.to_numpy().tolist())) == sorted(hits.values())
