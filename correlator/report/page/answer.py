@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ RULES_NAMED = 2
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A piece of a sentence. ``tone``: empty, ``strong``, ``bad`` or ``doubt``; ``rule`` names the rule it links to."""
+    """A piece of a sentence. ``tone``: empty, ``strong``, ``bad``, ``doubt`` or ``code``; ``rule`` names the rule it links to."""
 
     text: str
     tone: str = ""
@@ -84,6 +85,19 @@ def _one(words: str, number: int) -> str:
 
 def _listed(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}" if parts else ""
+
+
+def spelled(text: str, rules: Sequence[str]) -> tuple[Phrase, ...]:
+    """A finding's sentence in phrases: names of its rules are links, what stands between backticks is ``code``."""
+    names = "|".join(re.escape(name) for name in sorted(rules, key=len, reverse=True))
+    found = re.compile(r"`([^`]+)`" + (rf"|(?<![\w/:.-])({names})(?![\w:-])" if names else "|(?!)()"))
+    phrases: list[Phrase] = []
+    at = 0
+    for match in found.finditer(text):
+        phrases.append(Phrase(text[at : match.start()]))
+        phrases.append(Phrase(match[1], "code") if match[1] else Phrase(match[2], "", match[2]))
+        at = match.end()
+    return tuple(phrase for phrase in (*phrases, Phrase(text[at:])) if phrase.text)
 
 
 @dataclass(frozen=True, slots=True)

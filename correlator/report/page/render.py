@@ -10,7 +10,7 @@ from correlator import __version__
 from correlator.errors import InputError
 from correlator.report.findings import Finding, find
 from correlator.report.machine import write_whole
-from correlator.report.page.answer import BAD, headline, proofs, rest_of_it
+from correlator.report.page.answer import BAD, headline, proofs, rest_of_it, spelled
 from correlator.report.page.diagram import both
 from correlator.report.page.embed import fingerprint, json_text, source
 from correlator.report.page.entries import Catalogue, catalogue
@@ -79,7 +79,8 @@ def _context(
     outcomes = analysis.connections["outcome"].astype(str).value_counts()
     return {
         "analysis": analysis, "version": __version__, "headline": headline(analysis), "rest": rest_of_it(analysis),
-        "proofs": proofs(analysis, summary, clock_line(analysis.clock)), "findings": found, "summary": summary,
+        "proofs": proofs(analysis, summary, clock_line(analysis.clock)), "summary": summary,
+        "findings": [(finding, spelled(finding.text, finding.rules)) for finding in found],
         "outcomes": [(str(what), int(n), 100 * int(n) / len(analysis.connections)) for what, n in outcomes.items() if n],
         "bad": BAD, "diagrams": both(moves, known), "flow": moves, "residuals": off, "residuals_all": all_off,
         "ledger_rules": totals(analysis.rules, known),

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 import correlator
-from correlator.report.page.answer import headline, rest_of_it
+from correlator.report.page.answer import headline, rest_of_it, spelled
 from correlator.report.page.embed import json_text
 from correlator.report.page.entries import Catalogue, catalogue
 from correlator.report.page.ledger import balance, ledger_columns, residuals
@@ -143,3 +143,13 @@ def test_rules_are_numbered_in_the_order_of_traversal() -> None:
     lanes = {(entry.name, entry.text): entry.lane for entry in known.entries}
     assert lanes[("filter/USER:1", "-s 10.0.0.1/32 -j DROP")] == lanes[("filter/USER:2", "-s 10.0.0.1/32 -j DROP")]
     assert lanes[("filter/USER:1", "-i eth1 -j ACCEPT")] != lanes[("filter/USER:1", "-s 10.0.0.1/32 -j DROP")]
+
+
+def test_a_finding_is_spelled_with_links_and_code() -> None:
+    """Names of its rules become links, whole names only; what stands in backticks becomes code; no letter is lost."""
+    text = "Dropped by nat/DOCKER:2 and nat/DOCKER:21, not by xnat/DOCKER:2: add `-j ACCEPT` to nat/DOCKER:2."
+    phrases = spelled(text, ("nat/DOCKER:2",))
+    assert "".join(phrase.text for phrase in phrases) == text.replace("`", "")
+    assert [phrase.rule for phrase in phrases if phrase.rule] == ["nat/DOCKER:2", "nat/DOCKER:2"]
+    assert [phrase.text for phrase in phrases if phrase.tone == "code"] == ["-j ACCEPT"]
+    assert [phrase.text for phrase in spelled("no rule", ())] == ["no rule"]
