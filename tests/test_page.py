@@ -151,6 +151,7 @@ def test_findings_link_to_their_connections_and_rules(
     assert one(driver, ".findings li p").text == "A <b>finding</b> of this test."
     one(driver, ".findings .chip[data-connection='3']").click()
     assert one(driver, "#drawer-title").text == "Connection 3"
+    one(driver, "#drawer-close").click()
     one(driver, ".findings .rule").click()
     assert one(driver, "#drawer-title").text == "filter/DOCKER-USER:1"
     one(driver, "#drawer-close").click()
