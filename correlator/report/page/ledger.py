@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from correlator.report.page.entries import Catalogue
 
 if TYPE_CHECKING:
@@ -113,24 +111,23 @@ def ledger_columns(ledger: pd.DataFrame, known: Catalogue, origin: int) -> dict[
     }  # fmt: skip
 
 
-def balance(ledger: pd.DataFrame, origin: int) -> dict[str, list[float]]:
+def balance(ledger: pd.DataFrame, origin: int) -> dict[str, Any]:
     """Hits over time, per interval between readings: ``begin`` and ``end`` (us after ``origin``), explained, residual (its
-    size, summed), merged into at most :data:`BINS` intervals."""
+    size, summed); ``merged`` into some :data:`BINS` stretches of one width, where there are more intervals."""
     silent = ledger["note"].astype(str) == "not counted"
     kept = ledger[~silent]
     sums = kept.assign(gap=kept["residual_packets"].abs()).groupby(["begin", "end"], as_index=False)[
         ["counted_packets", "explained_packets", "residual_packets", "gap"]
     ].sum()  # fmt: skip
     sums = sums.sort_values(["begin", "end"], kind="stable")
-    place = np.arange(len(sums))
-    if len(sums) > BINS:  # by time, so that what is idle stays so
-        first, last = int(sums["begin"].min()), int(sums["end"].max())
-        place = ((sums["begin"] - first) // max((last - first) // BINS, 1)).to_numpy()
-    merged = sums.groupby(place).agg(
-        begin=("begin", "min"), end=("end", "max"), explained=("explained_packets", "sum"),
-        residual=("residual_packets", "sum"), gap=("gap", "sum"),
-    )  # fmt: skip
+    merged = len(sums) > BINS
+    if merged:  # by time, so that what is idle stays so and a rate is one
+        first = int(sums["begin"].min())
+        width = max((int(sums["end"].max()) - first) // BINS, 1)
+        begin = first + (sums["begin"] - first) // width * width
+        sums = sums.assign(begin=begin, end=begin + width).groupby(["begin", "end"], as_index=False).sum()
     return {
-        "begin": ((merged["begin"] - origin) // 1000).tolist(), "end": ((merged["end"] - origin) // 1000).tolist(),
-        "explained": merged["explained"].tolist(), "residual": merged["residual"].tolist(), "gap": merged["gap"].tolist(),
+        "begin": ((sums["begin"] - origin) // 1000).tolist(), "end": ((sums["end"] - origin) // 1000).tolist(),
+        "explained": sums["explained_packets"].tolist(), "residual": sums["residual_packets"].tolist(),
+        "gap": sums["gap"].tolist(), "merged": merged,
     }  # fmt: skip

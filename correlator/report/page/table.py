@@ -52,7 +52,7 @@ class Shown:
 
 def choose(connections: pd.DataFrame, named: Iterable[int] = (), limit: int = CONNECTIONS_SHOWN) -> Shown:
     """All connections; where there are more than ``limit``, first those that findings name, then those that did not get
-    through or are not exact, then some of each outcome and rule, then the earliest."""
+    through or are not exact, then some of each outcome and rule, then as many of the others as fit, evenly over the session."""
     if len(connections) <= limit:
         return Shown(connections, len(connections))
     outcome = connections["outcome"].astype(str)
@@ -61,6 +61,10 @@ def choose(connections: pd.DataFrame, named: Iterable[int] = (), limit: int = CO
     rank[nth < max(limit // 100, 1)] = 2
     rank[(outcome.isin([*BAD, "unknown"]) | (connections["status"] != "exact")).to_numpy()] = 1
     rank[connections["connection"].isin(list(named)).to_numpy()] = 0
+    others = np.flatnonzero(rank == 3)
+    room = limit - (len(rank) - len(others))
+    if room > 0:
+        rank[others[np.linspace(0, len(others) - 1, room).round().astype(int)]] = 2
     kept = np.sort(np.argsort(rank, kind="stable")[:limit])
     return Shown(connections.iloc[kept], len(connections))
 

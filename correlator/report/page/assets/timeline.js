@@ -95,7 +95,8 @@
       const from = unplace(b.left), until = unplace(b.left + b.width);
       const seen = [];
       for (let i = 0; i < page.size; i++) if (c.last[i] >= from && c.first[i] <= until) seen.push(i);
-      note = `${page.number(seen.length)} in this window`;
+      const some = page.size < data.all ? ", of those on this page" : "";
+      note = `${page.number(seen.length)} in this window${some}`;
       const colours = Object.fromEntries(outcomes.map((o) => [o, page.outcomeColour(o)]));
       spans.length = 0;
       if (seen.length <= SPANS) {
@@ -121,7 +122,7 @@
           if (x >= 0 && x < bins) { piles[c.outcome.at[i]][x]++; sum[x]++; }
         }
         const most = sum.reduce((a, b) => Math.max(a, b), 1), bottom = b.top + b.height;
-        note = `opened, up to ${page.number(most)} per bar`;
+        note = `opened, up to ${page.number(most)} per bar${some}`;
         const base = new Float64Array(bins);
         const order = outcomes.map((_, o) => o).sort((p, q) => data.bad.includes(outcomes[q]) - data.bad.includes(outcomes[p]));
         for (const o of order) {
@@ -177,9 +178,12 @@
     const f = fonts(), r = ratio(), b = u.bbox;
     clip(u, (ctx, box, place) => { /* a gap shows however short it is */
       ctx.fillStyle = page.colour("bad");
+      let drawn = -Infinity;
       data.balance.gap.forEach((gap, i) => {
-        if (!gap) return;
-        const x = place(data.balance.begin[i]), wide = Math.max(place(data.balance.end[i]) - x, 2 * r);
+        const left = place(data.balance.begin[i]), right = Math.max(place(data.balance.end[i]), left + 2 * r);
+        if (!gap || right <= drawn) return;
+        const x = Math.max(left, drawn), wide = right - x;
+        drawn = right;
         ctx.globalAlpha = 0.22; ctx.fillRect(x, box.top, wide, box.height);
         ctx.globalAlpha = 1; ctx.fillRect(x, box.top, wide, 4 * r);
       });
@@ -224,7 +228,7 @@
   const describe = (found) => {
     if (found.interval !== undefined) {
       const b = data.balance, at = found.interval;
-      return [el("b", {}, `${page.plural(b.explained[at], "hit")} explained, ${page.number(b.explained[at] + b.residual[at])} counted`), el("span.text", {}, `between the readings at ${page.moment(b.begin[at])} and ${page.moment(b.end[at])}${b.gap[at] ? `: ${page.number(b.gap[at])} apart` : ""}`)];
+      return [el("b", {}, `${page.plural(b.explained[at], "hit")} explained, ${page.number(b.explained[at] + b.residual[at])} counted`), el("span.text", {}, `between ${b.merged ? "" : "the readings at "}${page.moment(b.begin[at])} and ${page.moment(b.end[at])}${b.gap[at] ? `: ${page.number(b.gap[at])} apart` : ""}`)];
     }
     if (found.span) return [el("b", {}, connectionLine(found.span.i)), el("span.text", {}, `${page.moment(c.first[found.span.i], 6)}, for ${page.span(c.last[found.span.i] - c.first[found.span.i])}${page.word("rule", found.span.i) ? ", by " + page.word("rule", found.span.i) : ""}`)];
     const parts = [el("b", {}, page.laneName(found.lane)), el("span.text", {}, page.laneText(found.lane))];
