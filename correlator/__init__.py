@@ -34,17 +34,19 @@ def load(
     ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used.
     """
-    from correlator.reconcile.inputs import read_inputs
-    from correlator.reconcile.intake import Reading
+    from correlator.flows.aside import prepare
 
     def as_path(value: str | Path | None) -> Path | None:
         return Path(value) if value is not None else None
 
-    inputs = read_inputs(
-        as_path(path), [(name, Path(file)) for name, file in pcaps], as_path(counters), as_path(rules), as_path(facts),
-        progress,
-    )  # fmt: skip
-    reading = Reading(inputs, progress)
+    named = [(name, Path(file)) for name, file in pcaps]
+    aside = prepare(as_path(path), [file for _, file in named])
+
+    from correlator.reconcile.inputs import read_inputs
+    from correlator.reconcile.intake import Reading
+
+    inputs = read_inputs(as_path(path), named, as_path(counters), as_path(rules), as_path(facts), progress)
+    reading = Reading(inputs, progress, aside)
     from correlator.reconcile.build import analyse  # and with it pandas, which takes a while: packets are read meanwhile
 
     return analyse(inputs, reading.result(), None if clock_offset is None else round(clock_offset * 1e9), progress)

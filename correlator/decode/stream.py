@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -209,11 +210,19 @@ class Source:
 
 def stream(sources: Sequence[Source]) -> Iterator[Records]:
     """Records of all files in order of time; of one time, in the order of the files."""
+    with ThreadPoolExecutor(max_workers=1) as reader:  # which goes on while what was read is used
+        ahead = [reader.submit(source.read) for source in sources]
+        yield from _merged(sources, ahead, reader)
+
+
+def _merged(sources: Sequence[Source], ahead: list[Future[Records]], reader: ThreadPoolExecutor) -> Iterator[Records]:
     while True:
-        for source in sources:
+        for number, source in enumerate(sources):
             behind = min((other.reach for other in sources if not other.over), default=0)
             if not source.over and source.reach <= behind:
-                source.hold(source.read())
+                source.hold(ahead[number].result())
+                if not source.over:
+                    ahead[number] = reader.submit(source.read)
         until = min((source.reach for source in sources if not source.over), default=_EVER)
         merged = np.zeros(0, dtype=RECORD)
         for source in sources:

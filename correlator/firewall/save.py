@@ -14,7 +14,6 @@ Options of extensions nobody has heard of keep their text: the rule stays whole,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from correlator.errors import InputError
 from correlator.firewall.model import Chain, Match, Option, Rule, Ruleset, Target
@@ -51,62 +50,57 @@ _CHAIN = re.compile(r"^:(\S+)\s+(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$")
 _APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class _Word:
-    text: str
-    value: str
-    quoted: bool
-
-
-def _words(text: str) -> list[_Word]:
-    """The words of a rule; a quoted word's value is without its quotes and backslashes."""
-    words = []
-    for found in _TOKEN.finditer(text):
-        quoted = found.group(1) is not None
-        value = re.sub(r"\\(.)", r"\1", found.group(1)) if quoted else found.group(2)
-        words.append(_Word(found.group(0), value, quoted))
-    return words
-
-
 class _Reader:
-    """Reads one rule's words in order."""
+    """Reads one rule's words in order: ``texts`` as they stand, ``values`` without quotes and backslashes, and whether an
+    option ``begins`` with them."""
 
     def __init__(self, text: str) -> None:
-        self.words = _words(text)
+        self.texts: list[str] = []
+        self.values: list[str] = []
+        self.begins: list[bool] = []
+        for quoted, plain in _TOKEN.findall(text):
+            if plain:
+                self.texts.append(plain)
+                self.values.append(plain)
+                self.begins.append(plain == "!" or (plain[0] == "-" and len(plain) > 1 and not _is_number(plain)))
+            else:
+                self.texts.append(f'"{quoted}"')
+                self.values.append(re.sub(r"\\(.)", r"\1", quoted) if "\\" in quoted else quoted)
+                self.begins.append(False)
+        self.count = len(self.texts)
         self.at = 0
 
     @property
     def more(self) -> bool:
-        return self.at < len(self.words)
+        return self.at < self.count
 
     def is_option(self) -> bool:
         """Whether an option starts here (perhaps behind ``!``)."""
-        if not self.more or self.words[self.at].quoted:
-            return False
-        text = self.words[self.at].text
-        return text == "!" or (text.startswith("-") and len(text) > 1 and not _is_number(text))
+        return self.at < self.count and self.begins[self.at]
 
     def option(self) -> tuple[Option, str]:
         """The next option with its values, and its text."""
-        start = self.at
-        negated = self.words[self.at].text == "!"
+        start, texts = self.at, self.texts
+        negated = texts[start] == "!"
         self.at += negated
         if not self.more:
             return Option("!", ()), "!"
-        name = self.words[self.at].text
+        name = texts[self.at]
         self.at += 1
-        name, _, joined = name.partition("=") if name.startswith("--") and "=" in name else (name, "", "")
-        values = [joined] if joined else []
-        if self.more and self.words[self.at].text == "!" and not negated and ARITY.get(name, 1):
-            after = self.words[self.at + 1] if self.at + 1 < len(self.words) else None
-            if after is not None and not after.text.startswith("-"):  # the old order: --dport ! 80
+        values: list[str] = []
+        if "=" in name and name.startswith("--"):
+            name, _, joined = name.partition("=")
+            values = [joined] if joined else []
+        if self.more and texts[self.at] == "!" and not negated and ARITY.get(name, 1):
+            after = texts[self.at + 1] if self.at + 1 < self.count else None
+            if after is not None and not after.startswith("-"):  # the old order: --dport ! 80
                 negated = True
                 self.at += 1
-        wanted = ARITY.get(BUILTIN.get(name, ("", name))[1])
-        while self.more and not self.is_option() and (wanted is None or len(values) < wanted):
-            values.append(self.words[self.at].value)
+        wanted = ARITY.get(BUILTIN[name][1] if name in BUILTIN else name)
+        while self.at < self.count and not self.begins[self.at] and (wanted is None or len(values) < wanted):
+            values.append(self.values[self.at])
             self.at += 1
-        return Option(name, tuple(values), negated), " ".join(w.text for w in self.words[start : self.at])
+        return Option(name, tuple(values), negated), " ".join(texts[start : self.at])
 
 
 def _is_number(text: str) -> bool:
@@ -130,7 +124,7 @@ def parse_rule(table: str, chain: str, number: int, text: str) -> Rule:
 
     while reader.more:
         if not reader.is_option():  # a stray word: whatever it belongs to is not understood
-            word = reader.words[reader.at].text
+            word = reader.texts[reader.at]
             reader.at += 1
             close()
             matches.append(Match(word, word, (), False))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pickle
-import subprocess
 import sys
-import weakref
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from correlator.decode.frames import Frames, Interface
-from correlator.errors import CorrelatorError
+from correlator.flows.aside import READING
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,9 +23,6 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
     Files = Sequence[tuple[str | None, Path]]
-
-READING = "reading packets"
-
 
 @dataclass(frozen=True)
 class Task:
@@ -125,69 +119,11 @@ def pick_files(found: FoldedFiles, files: Files, wanted: npt.NDArray[np.bool_]) 
         yield replace(pick(source, found.folded.frames[base:end], wanted), interfaces=interfaces)
 
 
-class Aside:
-    """A task that a process of its own does, and that can be asked for frames when it is done."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        weakref.finalize(self, process.kill)  # whatever happens to whoever asked
-
-    def fold(self, progress: Callable[[str, float], None] | None) -> FoldedFiles | None:
-        """What :func:`fold_files` returned there. Raises :class:`~correlator.errors.CorrelatorError` where it died."""
-        while True:
-            told = self._answer()
-            if not isinstance(told, float):
-                found: FoldedFiles | None = told
-                return found
-            if progress is not None:
-                progress(READING, told)
-
-    def pick(self, wanted: npt.NDArray[np.bool_]) -> list[Frames]:
-        """The frames of ``wanted`` pairs (pairs,) of each file; the process ends with it."""
-        assert self.process.stdin is not None
-        try:
-            pickle.dump(wanted, self.process.stdin)
-            self.process.stdin.close()
-        except OSError:
-            pass  # it died: its answer says so
-        frames: list[Frames] = self._answer()
-        self.close()
-        return frames
-
-    def close(self) -> None:
-        """End the process."""
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe is not None and not pipe.closed:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self.process.kill()
-        self.process.wait()
-
-    def _answer(self) -> Any:
-        assert self.process.stdout is not None
-        try:
-            return pickle.load(self.process.stdout)
-        except (EOFError, pickle.UnpicklingError):
-            self.close()
-            raise CorrelatorError(f"reading the packets ended with status {self.process.returncode}: too little memory?") from None
-
-
-def begin_aside(task: Task) -> Aside | None:
-    """Begin a task in a process of its own; None where none can be had."""
-    code = f"import sys; sys.path[:] = {sys.path!r}; from correlator.flows.folded_files import serve; serve()"
-    try:
-        process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert process.stdin is not None
-        pickle.dump(task, process.stdin)
-        process.stdin.flush()
-    except OSError:
-        return None
-    return Aside(process)
-
-
 def serve() -> None:
-    """Do the task that stdin holds; write progress (floats) and the result to stdout, then the frames that are asked for."""
-    task: Task = pickle.load(sys.stdin.buffer)
+    """Do the task that stdin brings; write progress (floats) and the result to stdout, then the frames that are asked for.
+
+    The compiled code is loaded before the task comes: whoever sends it has to read counters first.
+    """
     told = [-1.0]
 
     def answer(what: object) -> None:
@@ -200,6 +136,8 @@ def serve() -> None:
             answer(float(part))
 
     try:
+        _warm()
+        task: Task = pickle.load(sys.stdin.buffer)
         found = fold_files(task, tell)
         answer(found)
         if found is not None:
@@ -207,3 +145,15 @@ def serve() -> None:
             answer(list(pick_files(found, task.files, wanted)))
     except (BrokenPipeError, EOFError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody wants more of it
+
+
+def _warm() -> None:
+    """Load the compiled code, by folding nothing."""
+    from correlator.decode.records import RECORD, merge, scan_pcap
+    from correlator.flows.fold import Asked, Fold
+
+    none, nothing = np.zeros(0, dtype=RECORD), np.zeros(0, dtype=np.int64)
+    one, bytes_of = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
+    scan_pcap(bytes_of, 0, 0, False, 1, 0, 0, 0, 0, 0, none, one, np.zeros(4, dtype=np.int64))
+    merge(none, none)
+    Fold(Asked(nothing, nothing, 0), [0]).end(np.zeros(256, dtype=bool))

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
 from correlator.dataset.schema import COMMUNITY
+from correlator.firewall.model import Ruleset
 from correlator.firewall.view import Host
 
 if TYPE_CHECKING:
@@ -112,7 +113,8 @@ class Analysis:
     ``files``: what the packets were read from, (interface that they were said to be of, or None; path).
     ``covered`` is the stretch that the counters cover (epoch ns on the packets' clock; None without two samples),
     ``changes`` the times between which each change of the rules fell, so that ``changes[i]`` lies between the generations
-    i and i + 1. Tables that are large are written when they are first asked for.
+    i and i + 1; ``rulesets`` are the rules of every generation, as ``rules`` numbers them. Tables that are large are written
+    when they are first asked for.
     """
 
     connections: pd.DataFrame
@@ -130,6 +132,7 @@ class Analysis:
     covered: tuple[int, int] | None = None
     changes: tuple[tuple[int, int], ...] = ()
     files: tuple[tuple[str | None, str], ...] = ()
+    rulesets: tuple[Ruleset, ...] = ()
 
     @cached_property
     def hits(self) -> pd.DataFrame:

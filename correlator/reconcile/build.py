@@ -35,7 +35,7 @@ def analyse(inputs: Inputs, intake: Intake, clock_offset: int | None = None, pro
         (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),
         verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
         inputs.facts.containers, verdict.scene.host, *_readings(verdict),
-        tuple((name, str(file)) for name, file in inputs.files),
+        tuple((name, str(file)) for name, file in inputs.files), inputs.rulesets,
     )  # fmt: skip
 
 

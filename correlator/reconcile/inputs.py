@@ -166,6 +166,6 @@ def _text(path: Path) -> str:
 
 def _content(path: Path) -> bytes:
     data = read_file(path)
-    if not data.strip():
+    if not data or data.isspace():
         raise InputError(f"{path}: is empty: expected counters or rules of iptables")
     return data

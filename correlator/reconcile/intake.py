@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.decode import Capture, concat, read_packets
-from correlator.flows.folded_files import Aside, FoldedFiles, Task, begin_aside, fold_files, pick_files
+from correlator.flows.folded_files import FoldedFiles, Task, fold_files, pick_files
 from correlator.reconcile.counters import phantom_chains
 from correlator.reconcile.generations import Stages, register
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.flows.aside import Aside
     from correlator.reconcile.inputs import Inputs, Progress
 
 FOLD_BYTES = 8 << 20
 """Files smaller than this in sum are not worth the fold's start."""
-ASIDE_BYTES = 32 << 20
-"""From here on the fold has a process of its own."""
 FOLDED_FIELDS = frozenset(
     ("protocol", "tcp_flags", "tcp_option_kinds", "malformed", "icmp_type", "icmp_code", "addrtype", "ctstatus", "tuples",
      "packet_type", "tos")
@@ -52,21 +51,24 @@ class Intake:
 
 
 class Reading:
-    """The packets of some inputs, on their way in: begun at once where that is worth a process of its own.
+    """The packets of some inputs, on their way in: begun at once where there is a process ``aside``.
 
     Without ``fold`` every packet becomes one of the capture, whatever it costs.
     """
 
-    def __init__(self, inputs: Inputs, progress: Progress | None = None, fold: bool = True) -> None:
+    def __init__(
+        self, inputs: Inputs, progress: Progress | None = None, aside: Aside | None = None, fold: bool = True
+    ) -> None:
         self.inputs, self.progress = inputs, progress
         phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
         self.stages = Stages(inputs.rulesets, register(inputs.rulesets), phantoms)
         self.folds = fold and _foldable(inputs, self.stages)
-        self.aside: Aside | None = None
+        self.aside = aside
         if self.folds:
             reads = self.stages.stages[self.stages.number(0, 0)].program.reads
             self.task = Task(inputs.files, inputs.facts, cuts(reads.lengths), cuts({2, *reads.ttls}), reads.fields)
-            self.aside = begin_aside(self.task) if _size(inputs) >= ASIDE_BYTES else None
+            if aside is not None:
+                aside.begin(self.task)
 
     def result(self) -> Intake:
         """What was read. Raises :class:`~correlator.errors.InputError` as :func:`correlator.decode.read_packets` does."""
@@ -74,6 +76,8 @@ class Reading:
             found = self.aside.fold(self.progress) if self.aside is not None else fold_files(self.task, self.progress)
             if found is not None:
                 return self._intake(found)
+        if self.aside is not None:
+            self.aside.close()
         captures = []
         for number, (name, file) in enumerate(self.inputs.files):
             if self.progress is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ DIRECTIONS = ("original", "reply", "untracked")
 @lru_cache(maxsize=65536)
 def address(value: int) -> str:
     """Dotted form of an IPv4 value; empty for an unknown one."""
-    return str(ipaddress.IPv4Address(value)) if 0 <= value < 1 << 32 else ""
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}" if 0 <= value < 1 << 32 else ""
 
 
 def endpoint(value: int) -> str:
@@ -40,9 +39,9 @@ def categorical(values: Ints, name: Any) -> pd.Categorical:
     """Integers as a categorical of what ``name`` calls them."""
     found, codes = np.unique(values, return_inverse=True)
     words = [name(int(value)) for value in found]
-    unique = list(dict.fromkeys(words))
-    position = np.array([unique.index(word) for word in words] or [0], dtype=np.int64)
-    return pd.Categorical.from_codes(position[codes] if len(codes) else codes, categories=unique)
+    number: dict[str, int] = {}
+    position = np.array([number.setdefault(word, len(number)) for word in words] or [0], dtype=np.int64)
+    return pd.Categorical.from_codes(position[codes] if len(codes) else codes, categories=list(number))
 
 
 def tuple_columns(numbers: Ints, client: Ints, dialled: Ints, server: Ints, seen: Ints) -> dict[str, Any]:

@@ -23,6 +23,10 @@ LOOKED_AT = 2000
 def past_input(analysis: Analysis) -> list[Finding]:
     """Connections from elsewhere to an address of this host that DNAT led away, and that INPUT would have stopped for
     certain had it seen them."""
+    rules = analysis.rules
+    guard = rules[(rules["table"] == "filter") & (rules["chain"] == "INPUT")]
+    if not ((guard["rule_number"] > 0) | (guard["target"] == "DROP")).any():
+        return []  # it stops nothing
     table = analysis.connections
     away = table["dst"].astype(str).to_numpy() != table["reply_src"].astype(str).to_numpy()
     away &= (table["in_interface"].astype(str) != "").to_numpy() & table["protocol"].isin(PORTED).to_numpy()

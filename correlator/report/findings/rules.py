@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.firewall.model import Chain, Rule, Ruleset
+from correlator.firewall.model import Rule, Ruleset
 from correlator.firewall.save import parse_rule
 
 if TYPE_CHECKING:
@@ -60,22 +60,8 @@ class Rulebook:
 
 
 def rulebooks(analysis: Analysis) -> list[Rulebook]:
-    """The rulesets of all generations in order, from the rules table."""
-    return [Rulebook(_ruleset(frame)) for _, frame in analysis.rules.groupby("generation", sort=True)]
-
-
-def _ruleset(frame: pd.DataFrame) -> Ruleset:
-    policies: dict[tuple[str, str], str | None] = {}
-    rules: dict[tuple[str, str], list[Rule]] = {}
-    for row in frame[["table", "chain", "rule_number", "rule", "target"]].itertuples(index=False):
-        key = (str(row.table), str(row.chain))
-        policies.setdefault(key, None)
-        if row.rule_number:
-            rules.setdefault(key, []).append(parsed(*key, int(row.rule_number), str(row.rule)))
-        else:
-            policies[key] = str(row.target)
-    chains = (Chain(*key, policy, tuple(sorted(rules.get(key, []), key=lambda r: r.number))) for key, policy in policies.items())
-    return Ruleset(tuple(chains))
+    """The rulesets of all generations in order."""
+    return [Rulebook(ruleset) for ruleset in analysis.rulesets]
 
 
 def split(name: str) -> tuple[str, str, int]:
