@@ -14,7 +14,7 @@ RECORD = np.dtype(
     [
         ("time", "i8"), ("key", "u8"), ("src", "u4"), ("dst", "u4"), ("inner_src", "u4"), ("inner_dst", "u4"),
         ("frame", "u4"), ("length", "i4"), ("option_kinds", "u4"), ("sport", "u2"), ("dport", "u2"), ("inner_sport", "u2"),
-        ("inner_dport", "u2"), ("flags", "u2"), ("sequence", "u2"), ("interface", "u1"), ("file", "u1"), ("protocol", "u1"),
+        ("inner_dport", "u2"), ("flags", "u2"), ("sequence", "u2"), ("interface", "u1"), ("protocol", "u1"),
         ("ttl", "u1"), ("tos", "u1"), ("icmp_type", "u1"), ("wire", "u1"), ("odd", "u1"), ("inner_protocol", "u1"),
     ]
 )  # fmt: skip
@@ -36,7 +36,7 @@ def _u16(data, at):
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _u32(data, at):
+def u32(data, at):
     return _u16(data, at) << 16 | _u16(data, at + 2)
 
 
@@ -88,7 +88,7 @@ def _quoted(data, r, at, end):
     if inner + 20 > end or data[inner] >> 4 != 4:
         return
     r.inner_protocol = data[inner + 9]
-    r.inner_src, r.inner_dst = _u32(data, inner + 12), _u32(data, inner + 16)
+    r.inner_src, r.inner_dst = u32(data, inner + 12), u32(data, inner + 16)
     l4 = inner + np.int64(data[inner] & 15) * 4
     if _u16(data, inner + 6) & 0x1FFF or l4 + 8 > end:
         return
@@ -113,7 +113,7 @@ def _transport(data, r, at, end, room, key):
         r.flags = _u16(data, at + 12) & 0x1FF
         if offset > 20:
             r.option_kinds = _option_kinds(data, at + 20, min(at + offset, end))
-        key = _mixed(_mixed(_mixed(key, _u32(data, at + 4)), _u32(data, at + 8)), np.int64(r.flags))
+        key = _mixed(_mixed(_mixed(key, u32(data, at + 4)), u32(data, at + 8)), np.int64(r.flags))
         header = offset
     elif r.protocol == UDP:
         stated = _u16(data, at + 4) if at + 8 <= end else np.int64(8)
@@ -133,7 +133,7 @@ def _transport(data, r, at, end, room, key):
                 _quoted(data, r, at, end)
         r.sport = r.dport = _u16(data, at + 4)
         r.sequence = _u16(data, at + 6)
-        key = _mixed(_mixed(key, _u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1]))
+        key = _mixed(_mixed(key, u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1]))
         header = np.int64(8)
     size = room - header if room > header else 0
     shown = end - at - header
@@ -161,8 +161,8 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
         return SKIPPED_ARP if ethertype == ARP else SKIPPED_IPV6 if ethertype == IPV6 else SKIPPED_OTHER
     if ip + 20 > end or data[ip] >> 4 != 4:
         return SKIPPED_BROKEN
-    target = np.int64(_u16(data, at)) << 32 | _u32(data, at + 2)
-    source = np.int64(_u16(data, at + 6)) << 32 | _u32(data, at + 8)
+    target = np.int64(_u16(data, at)) << 32 | u32(data, at + 2)
+    source = np.int64(_u16(data, at + 6)) << 32 | u32(data, at + 8)
     group = data[at] & 1
     r.odd = 1 if tagged or group else 0
     if not group and source and target and mac:
@@ -180,7 +180,7 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
     total = _u16(data, ip + 2)
     r.length = total if total else wire_length - (ip - at)
     r.tos, r.ttl, r.protocol = data[ip + 1], data[ip + 8], data[ip + 9]
-    r.src, r.dst = _u32(data, ip + 12), _u32(data, ip + 16)
+    r.src, r.dst = u32(data, ip + 12), u32(data, ip + 16)
     r.sport = r.dport = r.inner_sport = r.inner_dport = r.flags = r.sequence = 0
     r.inner_src = r.inner_dst = r.option_kinds = 0
     r.icmp_type, r.inner_protocol = 255, 0
@@ -200,7 +200,7 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
 
 
 @njit(cache=True, nogil=True)
-def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, first, out, own, skipped):
+def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out, own, skipped):
     """Parse records of a pcap file from ``position`` until its bytes (``size``) or ``out`` are full.
 
     Returns (position reached, frames passed, records written, 1 where a record claims more than ``limit`` bytes).
@@ -208,12 +208,12 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, firs
     frames, written = 0, 0
     while position + 16 <= size and written < len(out):
         if big:
-            seconds, fraction = _u32(data, position), _u32(data, position + 4)
-            captured, wire = _u32(data, position + 8), _u32(data, position + 12)
+            seconds, fraction = u32(data, position), u32(data, position + 4)
+            captured, wire = u32(data, position + 8), u32(data, position + 12)
         else:
-            seconds = _little(data, position)
-            fraction = _little(data, position + 4)
-            captured, wire = _little(data, position + 8), _little(data, position + 12)
+            seconds = little(data, position)
+            fraction = little(data, position + 4)
+            captured, wire = little(data, position + 8), little(data, position + 12)
         if captured > limit:
             return position, frames, written, 1
         if position + 16 + captured > size:
@@ -223,7 +223,7 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, firs
         why = parse(data, position + 16, captured, wire, 0, mac, r, own)
         if why < 0:
             r.time = seconds * 1_000_000_000 + fraction * unit
-            r.frame, r.interface, r.file = first + frames, interface, file
+            r.frame, r.interface = first + frames, interface
             written += 1
         else:
             skipped[why] += 1
@@ -232,12 +232,12 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, file, firs
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _little(data, at):
+def little(data, at):
     return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
 
 
 @njit(cache=True, nogil=True)
-def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns, skipped):
+def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skipped):
     """Parse enhanced packet blocks (little-endian, nanoseconds) of a pcapng file until another block, the end, or a full ``out``.
 
     ``macs`` and ``codes`` per interface of the section. Returns (position, frames, records, whether a block that is none of
@@ -245,12 +245,12 @@ def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns
     """
     frames, written = 0, 0
     while position + 12 <= size and written < len(out):
-        kind, length = _little(data, position), _little(data, position + 4)
+        kind, length = little(data, position), little(data, position + 4)
         if kind != 6 or length < 32 or length & 3:
             return position, frames, written, 1
         if position + length > size:
             break
-        number, captured = _little(data, position + 8), _little(data, position + 20)
+        number, captured = little(data, position + 8), little(data, position + 20)
         if number >= len(codes) or captured > limit or 28 + captured > length - 4:
             return position, frames, written, 1
         frames += 1
@@ -267,10 +267,10 @@ def scan_blocks(data, position, size, limit, macs, codes, file, first, out, owns
                 return position, frames - 1, written, 1
             at += 4 + width + (-width & 3)
         r = out[written]
-        why = parse(data, position + 28, captured, _little(data, position + 24), direction, macs[number], r, owns[codes[number]])
+        why = parse(data, position + 28, captured, little(data, position + 24), direction, macs[number], r, owns[codes[number]])
         if why < 0:
-            r.time = _little(data, position + 12) << 32 | _little(data, position + 16)
-            r.frame, r.interface, r.file = first + frames, codes[number], file
+            r.time = little(data, position + 12) << 32 | little(data, position + 16)
+            r.frame, r.interface = first + frames, codes[number]
             written += 1
         else:
             skipped[why] += 1
@@ -291,77 +291,3 @@ def merge(a, b):
             out[k] = b[j]
             j += 1
     return out
-
-
-PICKED = np.dtype([("start", "i8"), ("captured", "i8"), ("wire", "i8"), ("time", "i8"), ("interface", "i8"), ("direction", "i8"),
-                   ("number", "i8")])  # fmt: skip
-"""One frame that was picked: where it starts among the picked bytes, and what its record says."""
-
-
-@njit(cache=True, nogil=True)
-def _keep(data, at, captured, filled, p, out):
-    p.start, p.captured = filled, captured
-    out[filled : filled + captured] = data[at : at + captured]
-
-
-@njit(cache=True, nogil=True)
-def pick_pcap(data, position, size, big, unit, first, pair_of, wanted, picked, out):
-    """Copy the frames of ``wanted`` pairs (``pair_of`` each frame, plus one) out of a pcap file's bytes.
-
-    Returns (position reached, frames passed, frames picked, bytes filled).
-    """
-    frames, count, filled = 0, 0, 0
-    while position + 16 <= size:
-        if big:
-            seconds, fraction = _u32(data, position), _u32(data, position + 4)
-            captured, wire = _u32(data, position + 8), _u32(data, position + 12)
-        else:
-            seconds, fraction = _little(data, position), _little(data, position + 4)
-            captured, wire = _little(data, position + 8), _little(data, position + 12)
-        if position + 16 + captured > size or count >= len(picked) or filled + captured > len(out):
-            break
-        frames += 1
-        pair = pair_of[first + frames]
-        if pair and wanted[pair - 1]:
-            p = picked[count]
-            _keep(data, position + 16, captured, filled, p, out)
-            p.wire, p.time, p.interface, p.direction = wire, seconds * 1_000_000_000 + fraction * unit, 0, 0
-            p.number = first + frames
-            count += 1
-            filled += captured
-        position += 16 + captured
-    return position, frames, count, filled
-
-
-@njit(cache=True, nogil=True)
-def pick_blocks(data, position, size, first, pair_of, wanted, picked, out):
-    """The same of pcapng blocks; those that hold no packet are passed over."""
-    frames, count, filled = 0, 0, 0
-    while position + 12 <= size:
-        kind, length = _little(data, position), _little(data, position + 4)
-        if position + length > size or length < 12:
-            break
-        if kind == 6:
-            captured = _little(data, position + 20)
-            if count >= len(picked) or filled + captured > len(out):
-                break
-            frames += 1
-            pair = pair_of[first + frames]
-            if pair and wanted[pair - 1]:
-                p = picked[count]
-                _keep(data, position + 28, captured, filled, p, out)
-                p.wire, p.time = _little(data, position + 24), _little(data, position + 12) << 32 | _little(data, position + 16)
-                p.interface, p.direction, p.number = _little(data, position + 8), 0, first + frames
-                at, end = position + 28 + captured + (-captured & 3), position + length - 4
-                while at + 4 <= end:
-                    code = np.int64(data[at]) | np.int64(data[at + 1]) << 8
-                    width = np.int64(data[at + 2]) | np.int64(data[at + 3]) << 8
-                    if code == 0 or at + 4 + width > end:
-                        break
-                    if code == 2 and width == 4:
-                        p.direction = (data[at + 4] & 3) % 3
-                    at += 4 + width + (-width & 3)
-                count += 1
-                filled += captured
-        position += length
-    return position, frames, count, filled

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from correlator.decode import pcap, pcapng
-from correlator.decode.frames import MAX_FRAME, PADDING, Frames, Interface
+from correlator.decode.frames import MAX_FRAME, PADDING, Interface
 from correlator.decode.link import ETHERNET
-from correlator.decode.records import PICKED, RECORD, merge, pick_blocks, pick_pcap, scan_blocks, scan_pcap
+from correlator.decode.records import RECORD, merge, scan_blocks, scan_pcap
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -65,8 +65,8 @@ class Names:
 class Source:
     """One file, read from its beginning; ``frames`` passed so far, ``skipped`` (4,) those that hold no IPv4."""
 
-    def __init__(self, path: Path, name: str | None, fallback: str, number: int, names: Names) -> None:
-        self.path, self.number, self.names = path, number, names
+    def __init__(self, path: Path, name: str | None, fallback: str, names: Names) -> None:
+        self.path, self.names = path, names
         self.file: BinaryIO = path.open("rb")
         self.size = path.stat().st_size
         self.buffer = np.zeros(BUFFER + MAX_FRAME + PADDING, dtype=np.uint8)
@@ -159,7 +159,7 @@ class Source:
     def _pcap(self, out: Records) -> int:
         self.position, frames, written, damaged = scan_pcap(
             self.buffer, self.position, self.filled, self.big, self.unit, MAX_FRAME, self.names.macs[self.code], self.code,
-            self.number, self.frames, out, self.names.own[self.code], self.skipped,
+            self.frames, out, self.names.own[self.code], self.skipped,
         )  # fmt: skip
         self.frames += frames
         if damaged:
@@ -170,7 +170,7 @@ class Source:
         assert self.reader is not None
         while True:
             self.position, frames, written, other = scan_blocks(
-                self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.number, self.frames, out,
+                self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.frames, out,
                 self.names.own, self.skipped,
             )  # fmt: skip
             self.frames += frames
@@ -232,39 +232,3 @@ def _merged(sources: Sequence[Source], ahead: list[Future[Records]], reader: Thr
             yield merged
         if until == _EVER:
             return
-
-
-def pick(source: Source, pair_of: npt.NDArray[np.int32], wanted: npt.NDArray[np.bool_]) -> Frames:
-    """The frames of a file whose pair is ``wanted`` (pairs,); ``pair_of``: the pair of each frame plus one, by its number.
-
-    ``source`` is freshly opened. Interfaces are the scene's: :class:`Names` gives them their numbers.
-    """
-    picked, parts, bytes_of, base, frames = np.empty(STRETCH, dtype=PICKED), [], [], 0, 0
-    out = np.empty(STRETCH * 64 + MAX_FRAME, dtype=np.uint8)
-    while True:
-        if source.reader is None:
-            source.position, passed, count, filled = pick_pcap(
-                source.buffer, source.position, source.filled, source.big, source.unit, frames, pair_of, wanted, picked, out
-            )
-        else:
-            source.position, passed, count, filled = pick_blocks(
-                source.buffer, source.position, source.filled, frames, pair_of, wanted, picked, out
-            )
-        frames += passed
-        if count:
-            part = picked[:count].copy()
-            part["start"] += base
-            parts.append(part)
-            bytes_of.append(out[:filled].copy())
-            base += filled
-        elif not passed or source.filled - source.position < BUFFER // 2:
-            source.fill()
-            if source.ended:
-                break
-    table = np.concatenate(parts) if parts else picked[:0]
-    data = np.concatenate([*bytes_of, np.zeros(PADDING, dtype=np.uint8)])
-    column = {name: table[name].astype(np.int64) for name in PICKED.names or ()}
-    return Frames(
-        data, column["start"], column["captured"], column["wire"], column["time"], column["interface"], column["direction"], (), (),
-        column["number"],
-    )  # fmt: skip

@@ -45,10 +45,14 @@ class Aside:
     def fold(self, progress: Callable[[str, float], None] | None) -> FoldedFiles | None:
         """What :func:`~correlator.flows.folded_files.fold_files` returned there. Raises
         :class:`~correlator.errors.CorrelatorError` where it died."""
+        from correlator.flows.folded import Spool
+
         while True:
             told = self._answer()
             if not isinstance(told, float):
                 found: FoldedFiles | None = told
+                if found is not None and isinstance(found.folded.packets, Spool):
+                    found.folded.packets.take()
                 return found
             if progress is not None:
                 progress(READING, told)

@@ -1,20 +1,20 @@
 """The fold: ordinary connections, frame after frame, in memory that grows with connections and not with packets' headers.
 
 What remains of a packet is its time, length, connection and class (:data:`~correlator.flows.fold_kernel.KIND`): all that
-attribution and ledger need of it. What is not ordinary is only marked here, file by file and frame by frame.
+attribution and ledger need of it. Of what is not ordinary, the pair of endpoints is marked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from correlator.decode.records import RECORD
 from correlator.flows import fold_kernel as kernel
-from correlator.flows.folded import Folded
+from correlator.flows.folded import COLUMNS, Folded, Held, Packets, Spool, join
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -51,12 +51,12 @@ def reads_of(fields: Iterable[str]) -> int:
 class Fold:
     """Takes records in order of time; ``behind`` (interfaces,) says whose receive taps sit behind PREROUTING.
 
-    ``capacities`` (files,): at least as many as each file holds frames.
+    With a ``spool``, packets go there, ``block`` of them at a time; without one they stay in memory.
     """
 
-    def __init__(self, asked: Asked, capacities: Sequence[int]) -> None:
-        self.asked = asked
-        self.counts = np.zeros(9, dtype=np.int64)
+    def __init__(self, asked: Asked, spool: Spool | None = None, block: int = 1 << 20) -> None:
+        self.asked, self.spool, self.block = asked, spool, block
+        self.counts = np.zeros(8, dtype=np.int64)
         self.ring = np.zeros(FIRST, dtype=kernel.WAITING)
         self.buckets = np.full(FIRST, -1, dtype=np.int64)
         self.keys, self.values = np.zeros(4 * FIRST, dtype=np.uint64), np.zeros(4 * FIRST, dtype=np.int32)
@@ -64,9 +64,8 @@ class Fold:
         self.connections = np.zeros(FIRST, dtype=kernel.CONNECTION)
         self.kinds = np.zeros(KINDS, dtype=kernel.KIND)
         self.table = np.full(4 * KINDS, -1, dtype=np.int32)
-        self.bases = np.cumsum([0, *capacities])[:-1].astype(np.int64)
-        self.frames = np.zeros(int(sum(capacities)) + 2, dtype=np.int32)
-        self.parts: list[tuple[npt.NDArray[np.generic], ...]] = []
+        self.parts: list[Packets] = []
+        self.waiting = 0
         self.begun = False
 
     def take(self, records: Records, behind: npt.NDArray[np.bool_], last: bool = False) -> None:
@@ -76,29 +75,26 @@ class Fold:
         start, why = 0, -1
         while why != kernel.DONE:
             room = len(records) - start + int(self.counts[kernel.TAIL] - self.counts[kernel.HEAD]) + 16
-            out = (
-                np.empty(room, dtype=np.int64), np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32),
-                np.empty(room, dtype=np.int32), np.empty(room, dtype=np.uint16),
-            )  # fmt: skip
+            out = [np.empty(room, dtype=dtype) for dtype in COLUMNS.values()]
             self.counts[kernel.WRITTEN] = 0
             asked = (self.asked.lengths, self.asked.ttls, self.asked.reads)
             start, why = kernel.fold(
                 records, start, last, self.counts, self.ring, self.buckets, self.keys, self.values, self.pairs, self.connections,
-                self.kinds, self.table, behind, *asked, self.frames, self.bases, *out,
+                self.kinds, self.table, behind, *asked, *out,
             )  # fmt: skip
             written = int(self.counts[kernel.WRITTEN])
             if written:
-                self.parts.append(tuple(part[:written].copy() for part in out))
+                self.parts.append(Packets(*(part[:written].copy() for part in out)))
+                self._spill(written)
             if why == kernel.TOO_MANY_KINDS:
                 raise TooManyKindsError
             self._grow(why)
 
-    def _column(self, i: int) -> npt.NDArray[Any]:
-        """One column of all parts; what was joined is let go."""
-        dtype = (np.int64, np.int32, np.int32, np.int32, np.uint16)[i]
-        whole = np.concatenate([part[i] for part in self.parts]) if self.parts else np.zeros(0, dtype=dtype)
-        self.parts = [(*part[:i], part[i][:0], *part[i + 1 :]) for part in self.parts]
-        return whole
+    def _spill(self, written: int) -> None:
+        self.waiting += written
+        if self.spool is not None and self.waiting >= self.block:
+            self.spool.append(join(self.parts))
+            self.parts, self.waiting = [], 0
 
     def _grow(self, why: int) -> None:
         if why == kernel.GROW_NAMES:
@@ -114,11 +110,13 @@ class Fold:
     def end(self, behind: npt.NDArray[np.bool_]) -> Folded:
         """What all of it was."""
         self.take(np.zeros(0, dtype=RECORD), behind, last=True)
-        came, span, owner, length, kind = (self._column(i) for i in range(5))
+        rest, self.parts = join(self.parts), []
+        if self.spool is not None:
+            self.spool.append(rest)
         c = self.counts
         return Folded(
-            came, span, owner, length, kind, self.connections[: c[kernel.CONNECTIONS]], self.kinds[: c[kernel.KINDS]],
-            self.pairs[: c[kernel.PAIRS]], self.frames, self.bases, int(c[kernel.BEGIN]),
+            self.spool if self.spool is not None else Held(rest), self.connections[: c[kernel.CONNECTIONS]],
+            self.kinds[: c[kernel.KINDS]], self.pairs[: c[kernel.PAIRS]], self.keys, self.values, int(c[kernel.BEGIN]),
         )  # fmt: skip
 
 
@@ -129,4 +127,3 @@ def _roomier(table: Records, used: int) -> Records:
     wider = np.zeros(2 * len(table), dtype=table.dtype)
     wider[:used] = table[:used]
     return wider
-

@@ -19,8 +19,8 @@ from correlator.flows.crossings import WINDOW_NS
 WAITING = np.dtype(
     [
         *[(name, RECORD[name]) for name in RECORD.names or ()],
-        ("chain", "i8"), ("out_time", "i8"), ("out_src", "u4"), ("out_dst", "u4"), ("out_frame", "u4"), ("out_sport", "u2"),
-        ("out_dport", "u2"), ("out_interface", "u1"), ("out_file", "u1"), ("matched", "u1"),
+        ("chain", "i8"), ("out_time", "i8"), ("out_src", "u4"), ("out_dst", "u4"), ("out_sport", "u2"),
+        ("out_dport", "u2"), ("out_interface", "u1"), ("matched", "u1"),
     ]
 )  # fmt: skip
 """A frame that came in and waits for its other sight; ``chain``: the one before it in its bucket."""
@@ -52,7 +52,7 @@ KIND = np.dtype(
 
 NOWHERE, UNSEEN = -1, 255
 DONE, GROW_NAMES, GROW_PAIRS, GROW_RING, TOO_MANY_KINDS = range(5)
-HEAD, TAIL, PAIRS, CONNECTIONS, KINDS, NAMES, BEGIN, FRAMES, WRITTEN = range(9)
+HEAD, TAIL, PAIRS, CONNECTIONS, KINDS, NAMES, BEGIN, WRITTEN = range(8)
 """Places in the counters that the loop keeps between calls."""
 READS_TOS, READS_FLAGS, READS_OPTIONS, READS_ICMP = 1, 2, 4, 8
 
@@ -82,7 +82,7 @@ def name_of(protocol, a, b):
 
 
 @njit(cache=True, nogil=True)
-def _find(keys, values, name):
+def find(keys, values, name):
     """The slot of a name: where it is, or where it would go."""
     mask = np.uint64(len(keys) - 1)
     slot = (name >> np.uint64(20)) & mask
@@ -94,7 +94,7 @@ def _find(keys, values, name):
 @njit(cache=True, nogil=True)
 def _call(keys, values, counts, pairs, name, pair):
     """Let a name mean a pair; two pairs of one name are tainted."""
-    slot = _find(keys, values, name)
+    slot = find(keys, values, name)
     if keys[slot] == 0:
         keys[slot], values[slot] = name, pair
         counts[NAMES] += 1
@@ -106,7 +106,7 @@ def _call(keys, values, counts, pairs, name, pair):
 def _pair_of(keys, values, counts, pairs, protocol, one, other):
     """The pair of two endpoints, made where there is none."""
     name = name_of(protocol, one, other)
-    slot = _find(keys, values, name)
+    slot = find(keys, values, name)
     if keys[slot]:
         return np.int64(values[slot])
     pair = counts[PAIRS]
@@ -119,18 +119,17 @@ def _pair_of(keys, values, counts, pairs, protocol, one, other):
 
 
 @njit(cache=True, nogil=True)
-def _taint(keys, values, counts, pairs, frames, bases, protocol, src, sport, dst, dport, file, frame):
+def _taint(keys, values, counts, pairs, protocol, src, sport, dst, dport):
     """A frame that is out of the ordinary: its pair is left to those who can weigh it."""
     pair = _pair_of(
         keys, values, counts, pairs, protocol, np.int64(src) << 16 | np.int64(sport), np.int64(dst) << 16 | np.int64(dport)
     )
     pairs[pair].tainted = 1
-    frames[bases[file] + np.int64(frame)] = pair + 1
 
 
 @njit(cache=True, nogil=True)
-def _odd(keys, values, counts, pairs, frames, bases, r):
-    _taint(keys, values, counts, pairs, frames, bases, r.protocol, r.src, r.sport, r.dst, r.dport, r.file, r.frame)
+def _odd(keys, values, counts, pairs, r):
+    _taint(keys, values, counts, pairs, r.protocol, r.src, r.sport, r.dst, r.dport)
     if r.inner_protocol:
         pair = _pair_of(
             keys, values, counts, pairs, r.inner_protocol, np.int64(r.inner_src) << 16 | np.int64(r.inner_sport),
@@ -147,7 +146,7 @@ def _wait(ring, buckets, counts, r):
     w = ring[number & (len(ring) - 1)]
     w.time, w.key, w.src, w.dst, w.frame, w.length = r.time, r.key, r.src, r.dst, r.frame, r.length
     w.option_kinds, w.sport, w.dport, w.flags, w.sequence = r.option_kinds, r.sport, r.dport, r.flags, r.sequence
-    w.interface, w.file, w.protocol, w.ttl, w.tos, w.icmp_type = r.interface, r.file, r.protocol, r.ttl, r.tos, r.icmp_type
+    w.interface, w.protocol, w.ttl, w.tos, w.icmp_type = r.interface, r.protocol, r.ttl, r.tos, r.icmp_type
     w.matched = 0
     bucket = r.key & np.uint64(len(buckets) - 1)
     w.chain = buckets[bucket]
@@ -305,14 +304,13 @@ def _agrees(c, direction, after, in_source, in_target, out_source, out_target, w
 
 
 @njit(cache=True, nogil=True)
-def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cuts_length, cuts_ttl, reads, frames, bases,
+def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cuts_length, cuts_ttl, reads,
               came, span, owner, length, kind_of, w):  # fmt: skip
     """One packet that was seen coming in and leaving. Returns False where there are too many kinds."""
     in_source, in_target = np.int64(w.src) << 16 | np.int64(w.sport), np.int64(w.dst) << 16 | np.int64(w.dport)
     out_source, out_target = np.int64(w.out_src) << 16 | np.int64(w.out_sport), np.int64(w.out_dst) << 16 | np.int64(w.out_dport)
     pair = _pair_of(keys, values, counts, pairs, w.protocol, in_source, out_target)
     p = pairs[pair]
-    frames[bases[w.file] + np.int64(w.frame)] = frames[bases[w.out_file] + np.int64(w.out_frame)] = pair + 1
     if w.interface == w.out_interface:
         p.tainted = 1
     if p.tainted:
@@ -362,7 +360,7 @@ def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cu
 
 @njit(cache=True, nogil=True)
 def fold(records, start, last, counts, ring, buckets, keys, values, pairs, connections, kinds, table, behind, cuts_length,
-         cuts_ttl, reads, frames, bases, came, span, owner, length, kind_of):  # fmt: skip
+         cuts_ttl, reads, came, span, owner, length, kind_of):  # fmt: skip
     """Fold ``records[start:]`` in; ``last``: no more will come. Returns (number of records done, why it stopped)."""
     n = len(records)
     i = start
@@ -377,13 +375,13 @@ def fold(records, start, last, counts, ring, buckets, keys, values, pairs, conne
                 return i, GROW_PAIRS
             if w.matched:
                 good = _crossing(
-                    keys, values, counts, pairs, connections, kinds, table, behind, cuts_length, cuts_ttl, reads, frames, bases,
-                    came, span, owner, length, kind_of, w,
+                    keys, values, counts, pairs, connections, kinds, table, behind, cuts_length, cuts_ttl, reads, came, span,
+                    owner, length, kind_of, w,
                 )  # fmt: skip
                 if not good:
                     return i, TOO_MANY_KINDS
             else:
-                _taint(keys, values, counts, pairs, frames, bases, w.protocol, w.src, w.sport, w.dst, w.dport, w.file, w.frame)
+                _taint(keys, values, counts, pairs, w.protocol, w.src, w.sport, w.dst, w.dport)
             counts[HEAD] += 1
         if i >= n:
             return i, DONE
@@ -393,7 +391,7 @@ def fold(records, start, last, counts, ring, buckets, keys, values, pairs, conne
             return i, GROW_PAIRS
         r = records[i]
         if r.odd:
-            _odd(keys, values, counts, pairs, frames, bases, r)
+            _odd(keys, values, counts, pairs, r)
         elif r.wire == IN:
             if counts[TAIL] - counts[HEAD] >= len(ring):
                 return i, GROW_RING
@@ -402,28 +400,25 @@ def fold(records, start, last, counts, ring, buckets, keys, values, pairs, conne
             number = _match(ring, buckets, counts, r)
             if number >= 0:
                 w = ring[number & (len(ring) - 1)]
-                w.matched, w.out_time, w.out_src, w.out_dst, w.out_frame = 1, r.time, r.src, r.dst, r.frame
-                w.out_sport, w.out_dport, w.out_interface, w.out_file = r.sport, r.dport, r.interface, r.file
+                w.matched, w.out_time, w.out_src, w.out_dst = 1, r.time, r.src, r.dst
+                w.out_sport, w.out_dport, w.out_interface = r.sport, r.dport, r.interface
             else:
                 if number == -2:
-                    _doubt(ring, buckets, counts, keys, values, pairs, frames, bases, r)
-                _taint(keys, values, counts, pairs, frames, bases, r.protocol, r.src, r.sport, r.dst, r.dport, r.file, r.frame)
+                    _doubt(ring, buckets, counts, keys, values, pairs, r)
+                _taint(keys, values, counts, pairs, r.protocol, r.src, r.sport, r.dst, r.dport)
         i += 1
 
 
 @njit(cache=True, nogil=True)
-def _doubt(ring, buckets, counts, keys, values, pairs, frames, bases, r):
+def _doubt(ring, buckets, counts, keys, values, pairs, r):
     """Both ends rewritten at once: whatever waits and looks like it is out of the ordinary too."""
     number = buckets[r.key & np.uint64(len(buckets) - 1)]
     while number >= counts[HEAD]:
         w = ring[number & (len(ring) - 1)]
         if w.key == r.key and r.time - w.time <= WINDOW_NS:
-            _taint(keys, values, counts, pairs, frames, bases, w.protocol, w.src, w.sport, w.dst, w.dport, w.file, w.frame)
+            _taint(keys, values, counts, pairs, w.protocol, w.src, w.sport, w.dst, w.dport)
             if w.matched:
-                _taint(
-                    keys, values, counts, pairs, frames, bases, w.protocol, w.out_src, w.out_sport, w.out_dst, w.out_dport,
-                    w.out_file, w.out_frame,
-                )  # fmt: skip
+                _taint(keys, values, counts, pairs, w.protocol, w.out_src, w.out_sport, w.out_dst, w.out_dport)
         number = w.chain
 
 
@@ -433,7 +428,7 @@ def grown_names(keys, values, size):
     new_keys, new_values = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int32)
     for i in range(len(keys)):
         if keys[i]:
-            slot = _find(new_keys, new_values, keys[i])
+            slot = find(new_keys, new_values, keys[i])
             new_keys[slot], new_values[slot] = keys[i], values[i]
     return new_keys, new_values
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from correlator.decode.frames import Frames, Interface
 from correlator.flows.aside import READING
+from correlator.flows.folded import Held, Spool, join
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """``files`` to fold, on the host of ``facts``, for rules that ask for ``fields`` and cut lengths and TTLs there."""
+    """``files`` to fold, on the host of ``facts``, for rules that ask for ``fields`` and cut lengths and TTLs there.
+
+    ``block``: how many packets to keep in memory; 0: all of them.
+    """
 
     files: Files
     facts: Facts
     lengths: Ints
     ttls: Ints
     fields: set[str]
+    block: int = 0
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,8 @@ def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFi
     facts = task.facts
     names = Names({name: fact.mac for name, fact in facts.interfaces.items()})
     sources = _open(task.files, names)
-    folding = Fold(Asked(task.lengths, task.ttls, reads_of(task.fields)), [source.size // 30 + 2 for source in sources])
+    spool = Spool.create() if task.block else None
+    folding = Fold(Asked(task.lengths, task.ttls, reads_of(task.fields)), spool, task.block)
     total, behind = sum(source.size for source in sources), np.zeros(256, dtype=bool)
     for records in stream(sources):
         behind[: len(names.interfaces)] = [is_bridge_tap(one.name, facts) for one in names.interfaces]
@@ -83,15 +89,10 @@ def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFi
             code = names.code(one)
             interfaces[code] = replace(interfaces[code], received=one.received, dropped=one.dropped)
     skipped = [(word, sum(int(source.skipped[i]) for source in sources)) for i, word in enumerate(SKIPPED)]
-    folded = folding.end(behind)
-    places = zip(folded.bases.tolist(), sources, strict=True)
-    frames = [folded.frames[base : base + source.frames + 1] for base, source in places]
-    bases = np.cumsum([0, *(len(part) for part in frames)])[:-1].astype(np.int64)
     own_seen = frozenset(one.name for code, one in enumerate(interfaces) if names.own[code, 0] & OWN_SEEN)
     return FoldedFiles(
-        replace(folded, frames=np.concatenate(frames), bases=bases), tuple(interfaces),
-        tuple(tuple(source.interfaces) for source in sources), own_seen, tuple(item for item in skipped if item[1]),
-        tuple(warning for source in sources for warning in source.warnings),
+        folding.end(behind), tuple(interfaces), tuple(tuple(source.interfaces) for source in sources), own_seen,
+        tuple(item for item in skipped if item[1]), tuple(warning for source in sources for warning in source.warnings),
     )  # fmt: skip
 
 
@@ -105,18 +106,18 @@ def _open(files: Files, names: Any) -> list[Any]:
     from correlator.decode import interface_name
     from correlator.decode.stream import Source
 
-    return [Source(file, name, interface_name(file), number, names) for number, (name, file) in enumerate(files)]
+    return [Source(file, name, interface_name(file), names) for name, file in files]
 
 
 def pick_files(found: FoldedFiles, files: Files, wanted: npt.NDArray[np.bool_]) -> Iterator[Frames]:
     """The frames of ``wanted`` pairs (pairs,) of each file."""
-    from correlator.decode.stream import Names, pick
+    from correlator.decode.stream import Names
+    from correlator.flows.pick import pick
 
     names = Names({})
     names.interfaces, names.macs = list(found.interfaces), [0] * len(found.interfaces)
-    ends = [*found.folded.bases[1:].tolist(), len(found.folded.frames)]
-    for source, interfaces, base, end in zip(_open(files, names), found.of_file, found.folded.bases.tolist(), ends, strict=True):
-        yield replace(pick(source, found.folded.frames[base:end], wanted), interfaces=interfaces)
+    for source, interfaces in zip(_open(files, names), found.of_file, strict=True):
+        yield replace(pick(source, np.zeros(len(interfaces), dtype=np.int64), found.folded, wanted), interfaces=interfaces)
 
 
 def serve() -> None:
@@ -139,8 +140,11 @@ def serve() -> None:
         _warm()
         task: Task = pickle.load(sys.stdin.buffer)
         found = fold_files(task, tell)
-        answer(found)
-        if found is not None:
+        if found is None:
+            answer(found)
+        else:
+            answer(replace(found, folded=replace(found.folded, keys=found.folded.keys[:0], values=found.folded.values[:0])))
+            found = replace(found, folded=replace(found.folded, packets=Held(join([]))))  # they are the asker's now
             wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
             answer(list(pick_files(found, task.files, wanted)))
     except (BrokenPipeError, EOFError):
@@ -154,6 +158,6 @@ def _warm() -> None:
 
     none, nothing = np.zeros(0, dtype=RECORD), np.zeros(0, dtype=np.int64)
     one, bytes_of = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
-    scan_pcap(bytes_of, 0, 0, False, 1, 0, 0, 0, 0, 0, none, one, np.zeros(4, dtype=np.int64))
+    scan_pcap(bytes_of, 0, 0, False, 1, 0, 0, 0, 0, none, one, np.zeros(4, dtype=np.int64))
     merge(none, none)
-    Fold(Asked(nothing, nothing, 0), [0]).end(np.zeros(256, dtype=bool))
+    Fold(Asked(nothing, nothing, 0)).end(np.zeros(256, dtype=bool))

@@ -102,7 +102,7 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
     wanted = np.unique(lines.interval * width + lines.entry)
     cells, connections = [where * width + hits.entry], [numbering.of_rows[hits.row]]
     if verdict.ordinary is not None and verdict.ledger is not None:
-        owner = verdict.ordinary.owner()
+        owner = verdict.ordinary.whole.owner
         for entry in np.unique(lines.entry).tolist():
             interval, packet = ordinary_intervals(verdict, entry)
             cells.append(np.where(interval >= 0, interval * width + entry, -1))
@@ -123,7 +123,7 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
 def doubted_entries(verdict: Verdict) -> list[int]:
     """Entries of which some hit is not plainly confirmed."""
     ledger, counters = verdict.ledger, verdict.counters
-    counts = verdict.tally.counts
+    counts = verdict.tallies.counts
     if ledger is None or counters is None:
         return []
     doubted = []
@@ -168,7 +168,7 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
             counted, counted_bytes = (total[generation][of] for total in totals)
             chosen = mine[np.maximum(interval, 0)] & (interval >= 0)
         else:
-            sums["explained"] = verdict.tally.counts
+            sums["explained"] = verdict.tallies.counts
             sums["explained_bytes"] = _bytes(verdict, width)
             counted = counted_bytes = np.full(len(of), -1)
             chosen = np.ones(len(hits), dtype=bool)
@@ -190,43 +190,34 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
 
 
 def _bytes(verdict: Verdict, width: int) -> Ints:
-    result = np.zeros(width, dtype=np.int64)
-    tally = verdict.tally
-    for entry, members in tally.members.items():
-        result[entry] = tally.gather(tally.bytes, members).sum()
-    return result
+    return np.array([verdict.tallies.bytes_of(entry) for entry in range(width)], dtype=np.int64)
 
 
 def _ordinary_connections(verdict: Verdict, width: int) -> Ints:
     """How many ordinary connections hit each entry; int64 (E,). They met one ruleset."""
     result = np.zeros(width, dtype=np.int64)
-    if verdict.ordinary is None:
+    ordinary, tallies = verdict.ordinary, verdict.tallies
+    if ordinary is None:
         return result
-    owner, tally = verdict.ordinary.owner(), verdict.tally
-    count = len(verdict.ordinary.kept)
-    known: dict[object, int] = {}
     covered = _covering(verdict)
-    for entry, members in tally.members.items():
-        packet = None
-        if covered is not None and not covered(entry):
-            interval, packet = ordinary_intervals(verdict, entry)
-            packet = packet[interval >= 0]
-        elif members in known:
-            result[entry] = known[members]
-            continue
-        if packet is None:
-            packet = tally.gather(tally.packet, members)
-            packet = packet[packet >= 0]
-            known[members] = int(np.count_nonzero(np.bincount(owner[packet], minlength=count)))
-            result[entry] = known[members]
-        else:
-            result[entry] = np.count_nonzero(np.bincount(owner[packet], minlength=count))
+    doubted = [entry for entry in tallies.members if covered is not None and not covered(entry)]
+    met = {members: np.zeros(len(ordinary.kept), dtype=bool) for members in tallies.members.values()}
+    for part, block in zip(tallies.blocks(), ordinary.blocks(), strict=True):
+        of_way = {way: block.owner[part.packet[part.offsets[way] : part.offsets[way + 1]]] for way in range(len(part.ways))}
+        for entry, members in tallies.members.items():
+            for way, _ in part.members.get(entry, ()):
+                met[members][of_way[way]] = True
+    for entry, members in tallies.members.items():
+        result[entry] = np.count_nonzero(met[members])
+    for entry in doubted:
+        interval, packet = ordinary_intervals(verdict, entry)
+        result[entry] = np.count_nonzero(np.bincount(ordinary.whole.owner[packet[interval >= 0]], minlength=len(ordinary.kept)))
     return result
 
 
 def _covering(verdict: Verdict) -> Callable[[int], bool] | None:
     """Whether all of an entry's hits lie between the first and the last sample; None where nothing was counted."""
-    ledger, counters, counts = verdict.ledger, verdict.counters, verdict.tally.counts
+    ledger, counters, counts = verdict.ledger, verdict.counters, verdict.tallies.counts
     if ledger is None or counters is None:
         return None
 

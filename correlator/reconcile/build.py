@@ -45,9 +45,7 @@ def _frames(verdict: Verdict) -> dict[str, int]:
     codes = scene.packets["interface"].to_numpy()
     counts = {name: int((codes == code).sum()) for code, name in enumerate(scene.names) if name in scene.watched}
     if verdict.ordinary is not None:
-        combination, *_ = verdict.ordinary.packets()
-        taken = np.bincount(combination, minlength=len(verdict.ordinary.way))
-        for row, amount in enumerate(taken.tolist()):
+        for row, amount in enumerate(verdict.ordinary.taken.tolist()):
             for code in ("in_code", "out_code"):
                 counts[verdict.ordinary.names[int(verdict.ordinary.rows.columns[code][row])]] += amount
     return counts
@@ -65,7 +63,7 @@ def _readings(verdict: Verdict) -> tuple[tuple[int, int] | None, tuple[tuple[int
 
 def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     nowhere = int((attribution.way == NO_WAY).sum())
-    known = len(attribution) + (len(verdict.ordinary.owner()) if verdict.ordinary is not None else 0)
+    known = len(attribution) + (int(verdict.ordinary.taken.sum()) if verdict.ordinary is not None else 0)
     if known >= UNFIT_ROWS and nowhere >= UNFIT_SHARE * known:
         raise InputError(
             f"{verdict.inputs.source}: the rules do not fit the packets: of {known} packets, {nowhere} have no "
@@ -85,8 +83,8 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
         )
     if counted >= UNFIT_ROWS and explained == 0 and gap >= counted:
         begin, end = int(counters.begin[0] - verdict.clock.offset), int(counters.end[-1] - verdict.clock.offset)
-        times = verdict.tally.low
-        apart = bool(len(times)) and (int(times.max()) < begin or int(times.min()) > end)
+        first, last = verdict.tallies.span
+        apart = last < begin or first > end
         raise InputError(
             f"{verdict.inputs.source}: the counters do not fit the packets: {counted} hits counted, none explained"
             + (": they were recorded at different times" if apart else ": are they of the same host?")

@@ -16,12 +16,10 @@ import numpy as np
 from correlator.reconcile.analysis import Clock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     import numpy.typing as npt
 
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.tally import Members, Tally
+    from correlator.reconcile.tally import Tallies
 
     Ints = npt.NDArray[np.int64]
     Floats = npt.NDArray[np.float64]
@@ -43,48 +41,49 @@ class _Bounds:
 
 
 @dataclass(frozen=True)
-class _Series:
-    """One stretch of a counter that moved exactly: the ``earliest`` and the ``latest`` times of all the entry's hits,
-    each sorted; ``cumulative`` count at ``samples`` (numbers of readings). ``base``: hits before the stretch, -1 where
-    only the offset tells."""
+class _Stretch:
+    """One stretch of a counter that moved exactly: ``cumulative`` count at ``samples`` (numbers of readings), of an entry
+    with ``count`` hits in all. ``base``: hits before the stretch, -1 where only the offset tells."""
 
     entry: int
-    earliest: Ints
-    latest: Ints
+    count: int
     samples: Ints
     cumulative: Ints
     base: int
 
 
-def estimate(hits: Tally, counters: Counters, entries: Ints) -> Clock:
+def estimate(hits: Tallies, counters: Counters, entries: Ints) -> Clock:
     """The clock from the hits of ``entries`` (the register's numbers), which are known for certain."""
-    if counters.samples < 2 or not len(hits.low):
+    if counters.samples < 2:
         return Clock()
-    reference = hits.reference
-    # series hold all hits of an entry: one at a time, where what they bound is all that is asked
-    planes = [_half_planes(one, counters, reference, one.base) for one in _series(hits, counters, entries) if one.base >= 0]
-    if planes:
-        bounds = _join(planes)
-        same = _fit(bounds, 0, reference)
-        if same.consistent == same.constraints:
-            return same
-        coarse = _vote(_series(hits, counters, entries), counters)
-        return max((same, _fit(bounds, coarse, reference)), key=lambda fit: fit.consistent)
-    series = list(_series(hits, counters, entries))
-    return _scan(series, counters, _vote(series, counters), reference) if series else Clock()
+    stretches = _stretches(hits, counters, entries)
+    if not stretches:
+        return Clock()
+    reference = sum(hits.span) // 2
+    anchored = [one for one in stretches if one.base >= 0]
+    if not anchored:
+        return _scan(stretches, hits, counters, _vote(stretches, hits, counters), reference)
+    bounds = _bounds([(one, one.base) for one in anchored], hits, counters, reference)
+    same = _fit(bounds, 0, reference)
+    if same.consistent == same.constraints:
+        return same
+    coarse = _vote(stretches, hits, counters)
+    return max((same, _fit(bounds, coarse, reference)), key=lambda fit: fit.consistent)
 
 
-def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int) -> Clock:
+def _scan(stretches: list[_Stretch], hits: Tallies, counters: Counters, coarse: int, reference: int) -> Clock:
     """The estimate where hits lie outside of the log: how many came before it depends on the offset itself, so every
     such number within reach is tried, and the bounds span all that agree best."""
     width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
     bases = [0, *(coarse + step * width // STEPS for step in range(-2 * STEPS, 2 * STEPS + 1))]
     fits: dict[tuple[int, ...], Clock] = {}
-    for base in bases:
-        before = tuple(int(np.searchsorted(s.latest, counters.begin[s.samples[0]] - base)) for s in series)
-        if before not in fits:
-            planes = [_half_planes(one, counters, reference, number) for one, number in zip(series, before, strict=True)]
-            fits[before] = _fit(_join(planes), base, reference)
+    moments = np.array(bases, dtype=np.int64)
+    before = [hits.before(one.entry, counters.begin[one.samples[0]] - moments) for one in stretches]
+    for number, base in enumerate(bases):
+        passed = tuple(int(one[number]) for one in before)
+        if passed not in fits:
+            bounds = _bounds(list(zip(stretches, passed, strict=True)), hits, counters, reference)
+            fits[passed] = _fit(bounds, base, reference)
     most = max(fit.consistent for fit in fits.values())
     good = [fit for fit in fits.values() if fit.consistent == most and fit.low is not None and fit.high is not None]
     if not good:
@@ -97,40 +96,40 @@ def _scan(series: list[_Series], counters: Counters, coarse: int, reference: int
     )  # fmt: skip
 
 
-def _series(hits: Tally, counters: Counters, entries: Ints) -> Iterator[_Series]:
+def _stretches(hits: Tallies, counters: Counters, entries: Ints) -> list[_Stretch]:
     """The stretches in which each entry's counter is known exactly, tied to its hits where the log spans all of them.
 
     The first stretch counts from the first hit on, the last one up to the last hit; between two there may be a reset
     that hides some. Entries that the same packets hit and whose counters moved alike bound alike: one stands for them.
     """
-    seen: set[tuple[Members, bytes]] = set()
+    result: list[_Stretch] = []
+    seen: set[object] = set()
     for entry in entries.tolist():
-        if not hits.counts[entry]:
+        count = int(hits.counts[entry])
+        if not count:
             continue
         moved, most = counters.packets_of(entry)
         if not moved.any():
             continue
         exact = counters.known_of(entry) & (moved == most)
-        alike = (hits.members[entry], moved.tobytes() + exact.tobytes())
+        alike = (hits.alike(entry), moved.tobytes() + exact.tobytes())
         if alike in seen:
             continue
         seen.add(alike)
-        found = hits.series(entry)
-        earliest, latest = found.earliest, found.latest
-        times = earliest
         runs = _runs(exact)
         total = sum(int(moved[a:b].sum()) for a, b in runs)
         whole = len(runs) == 1 and runs[0] == (0, len(moved)) and counters.present_of(entry)[0]
-        spans_all = total == len(times) if whole else 0 < total <= len(times)
+        spans_all = total == count if whole else 0 < total <= count
         for number, (a, b) in enumerate(runs):
             cumulative = np.r_[0, np.cumsum(moved[a:b])]
             base = -1
             if spans_all and a == 0:
                 base = 0
             elif spans_all and b == len(moved):
-                base = len(times) - int(cumulative[-1])
+                base = count - int(cumulative[-1])
             if (base >= 0 or whole) and (cumulative[-1] or number == 0):
-                yield _Series(entry, earliest, latest, np.arange(a, b + 1), cumulative, base)
+                result.append(_Stretch(entry, count, np.arange(a, b + 1), cumulative, base))
+    return result
 
 
 def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
@@ -139,13 +138,16 @@ def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
-def _vote(series: Iterable[_Series], counters: Counters) -> int:
+def _vote(stretches: list[_Stretch], hits: Tallies, counters: Counters) -> int:
     """The offset that most pairs of hit and counter movement agree on, within one sampling interval."""
     width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
+    none = np.zeros(0, dtype=np.int64)
+    wanted = {one.entry: (none, np.arange(0, one.count, max(1, one.count // VOTES))) for one in stretches}
+    times = hits.times(wanted)
     votes: dict[int, float] = {}
-    for one in series:
+    for one in stretches:
         moved = one.samples[1:][np.diff(one.cumulative) > 0]
-        some = one.latest[:: max(1, len(one.latest) // VOTES)]
+        some = times[one.entry][1]
         moved = moved[:: max(1, len(moved) // VOTES)]
         apart = counters.end[moved][:, None] - some[None, :]
         bins, count = np.unique(apart // width, return_counts=True)
@@ -158,21 +160,28 @@ def _vote(series: Iterable[_Series], counters: Counters) -> int:
     return int(best * width)
 
 
-def _half_planes(one: _Series, counters: Counters, reference: int, before: int) -> _Bounds:
-    """What a stretch with so many hits ``before`` it bounds."""
-    begin, end = counters.begin[one.samples], counters.end[one.samples]
-    counted, count = one.cumulative + before, len(one.latest)
-    has, more = (counted >= 1) & (counted <= count), counted < count
-    last = one.earliest[np.clip(counted - 1, 0, count - 1)][has]
-    following = one.latest[np.clip(counted, 0, count - 1)][more]
-    x = np.r_[last - reference, following - reference] / 1e9
-    limit = np.r_[end[has] - last, following - begin[more]]
-    sign = np.r_[np.ones(len(last)), -np.ones(len(following))]
-    return _Bounds(x, limit, sign, np.full(len(x), one.entry))
-
-
-def _join(planes: list[_Bounds]) -> _Bounds:
-    x, limit, sign, entry = (np.concatenate([getattr(one, name) for one in planes]) for name in ("x", "limit", "sign", "entry"))
+def _bounds(stretches: list[tuple[_Stretch, int]], hits: Tallies, counters: Counters, reference: int) -> _Bounds:
+    """What stretches with so many hits before each of them bound."""
+    wanted: dict[int, tuple[Ints, Ints]] = {}
+    asked = []
+    for one, before in stretches:
+        counted = one.cumulative + before
+        has, more = (counted >= 1) & (counted <= one.count), counted < one.count
+        last, following = counted[has] - 1, np.maximum(counted[more], 0)
+        known = wanted.get(one.entry, (last[:0], following[:0]))
+        wanted[one.entry] = (np.union1d(known[0], last), np.union1d(known[1], following))
+        asked.append((one, has, more, last, following))
+    times = hits.times(wanted)
+    parts = []
+    for one, has, more, last, following in asked:
+        begin, end = counters.begin[one.samples], counters.end[one.samples]
+        numbers, found = wanted[one.entry], times[one.entry]
+        last, following = found[0][np.searchsorted(numbers[0], last)], found[1][np.searchsorted(numbers[1], following)]
+        x = np.r_[last - reference, following - reference] / 1e9
+        limit = np.r_[end[has] - last, following - begin[more]]
+        sign = np.r_[np.ones(len(last)), -np.ones(len(following))]
+        parts.append(_Bounds(x, limit, sign, np.full(len(x), one.entry)))
+    x, limit, sign, entry = (np.concatenate([getattr(one, name) for one in parts]) for name in ("x", "limit", "sign", "entry"))
     return _Bounds(x, limit, sign, entry)
 
 
@@ -188,6 +197,8 @@ def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
         polygon = _clip(bounds) if len(bounds.x) else None
     if polygon is None:
         return Clock(base, None, None, 0.0, 0.0, 0.0, reference, "estimated", 0, total)
+    polygon, moved = _tightest(polygon, bounds.x)
+    reference += moved
     d, r = polygon[:, 0], polygon[:, 1]
     at_zero = _range_at(polygon, 0.0)
     if at_zero is not None and base + at_zero[0] - MARGIN_NS <= 0 <= base + at_zero[1] + MARGIN_NS:
@@ -201,6 +212,20 @@ def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
         int(base + (low + high) / 2), int(base + d.min()), int(base + d.max()), drift / 1e3, float(r.min() / 1e3),
         float(r.max() / 1e3), reference, "estimated", len(bounds.x), total,
     )  # fmt: skip
+
+
+def _tightest(polygon: Floats, x: Floats) -> tuple[Floats, int]:
+    """(the polygon as seen from the time at which it bounds the offset best, how much later than the reference that is, ns).
+
+    The width of an offset's range over time is a chain of straight lines that bend where two vertices change places.
+    """
+    d, r = polygon[:, 0], polygon[:, 1]
+    apart, drift = d[:, None] - d[None, :], r[:, None] - r[None, :]
+    bends = np.divide(-apart, drift, out=np.zeros_like(apart), where=drift != 0).ravel()
+    times = np.clip(np.r_[0.0, bends], x.min(), x.max())
+    width = [float(np.ptp(d + r * time)) for time in times]
+    best = round(float(times[int(np.argmin(width))]), 6)
+    return np.column_stack([d + r * best, r]), round(best * 1e9)
 
 
 def _clip(bounds: _Bounds) -> Floats | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.tally import Tally
+    from correlator.reconcile.tally import Tallies
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -48,7 +48,7 @@ class _Stretches:
 class Equations:
     """Sums over the options' hits, numbered as they are asked for."""
 
-    def __init__(self, base: Tally, counters: Counters, clock: Clock, amounts: list[list[Amount]]) -> None:
+    def __init__(self, base: Tallies, counters: Counters, clock: Clock, amounts: list[list[Amount]]) -> None:
         self.counters = counters
         self.clock = clock
         self.numbers: dict[Sum, int] = {}
@@ -61,8 +61,11 @@ class Equations:
                 for entry, hits in amount.items():
                     possible[entry].update(hits)
         for entry in sorted(e for e in differing if not counters.silent[e]):
-            members = base.members.get(entry, ())
-            low, high, size = (base.gather(part, members) if members else _NONE for part in (base.low, base.high, base.bytes))
+            parts = [(part, part.members[entry]) for part in base if entry in part.members]
+            low, high, size = (
+                np.concatenate([part.gather(getattr(part, name), members) for part, members in parts] or [_NONE])
+                for name in ("low", "high", "bytes")
+            )
             early, late = self._on_counters(low, high)
             self.base[entry] = (early, late, size)
             extra = np.array(sorted(possible[entry]), dtype=np.int64).reshape(-1, 3)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.reconcile.tally import Part
+from correlator.reconcile.tally import Tally, tally
 
 if TYPE_CHECKING:
 
@@ -61,9 +61,9 @@ def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length:
     return Hits(entry, row, low[row], high[row], length[row])
 
 
-def part_of(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Part:
-    """The same packets for a tally: by way, not by hit."""
+def tally_of(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Tally:
+    """The same packets by way, not by hit."""
     offsets = np.cumsum([0, *(len(ways) for ways in walked.ways)])
     flat = [found.hits for ways in walked.ways for found in ways]
     numbers = offsets[walked.kind[rows]] + way
-    return Part(flat, numbers, low[rows], high[rows], length[rows], np.full(len(rows), -1, dtype=np.int32))
+    return tally(flat, numbers, low[rows], high[rows], length[rows])

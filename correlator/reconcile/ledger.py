@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.tally import Members, Tally
+    from correlator.reconcile.tally import Tallies
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -67,33 +67,33 @@ class _Upto:
     high_bytes: Ints
 
 
-def keep_ledger(hits: Tally, counters: Counters, clock: Clock, policies: Bools) -> Ledger:
+def keep_ledger(hits: Tallies, counters: Counters, clock: Clock, policies: Bools) -> Ledger:
     """Balance ``hits`` against the counters. ``policies`` bool (E,)."""
     active = np.flatnonzero(counters.moved | (hits.counts > 0))
-    surely = np.searchsorted(counters.begin, to_counters(clock, hits.high)[1], side="right").astype(np.int32)
-    ends = np.maximum.accumulate(counters.end)
-    perhaps = np.searchsorted(ends, to_counters(clock, hits.low)[0], side="left").astype(np.int32)
-    known: dict[Members, _Upto] = {}
-    accounts: dict[int, Account] = {}
-    for entry in active.tolist():
-        members = hits.members.get(entry, ())
-        if members not in known:
-            known[members] = _upto(hits, members, surely, perhaps, counters.samples)
-        accounts[entry] = _account(known[members], counters, entry, bool(policies[entry]))
-    return Ledger(accounts)
+    upto = _upto(hits, active.tolist(), counters, clock)
+    return Ledger({entry: _account(upto[entry], counters, entry, bool(policies[entry])) for entry in active.tolist()})
 
 
-def _upto(
-    hits: Tally, members: Members, surely: npt.NDArray[np.int32], perhaps: npt.NDArray[np.int32], samples: int
-) -> _Upto:
-    """``surely`` and ``perhaps`` (n,): the first reading that must, and that may, include each packet."""
-    weights = hits.gather(hits.bytes, members) if members else np.zeros(0)
-    sums = []
-    for first in (surely, perhaps):
-        at = hits.gather(first, members) if members else np.zeros(0, dtype=np.int64)
-        sums.append(np.cumsum(np.bincount(at, minlength=samples)[:samples]))
-        sums.append(np.cumsum(np.bincount(at, weights, minlength=samples)[:samples].astype(np.int64)))
-    return _Upto(sums[0], sums[2], sums[1], sums[3])
+def _upto(hits: Tallies, entries: list[int], counters: Counters, clock: Clock) -> dict[int, _Upto]:
+    """For each entry the hits that readings include; entries that the same packets hit share one."""
+    samples, ends = counters.samples, np.maximum.accumulate(counters.end)
+    sums = {hits.alike(entry): np.zeros((4, samples), dtype=np.int64) for entry in entries}
+    entry_of = {hits.alike(entry): entry for entry in entries}
+    for part in hits:
+        # the first reading that must, and that may, include each packet
+        surely = np.searchsorted(counters.begin, to_counters(clock, part.high)[1], side="right").astype(np.int32)
+        perhaps = np.searchsorted(ends, to_counters(clock, part.low)[0], side="left").astype(np.int32)
+        for alike, entry in entry_of.items():
+            members = part.members.get(entry, ())
+            if not members:
+                continue
+            weights = part.gather(part.bytes, members)
+            for row, first in ((0, surely), (2, perhaps)):
+                at = part.gather(first, members)
+                sums[alike][row] += np.bincount(at, minlength=samples)[:samples]
+                sums[alike][row + 1] += np.bincount(at, weights, minlength=samples)[:samples].astype(np.int64)
+    totals = {alike: np.cumsum(rows, axis=1) for alike, rows in sums.items()}
+    return {entry: _Upto(*(totals[hits.alike(entry)][row] for row in (0, 2, 1, 3))) for entry in entries}
 
 
 def _account(upto: _Upto, counters: Counters, entry: int, policy: bool) -> Account:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,11 +22,13 @@ from correlator.reconcile.moments import widen
 from correlator.reconcile.walks import walk_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from correlator.firewall.matches import Reads
     from correlator.firewall.view import Host
-    from correlator.flows.folded import Folded
+    from correlator.flows.folded import Folded, Packets
     from correlator.flows.witness import Witness
     from correlator.reconcile.generations import Stage
     from correlator.reconcile.kinds import Surroundings
@@ -36,6 +38,29 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 ICMP, TCP = 1, 6
+
+
+@dataclass(frozen=True)
+class Block:
+    """Packets of ordinary connections (n,), in order of ``came`` (epoch ns): numbered from ``first``; ``owner`` row of
+    ``folded.connections``, ``kind`` row of ``folded.kinds``, ``combination`` row of the ordinary's ``rows``, ``span`` ns until
+    it left, ``length`` bytes (L3)."""
+
+    first: int
+    owner: npt.NDArray[np.int32]
+    kind: npt.NDArray[np.uint16]
+    combination: npt.NDArray[np.int32]
+    came: Ints
+    span: npt.NDArray[np.int32]
+    length: npt.NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.owner)
+
+    @property
+    def moments(self) -> tuple[Ints, Ints]:
+        """The earliest and the latest time at which each was counted."""
+        return widen(self.came, self.came + self.span)
 
 
 @dataclass(frozen=True)
@@ -55,37 +80,37 @@ class Ordinary:
     way: tuple[Way | None, ...]
     names: tuple[str, ...]
 
+    def blocks(self) -> Iterator[Block]:
+        """The packets of these connections, in order of time, a block at a time."""
+        first = 0
+        for packets in self.folded.packets:
+            block = self._block(packets, first)
+            yield block
+            first += len(block.owner)
+
+    def _block(self, packets: Packets, first: int) -> Block:
+        if not self.kept.all():
+            packets = packets.take(self.kept[packets.owner])
+        combination = self.combination.astype(np.int32)[self.group.astype(np.int32)[packets.owner], packets.kind]
+        return Block(first, packets.owner, packets.kind, combination, packets.came, packets.span, packets.length)
+
     @cached_property
-    def _mine(self) -> Bools | None:
-        """Whose packets these are, among all that were folded; None: all of them."""
-        return None if self.kept.all() else self.kept[self.folded.owner]
+    def whole(self) -> Block:
+        """All of them in memory, for who asks of single ones."""
+        return self._block(self.folded.whole, 0)
 
-    def _taken(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        return values if self._mine is None else values[self._mine]
-
-    def owner(self) -> npt.NDArray[np.int32]:
-        """The connection of every packet (row of ``folded.connections``), in order of time."""
-        return self._taken(self.folded.owner)
-
-    def came(self) -> Ints:
-        """When every packet came in, epoch ns."""
-        return self._taken(self.folded.came)
-
-    def kind(self) -> npt.NDArray[np.uint16]:
-        """The class of every packet (row of ``folded.kinds``)."""
-        return self._taken(self.folded.kind)
-
+    @cached_property
     def direction(self) -> npt.NDArray[np.uint8]:
-        """0 original, 1 reply, of every packet."""
-        return self._taken(self.folded.kinds["direction"][self.folded.kind])
+        """0 original, 1 reply, of all packets."""
+        return self.folded.kinds["direction"][self.whole.kind]
 
-    def packets(self) -> tuple[npt.NDArray[np.int32], Ints, Ints, npt.NDArray[np.int32]]:
-        """(combination, low, high, length) of every packet of these connections, in order of time."""
-        f = self.folded
-        code = self._taken(self.combination.astype(np.int32)[self.group.astype(np.int32)[f.owner], f.kind])
-        came = self.came()
-        low, high = widen(came, came + self._taken(f.span))
-        return code, low, high, self._taken(f.length)
+    @cached_property
+    def taken(self) -> Ints:
+        """How many packets are of each combination; int64 (rows,)."""
+        result = np.zeros(len(self.way), dtype=np.int64)
+        for block in self.blocks():
+            result += np.bincount(block.combination, minlength=len(self.way))
+        return result
 
 
 def untold(folded: Folded, witness: Witness | None) -> Bools:
@@ -177,20 +202,25 @@ def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[Ints
 
 def _occurring(folded: Folded, kept: Bools, group: Ints, groups: int, kinds: int) -> Ints:
     """Combinations (group * kinds + kind) that any packet of a kept connection shows."""
-    narrow = group.astype(np.int32)
-    if groups * kinds <= 1 << 22:
-        code = narrow[folded.owner] * np.int32(kinds) + folded.kind
-        counts = np.bincount(code if kept.all() else code[kept[folded.owner]], minlength=groups * kinds)
-        return np.flatnonzero(counts)
-    code = group[folded.owner] * kinds + folded.kind
-    return np.unique(code[kept[folded.owner]])
+    narrow, every = group.astype(np.int32), kept.all()
+    seen = np.zeros(groups * kinds if groups * kinds <= 1 << 24 else 0, dtype=bool)
+    found: set[int] = set()
+    for packets in folded.packets:
+        code = narrow[packets.owner].astype(np.int64) * kinds + packets.kind
+        code = code if every else code[kept[packets.owner]]
+        if len(seen):
+            seen[code] = True
+        else:
+            found.update(np.unique(code).tolist())
+    return np.flatnonzero(seen) if len(seen) else np.array(sorted(found), dtype=np.int64)
 
 
 def _touched(folded: Folded, group: Ints, combination: Ints, bad: Bools) -> Bools:
     """Connections with a packet of a combination that is ``bad`` (rows,)."""
-    code = combination[group[folded.owner], folded.kind]
     result = np.zeros(len(folded.connections), dtype=bool)
-    result[folded.owner[(code >= 0) & bad[np.maximum(code, 0)]]] = True
+    for packets in folded.packets:
+        code = combination[group[packets.owner], packets.kind]
+        result[packets.owner[(code >= 0) & bad[np.maximum(code, 0)]]] = True
     return result
 
 

@@ -81,8 +81,8 @@ class OrdinaryPackets:
         """All of a verdict that has any."""
         ordinary = verdict.ordinary
         assert ordinary is not None
-        owner = ordinary.owner()
-        combination, _, _, length = ordinary.packets()
+        owner = ordinary.whole.owner
+        combination, length = ordinary.whole.combination, ordinary.whole.length
         doubted = doubted_entries(verdict)
         sure = [n for n, way in enumerate(ordinary.way) if way is not None and not set(way.hits) <= set(doubted)]
         flags = np.where(np.isin(combination, np.array(sure, dtype=np.int32)), COVERED, 0).astype(np.uint8)
@@ -92,7 +92,7 @@ class OrdinaryPackets:
             for bit, which in ((UNCONFIRMED, ~good), (FEWER, over), (COVERED, interval >= 0)):
                 flags[packet[which]] |= bit
         grouped = Grouped.by(owner, len(ordinary.folded.connections))
-        return OrdinaryPackets(ordinary, grouped, combination, length, ordinary.came(), ordinary.kind(), owner, flags)
+        return OrdinaryPackets(ordinary, grouped, combination, length, ordinary.whole.came, ordinary.whole.kind, owner, flags)
 
     @property
     def kinds(self) -> npt.NDArray[Any]:

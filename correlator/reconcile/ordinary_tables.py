@@ -88,9 +88,9 @@ def _worst(verdict: Verdict, ordinary: Ordinary) -> Ints:
     count = len(ordinary.kept)
     if verdict.counters is None or verdict.counters.samples < 2 or verdict.ledger is None:
         return np.full(count, UNVERIFIED)
-    owner = ordinary.owner()
+    owner = ordinary.whole.owner
     ambiguous, uncovered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    counts = verdict.tally.counts
+    counts = verdict.tallies.counts
     for entry in doubted_entries(verdict):
         account = verdict.ledger.accounts[entry]
         if not (account.residual < 0).any() and int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry]):
@@ -100,7 +100,7 @@ def _worst(verdict: Verdict, ordinary: Ordinary) -> Ints:
         ambiguous[owner[packet[over]]] = True
         # a rule's hits are covered where any of them is (hits_table)
         per_rule = np.zeros(2 * count, dtype=np.int8)
-        direction = ordinary.direction()[packet]
+        direction = ordinary.direction[packet]
         per_rule[owner[packet] * 2 + direction] |= 1
         per_rule[(owner[packet] * 2 + direction)[interval >= 0]] |= 2
         uncovered |= ((per_rule == 1).reshape(-1, 2)).any(axis=1)
@@ -136,8 +136,8 @@ def ordinary_hits_table(verdict: Verdict, numbering: Numbering, wanted: Bools | 
 
 def _grouped(verdict: Verdict, ordinary: Ordinary, wanted: Bools | None) -> pd.DataFrame:
     """Hits by owner, direction and entry: packets, bytes, first and last time, and what the counters say of them."""
-    combination, _, _, length = ordinary.packets()
-    owner, came = ordinary.owner(), ordinary.came()
+    combination, length = ordinary.whole.combination, ordinary.whole.length
+    owner, came = ordinary.whole.owner, ordinary.whole.came
     if wanted is not None:
         mine = wanted[owner]
         combination, length, owner, came = combination[mine], length[mine], owner[mine], came[mine]
@@ -169,7 +169,7 @@ def _grouped(verdict: Verdict, ordinary: Ordinary, wanted: Bools | None) -> pd.D
 def _with_doubts(verdict: Verdict, ordinary: Ordinary, rows: pd.DataFrame) -> pd.DataFrame:
     """The same with what the counters say of hits that they do not plainly confirm."""
     flags = {name: rows[name].to_numpy().copy() for name in ("ambiguous", "covered", "counters")}
-    owner, direction = ordinary.owner(), ordinary.direction()
+    owner, direction = ordinary.whole.owner, ordinary.direction
     key = rows["owner"].to_numpy() * 2 + rows["direction"].to_numpy()
     for entry in doubted_entries(verdict):
         mine = np.flatnonzero(rows["entry"].to_numpy() == entry)

@@ -24,16 +24,18 @@ from correlator.reconcile.clock import estimate, to_counters
 from correlator.reconcile.counters import Counters, read_counters
 from correlator.reconcile.explore import Explored, explore
 from correlator.reconcile.generations import Register, Stages
-from correlator.reconcile.hits import Hits, part_of, spread
+from correlator.reconcile.hits import Hits, spread, tally_of
 from correlator.reconcile.intake import Intake, rest
 from correlator.reconcile.kinds import Scene, Surroundings
 from correlator.reconcile.ledger import Ledger, keep_ledger
 from correlator.reconcile.moments import moments
 from correlator.reconcile.readings import dnat_rules, servers_of
 from correlator.reconcile.settle import settle
-from correlator.reconcile.tally import Part, Tally, tally
+from correlator.reconcile.tally import Tallies, Tally, tally
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
 
     from correlator.decode import Capture
@@ -53,7 +55,7 @@ class Verdict:
 
     ``row`` and ``way`` int64 (k,): rows that are decided, and the number of their way. ``open``: units that nothing
     settled, likeliest option first. ``hits`` are those of decided rows and of the open units' first options, ordered by
-    entry and time. ``ordinary`` holds connections that were decided while they were read; they have no row. ``tally``:
+    entry and time. ``ordinary`` holds connections that were decided while they were read; they have no row. ``tallies``:
     all hits of both.
     """
 
@@ -75,7 +77,7 @@ class Verdict:
     inferred: tuple[str, ...]
     intake: Intake
     ordinary: Ordinary | None
-    tally: Tally
+    tallies: Tallies
 
 
 def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:
@@ -105,11 +107,11 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
         choices = order_changes(explored, choices, stages, row_low, row_high)
         length = explored.rows.columns["length"]
         zeros = np.zeros(len(choices.settled), dtype=np.int64)
-        settled = part_of(choices.settled, zeros, explored.walked, row_low, row_high, length)
         if counters is None or clock_offset is not None:
             break
-        picked = part_of(*_first_options(choices.units, explored), explored.walked, row_low, row_high, length)
-        likely = tally([settled, picked, *_parts(ordinary)], len(entries))
+        picked, way = _first_options(choices.units, explored)
+        taken, ways = np.r_[choices.settled, picked], np.r_[zeros, way]
+        likely = _tallies(tally_of(taken, ways, explored.walked, row_low, row_high, length), ordinary, len(entries))
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
         found = _simpler(found, likely, counters, policies, inputs.log is not None and inputs.log.form == "session")
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
@@ -117,7 +119,10 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
         if not moved or len(inputs.rulesets) == 1:
             break
     say("settling against the counters", 0.8)
-    base = tally([settled, *_parts(ordinary)], len(entries)) if choices.units else None
+    base = None
+    if choices.units:
+        certain = tally_of(choices.settled, zeros, explored.walked, row_low, row_high, length)
+        base = _tallies(certain, ordinary, len(entries))
     likely = likely if not choices.units else None
     settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
     row, way = _decided(choices, settlement.taken)
@@ -127,8 +132,8 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
     row_of, way_of_row = np.r_[row, first[0]], np.r_[way, first[1]]
     hits = spread(row_of, way_of_row, explored.walked, row_low, row_high, length).by_time()
     # where nothing was open, what was likely is what is
-    rows_part = part_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
-    final = likely or tally([rows_part, *_parts(ordinary)], len(entries))
+    own = tally_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
+    final = likely or _tallies(own, ordinary, len(entries))
     ledger = keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
     return Verdict(
         inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
@@ -151,16 +156,27 @@ def _decide_ordinary(inputs: Inputs, intake: Intake, stages: Stages) -> tuple[Or
     return ordinary, rest(intake, rest_pairs(ordinary))
 
 
-def _parts(ordinary: Ordinary | None) -> list[Part]:
-    """The packets of ordinary connections, for a tally."""
+def _tallies(own: Tally, ordinary: Ordinary | None, entries: int) -> Tallies:
+    """All hits; those of ordinary connections are put together once where they are in memory, else whenever they are read."""
     if ordinary is None:
-        return []
-    combination, low, high, length = ordinary.packets()
-    hits = [way.hits if way is not None else () for way in ordinary.way]
-    return [Part(hits, combination, low, high, length, np.arange(len(low), dtype=np.int32))]
+        return Tallies(entries, own)
+    ways = tuple(way.hits if way is not None else () for way in ordinary.way)
+    kept: list[Tally] = []
+
+    def blocks() -> Iterator[Tally]:
+        if kept:
+            yield from kept
+            return
+        for block in ordinary.blocks():
+            found = tally(ways, block.combination, *block.moments, block.length)
+            if len(ordinary.folded.packets.begins) == 1:
+                kept.append(found)
+            yield found
+
+    return Tallies(entries, own, ways, ordinary.taken, ordinary.folded.packets.begins, blocks)
 
 
-def _simpler(found: Clock, hits: Tally, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
+def _simpler(found: Clock, hits: Tallies, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
     """The same clock for both, unless an offset explains more: a lossy capture can look shifted by less than it lost.
 
     ``same``: one recording read both on one clock, whatever it lost.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
     from correlator.reconcile.explore import Explored
-    from correlator.reconcile.tally import Tally
+    from correlator.reconcile.tally import Tallies
 
     Ints = npt.NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Settlement:
 
 
 def settle(
-    explored: Explored, choices: Choices, base: Tally | None, counters: Counters | None, clock: Clock, low: Ints, high: Ints,
+    explored: Explored, choices: Choices, base: Tallies | None, counters: Counters | None, clock: Clock, low: Ints, high: Ints,
     length: Ints,
 ) -> Settlement:  # fmt: skip
     """Settle ``choices.units``; ``base`` are the settled rows' hits, ``low``/``high``/``length`` (m,) the rows'."""

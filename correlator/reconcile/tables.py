@@ -67,16 +67,16 @@ def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, B
 
 def ordinary_hits(verdict: Verdict, entry: int) -> tuple[Ints, Ints]:
     """(times, packets) of an entry's hits by ordinary connections, in order of time; both (h,)."""
-    tally = verdict.tally
-    members = tally.members.get(entry, ())
-    if not members:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    packet, low = tally.gather(tally.packet, members), tally.gather(tally.low, members)
-    mine = packet >= 0
-    if not mine.all():
-        packet, low = packet[mine], low[mine]
-    order = np.lexsort((packet, low)) if len(members) > 1 else np.arange(len(low))
-    return low[order], packet[order].astype(np.int64)
+    times, packets, first = [], [], 0
+    for part in verdict.tallies.blocks():
+        members = part.members.get(entry, ())
+        times.append(part.gather(part.low, members))
+        packets.append(part.gather(part.packet, members).astype(np.int64) + first)
+        first += len(part.low)
+    none = np.zeros(0, dtype=np.int64)
+    low, packet = np.concatenate(times or [none]), np.concatenate(packets or [none])
+    order = np.lexsort((packet, low))
+    return low[order], packet[order]
 
 
 def rule_numbers(verdict: Verdict) -> tuple[Ints, Ints]:
