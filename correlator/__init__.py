@@ -25,12 +25,13 @@ __version__ = "0.1.0"
 def load(
     path: str | Path | None = None, *, pcaps: Sequence[tuple[str | None, str | Path]] = (),
     counters: str | Path | None = None, rules: str | Path | None = None, facts: str | Path | None = None,
-    clock_offset: float | None = None, progress: Progress | None = None,
+    clock_offset: float | None = None, progress: Progress | None = None, max_memory: int | None = None,
 ) -> Analysis:  # fmt: skip
     """Replay what was saved: a folder of loose files, or files one by one.
 
     ``pcaps`` are (interface or None, file). ``clock_offset``: the counters' clock minus the packets' in seconds, where
-    it shall not be estimated. The result holds the DataFrames ``connections``, ``hits``, ``ledger``, ``packets`` and
+    it shall not be estimated. ``max_memory``: bytes that may be taken (half of what is free); beyond it packets are kept on
+    disk. The result holds the DataFrames ``connections``, ``hits``, ``ledger``, ``packets`` and
     ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used.
     """
@@ -46,7 +47,7 @@ def load(
     from correlator.reconcile.intake import Reading
 
     inputs = read_inputs(as_path(path), named, as_path(counters), as_path(rules), as_path(facts), progress)
-    reading = Reading(inputs, progress, aside)
+    reading = Reading(inputs, progress, aside, limit=max_memory)
     from correlator.reconcile.build import analyse  # and with it pandas, which takes a while: packets are read meanwhile
 
     return analyse(inputs, reading.result(), None if clock_offset is None else round(clock_offset * 1e9), progress)

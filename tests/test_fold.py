@@ -12,8 +12,11 @@ import pytest
 
 import correlator
 from benchmarks.workload import make_workload
+from correlator.errors import CorrelatorError, InputError
+from correlator.flows import aside
 from correlator.reconcile import intake
 from correlator.reconcile.analysis import Analysis
+from correlator.report.replay import render_replay
 from tests.conftest import CAPTURES
 
 HITS = ["connection", "direction", "first_seen", "table", "chain", "rule_number"]
@@ -73,6 +76,44 @@ def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.M
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(replace(folded, source=""), replace(other, source=""))
     assert_right(folded, answer.hits, answer.connections, answer.frames)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_packets_on_disk_and_in_another_process(apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few packets are held at a time, and whoever reads them, the report is the same, byte for byte; nothing is left
+    behind on the disk."""
+    folder, spools = tmp_path / "w", tmp_path / "spools"
+    spools.mkdir()
+    answer = make_workload(folder, 20_000, 1_200, seconds=30)
+    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
+    monkeypatch.setenv("TMPDIR", str(spools))
+    held = correlator.load(folder)
+    monkeypatch.setattr(intake, "block_of", lambda _size, _limit: 1_500)
+    monkeypatch.setattr(aside, "ASIDE_BYTES", 0 if apart else 1 << 60)
+    spooled = correlator.load(folder)
+    assert len(spooled.tables.verdict.ordinary.folded.packets.begins) > 5  # type: ignore[attr-defined]
+    assert list(spools.iterdir()) == []
+    assert render_replay(spooled, everything=True) == render_replay(held, everything=True)
+    assert_same(spooled, held)
+    assert_right(spooled, answer.hits, answer.connections, answer.frames)
+
+
+def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packets that have to be looked at one by one, and would take more memory than allowed, are refused in one line."""
+    make_workload(tmp_path / "w", 60_000, 4_000, seconds=30)
+    monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
+    with pytest.raises(InputError, match=r"w: needs about 0\.\d GiB of memory, and 0\.1 GiB may be taken \(--max-memory\)"):
+        correlator.load(tmp_path / "w", max_memory=100 << 20)
+
+
+def test_a_reader_that_dies_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the process that reads packets is killed, one line says so."""
+    make_workload(tmp_path / "w", 20_000, 1_200, seconds=30)
+    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
+    monkeypatch.setattr(aside, "ASIDE_BYTES", 0)
+    monkeypatch.setattr(aside, "SERVE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    with pytest.raises(CorrelatorError, match="reading the packets ended with status -9: too little memory"):
+        correlator.load(tmp_path / "w")
 
 
 def assert_right(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
 _OFFSET = re.compile(r"^([+-]?\d+(?:\.\d+)?)\s*(ns|us|ms|s|m|h|)$")
+_SIZE = re.compile(r"^(\d+(?:\.\d+)?)\s*(?:([kKmMgG])(?:i?[bB])?)?$")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "": 1.0}
 BAR = 28
 PCAPNG = "pcapng"
@@ -33,10 +34,11 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
     @click.option("--rules", type=click.Path(path_type=Path), help="iptables-save output, where nothing was counted.")
     @click.option("--facts", type=click.Path(path_type=Path), help="Folder of addr.json, link.json, route.json, sysctl.txt.")
     @click.option("--clock-offset", metavar="TIME", help="Counters' clock minus packets' (3.2s, -15ms); default: estimated.")
+    @click.option("--max-memory", metavar="SIZE", help="Memory to take (500M, 2G); default: half of what is free.")
     @wraps(command)
     def wrapper(
         path: Path | None, pcaps: tuple[str, ...], counters: Path | None, rules: Path | None, facts: Path | None,
-        clock_offset: str | None, **rest: Any,
+        clock_offset: str | None, max_memory: str | None, **rest: Any,
     ) -> Any:  # fmt: skip
         if "table" in rest:
             path, rest["table"] = _table_alone(path, rest["table"], rest.get("form", ""))
@@ -50,7 +52,7 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
             with Bar() as bar:
                 return load(
                     path, pcaps=[split_pcap(p) for p in pcaps], counters=counters, rules=rules, facts=facts,
-                    clock_offset=parse_offset(clock_offset), progress=bar,
+                    clock_offset=parse_offset(clock_offset), progress=bar, max_memory=parse_size(max_memory),
                 )  # fmt: skip
 
         return command(analyse, **rest)
@@ -82,6 +84,16 @@ def parse_seconds(option: str, text: str) -> float:
     if found is None:
         raise InputError(f"{option} {text}: is no time: expected a number with ns, us, ms, s, m or h, as in 3.2s or -15ms")
     return float(found[1]) * _UNITS[found[2]]
+
+
+def parse_size(text: str | None) -> int | None:
+    """``500M`` or ``2GiB`` in bytes; a number alone is bytes."""
+    if text is None:
+        return None
+    found = _SIZE.match(text.strip())
+    if found is None or not float(found[1]):
+        raise InputError(f"--max-memory {text}: is no size: expected a number with K, M or G, as in 500M or 2G")
+    return int(float(found[1]) * 1024 ** "KMG".index(found[2].upper()) * 1024 if found[2] else float(found[1]))
 
 
 class Bar:

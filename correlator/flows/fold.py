@@ -92,9 +92,12 @@ class Fold:
 
     def _spill(self, written: int) -> None:
         self.waiting += written
-        if self.spool is not None and self.waiting >= self.block:
-            self.spool.append(join(self.parts))
-            self.parts, self.waiting = [], 0
+        if self.spool is None or self.waiting < self.block:
+            return
+        whole, full = join(self.parts), self.waiting // self.block * self.block
+        for begin in range(0, full, self.block):
+            self.spool.append(whole.part(begin, begin + self.block))
+        self.parts, self.waiting = [whole.part(full, self.waiting)], self.waiting - full
 
     def _grow(self, why: int) -> None:
         if why == kernel.GROW_NAMES:

@@ -37,6 +37,12 @@ class Packets:
     def __len__(self) -> int:
         return len(self.came)
 
+    def part(self, begin: int, end: int) -> Packets:
+        """Those from one number up to another."""
+        names = (self.came, self.span, self.owner, self.length, self.kind)
+        came, span, owner, length, kind = (column[begin:end] for column in names)
+        return Packets(came, span, owner, length, kind)  # type: ignore[arg-type]
+
     def take(self, which: npt.NDArray[np.bool_]) -> Packets:
         """Some of them."""
         return Packets(self.came[which], self.span[which], self.owner[which], self.length[which], self.kind[which])
@@ -81,9 +87,10 @@ class Held:
 
 @dataclass
 class Spool:
-    """Packets on disk, in a file that nobody else sees; a block is read when it is its turn.
+    """Packets on disk, a block of which is read when it is its turn.
 
-    The file has a name until :meth:`take` was called, so that another process may hand it over.
+    The file has no name, so that nothing of it stays, however its process ends; ``path`` is that of the descriptor, by
+    which another process takes it over while this one lives (proc(5)).
     """
 
     path: str
@@ -101,7 +108,10 @@ class Spool:
         """An empty one, where temporary files are kept on disk (TMPDIR, else /var/tmp)."""
         folder = os.environ.get("TMPDIR") or ("/var/tmp" if os.path.isdir("/var/tmp") else None)
         descriptor, path = tempfile.mkstemp(prefix="correlator-", dir=folder)
-        return Spool(path, descriptor=descriptor)
+        os.unlink(path)
+        spool = Spool(f"/proc/{os.getpid()}/fd/{descriptor}", descriptor=descriptor)
+        weakref.finalize(spool, os.close, descriptor)
+        return spool
 
     def append(self, packets: Packets) -> None:
         """Write one block."""
@@ -115,9 +125,8 @@ class Spool:
         self.firsts.append(int(packets.came[0]))
 
     def take(self) -> None:
-        """Open the file that another process wrote, and let its name go."""
+        """Open the file that another process wrote."""
         self.descriptor = os.open(self.path, os.O_RDONLY)
-        os.unlink(self.path)
         weakref.finalize(self, os.close, self.descriptor)
 
     def __getstate__(self) -> dict[str, Any]:

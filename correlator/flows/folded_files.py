@@ -14,7 +14,7 @@ import numpy as np
 
 from correlator.decode.frames import Frames, Interface
 from correlator.flows.aside import READING
-from correlator.flows.folded import Held, Spool, join
+from correlator.flows.folded import Spool
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -144,7 +144,6 @@ def serve() -> None:
             answer(found)
         else:
             answer(replace(found, folded=replace(found.folded, keys=found.folded.keys[:0], values=found.folded.values[:0])))
-            found = replace(found, folded=replace(found.folded, packets=Held(join([]))))  # they are the asker's now
             wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
             answer(list(pick_files(found, task.files, wanted)))
     except (BrokenPipeError, EOFError):

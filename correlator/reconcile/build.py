@@ -10,6 +10,7 @@ from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.attribution import NO_WAY, Attribution
+from correlator.reconcile.blind import is_blind
 from correlator.reconcile.numbering import Numbering
 from correlator.reconcile.replay import Verdict, reconcile
 from correlator.reconcile.written import tables_of
@@ -76,11 +77,13 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     gap = ledger.residual
     explained = sum(int(account.explained.sum()) for account in ledger.accounts.values())
     uncounted = -sum(int(np.minimum(account.residual, 0).sum()) for account in ledger.accounts.values())
-    if explained >= UNFIT_ROWS and counted >= UNFIT_ROWS and uncounted > UNFIT_HITS * explained:
+    if explained >= UNFIT_ROWS and counted >= UNFIT_ROWS and uncounted > UNFIT_HITS * explained and not is_blind(verdict):
         raise InputError(
             f"{verdict.inputs.source}: the counters do not fit the packets: of {explained} hits that the packets made, "
             f"{uncounted} were never counted: are they of the same host and time?"
         )
+    if is_blind(verdict):
+        return  # what it did not see may well be most of it
     if counted >= UNFIT_ROWS and explained == 0 and gap >= counted:
         begin, end = int(counters.begin[0] - verdict.clock.offset), int(counters.end[-1] - verdict.clock.offset)
         first, last = verdict.tallies.span

@@ -17,6 +17,7 @@ from correlator.decode import Capture, concat, read_packets
 from correlator.flows.folded_files import FoldedFiles, Task, fold_files, pick_files
 from correlator.reconcile.counters import phantom_chains
 from correlator.reconcile.generations import Stages, register
+from correlator.reconcile.memory import USUAL_RECORD, available, block_of, refuse
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,13 +37,16 @@ FOLDED_FIELDS = frozenset(
 @dataclass(frozen=True)
 class Intake:
     """``capture``: what was not folded, or everything; ``stages``: the rules that it met. ``folded``: None, or ordinary
-    connections among others, with the ``files`` that they were read from and whoever did it, where that was ``aside``."""
+    connections among others, with the ``files`` that they were read from and whoever did it, where that was ``aside``.
+    ``limit``: bytes of memory that may be taken."""
 
     capture: Capture
     stages: Stages
     folded: FoldedFiles | None = None
     files: tuple[tuple[str | None, Path], ...] = ()
     aside: Aside | None = None
+    source: str = ""
+    limit: int = 1 << 62
 
     @property
     def own_seen(self) -> frozenset[str]:
@@ -53,20 +57,23 @@ class Intake:
 class Reading:
     """The packets of some inputs, on their way in: begun at once where there is a process ``aside``.
 
-    Without ``fold`` every packet becomes one of the capture, whatever it costs.
+    Without ``fold`` every packet becomes one of the capture. ``limit``: bytes of memory that may be taken.
     """
 
     def __init__(
-        self, inputs: Inputs, progress: Progress | None = None, aside: Aside | None = None, fold: bool = True
-    ) -> None:
+        self, inputs: Inputs, progress: Progress | None = None, aside: Aside | None = None, fold: bool = True,
+        limit: int | None = None,
+    ) -> None:  # fmt: skip
         self.inputs, self.progress = inputs, progress
+        self.limit = available() if limit is None else limit
         phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
         self.stages = Stages(inputs.rulesets, register(inputs.rulesets), phantoms)
         self.folds = fold and _foldable(inputs, self.stages)
         self.aside = aside
         if self.folds:
             reads = self.stages.stages[self.stages.number(0, 0)].program.reads
-            self.task = Task(inputs.files, inputs.facts, cuts(reads.lengths), cuts({2, *reads.ttls}), reads.fields)
+            block = block_of(_size(inputs), self.limit)
+            self.task = Task(inputs.files, inputs.facts, cuts(reads.lengths), cuts({2, *reads.ttls}), reads.fields, block)
             if aside is not None:
                 aside.begin(self.task)
 
@@ -78,6 +85,7 @@ class Reading:
                 return self._intake(found)
         if self.aside is not None:
             self.aside.close()
+        refuse(self.inputs.source, _size(self.inputs) // USUAL_RECORD, self.limit, "these packets have to be looked at one by one")
         captures = []
         for number, (name, file) in enumerate(self.inputs.files):
             if self.progress is not None:
@@ -92,7 +100,7 @@ class Reading:
 
         packets = pd.DataFrame({name: np.zeros(0, dtype=dtype) for name, (dtype, _) in COLUMNS.items()})
         capture = Capture(found.interfaces, packets, found.warnings, (), found.skipped)
-        return Intake(capture, self.stages, found, self.inputs.files, self.aside)
+        return Intake(capture, self.stages, found, self.inputs.files, self.aside, self.inputs.source, self.limit)
 
 
 def cuts(values: Iterable[int]) -> npt.NDArray[np.int64]:
@@ -125,7 +133,9 @@ def rest(intake: Intake, wanted: npt.NDArray[np.bool_]) -> Capture:
             intake.aside.close()
         return intake.capture
     frames = intake.aside.pick(wanted) if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
-    found = concat([decode(part) for part in frames])
+    picked = list(frames)
+    refuse(intake.source, sum(map(len, picked)), intake.limit, "that many packets are out of the ordinary")
+    found = concat([decode(part) for part in picked])
     whole = intake.capture
     table = np.array([whole.names.index(name) for name in found.names] or [0], dtype=np.int16)
     packets = found.packets.assign(interface=table[found.packets["interface"].to_numpy()])

@@ -11,6 +11,7 @@ from correlator.dataset import schema
 from correlator.firewall.nat import target_ranges
 from correlator.flows.conntrack import ORIGINAL, REPLY, UNTRACKED
 from correlator.reconcile.attribution import NO_WAY, Attribution
+from correlator.reconcile.blind import UNSEEN, unseen
 from correlator.reconcile.readings import dnat_rules
 from correlator.reconcile.tables import rule_numbers
 from correlator.reconcile.words import endpoint, table, tuple_columns
@@ -179,7 +180,7 @@ def _link(
     for j in reversed(accepted):
         door = int(attribution.server[first[j]]) & 0xFFFF
         near = 0 <= attribution.time[first[i]] - attribution.time[first[j]] < PROXY_NS
-        if near and not linked[j] and server in doors[protocol_number, door]:
+        if near and not linked[j] and server in doors.get((protocol_number, door), ()):
             linked[i], linked[j] = j + 1, i + 1
             return
 
@@ -224,11 +225,13 @@ def _status(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, coun
     reason = [""] * count
     uncounted = "no counters" if verdict.ledger is None else "outside of the counter log"
     order = {"exact": 0, "unverified": 1, "ambiguous": 2}
+    hidden = unseen(verdict, attribution)
     pairs = hits[["connection", "status"]].drop_duplicates()
     for number, word in zip(pairs["connection"].tolist(), pairs["status"].tolist(), strict=True):
         if order[word] > order[status[number - 1]]:
             status[number - 1] = word
-            reason[number - 1] = uncounted if word == "unverified" else COUNTED_FEWER
+            doubt = UNSEEN if hidden.once[number] or hidden.guessed[number] else COUNTED_FEWER
+            reason[number - 1] = uncounted if word == "unverified" else doubt
     place = {int(row): int(number) for row, number in zip(attribution.row, attribution.connection, strict=True)}
     for unit in verdict.open:
         number = next((place[row] for row, _ in unit.options[0] if row in place), 0)

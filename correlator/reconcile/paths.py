@@ -12,6 +12,7 @@ from correlator.flows.conntrack import STATE_NAMES
 from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PathView
 from correlator.reconcile.attribution import NO_WAY, Attribution
+from correlator.reconcile.blind import unseen
 from correlator.reconcile.ordinary_paths import COVERED, FEWER, UNCONFIRMED, Grouped, OrdinaryPackets, judge
 from correlator.reconcile.outcomes import way_at
 from correlator.reconcile.steps import steps_of
@@ -78,6 +79,8 @@ class Paths:
         result = np.zeros(len(self.verdict.explored.rows), dtype=np.uint8)
         for bit, which in ((UNCONFIRMED, ~confirmed), (FEWER, over), (COVERED, interval >= 0)):
             result[self.verdict.hits.row[which]] |= bit
+        hidden, connection, row = unseen(self.verdict, self.attribution), self.attribution.connection, self.attribution.row
+        result[row[hidden.guessed[connection] | (hidden.once[connection] & (result[row] & UNCONFIRMED > 0))]] |= FEWER
         return result
 
     @cached_property

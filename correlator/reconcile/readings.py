@@ -337,7 +337,7 @@ def list_alternatives(
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
     for number, (reading, question) in enumerate(zip(readings, asked, strict=True)):
         concerned = np.ones(count, dtype=bool) if question is None else question >= 0
-        needs = _undialled(crossings, reading) if ways else {}
+        needs = _undialled(crossings, reading, host) if ways else {}
         plain = np.flatnonzero(concerned)
         listed = np.array([p for p in plain.tolist() if p not in needs], dtype=np.int64)
         pairs.append(listed)
@@ -354,14 +354,20 @@ def list_alternatives(
     return Alternatives(pair[order], np.concatenate(numbers)[order], dialled[order])
 
 
-def _undialled(crossings: Crossings, reading: Reading) -> dict[int, tuple[int, int, bool]]:
-    """pair -> (server, client, sent by the host) where no tap saw what the client dialled."""
+def _undialled(crossings: Crossings, reading: Reading, host: Host) -> dict[int, tuple[int, int, bool]]:
+    """pair -> (server, client, sent by the host) where no tap saw what the client dialled.
+
+    What was seen leaving only was sent by the host where it bears an address of the host's; else it came in unseen.
+    """
     labels, ends = reading.labels, reading.ends
     unseen = (ends.dialled == NOWHERE) & (ends.server != NOWHERE) & (labels.direction == ORIGINAL)
     unseen &= crossings.kind != RELATED_KIND
     rows = np.flatnonzero(unseen)
     _, first = np.unique(crossings.pair[rows], return_index=True)
     return {
-        int(crossings.pair[row]): (int(ends.server[row]), int(ends.client[row]), not bool(crossings.entered[row]))
+        int(crossings.pair[row]): (
+            int(ends.server[row]), int(ends.client[row]),
+            not bool(crossings.entered[row]) and host.is_local(int(ends.client[row]) >> 16),
+        )
         for row in rows[first].tolist()
     }

@@ -11,6 +11,7 @@ from correlator.dataset import schema
 from correlator.flows.conntrack import STATE_NAMES
 from correlator.flows.crossings import IN, OUT
 from correlator.reconcile.attribution import NO_WAY, Attribution, option_tuples
+from correlator.reconcile.blind import unseen
 from correlator.reconcile.counters import UNBOUNDED
 from correlator.reconcile.words import DIRECTIONS, address, categorical, protocol, table, tuple_columns
 
@@ -159,11 +160,13 @@ def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     place = np.full(len(verdict.explored.rows), -1, dtype=np.int64)
     place[attribution.row] = np.arange(len(attribution))
     at = place[hits.row]
+    hidden, connection = unseen(verdict, attribution), attribution.connection[at]
     return pd.DataFrame({
         "connection": attribution.connection[at], "direction": attribution.direction[at],
         "protocol": attribution.protocol[at], "client": attribution.client[at], "dialled": attribution.dialled[at],
         "server": attribution.server[at], "seen": attribution.seen[at], "entry": hits.entry, "packets": 1,
-        "bytes": hits.bytes, "time": attribution.time[at], "ambiguous": over,
+        "bytes": hits.bytes, "time": attribution.time[at],
+        "ambiguous": over | (hidden.once[connection] & ~confirmed) | hidden.guessed[connection],
         "wire": wire_agrees(verdict, attribution)[at], "counters": confirmed, "open": attribution.open[at],
         "covered": interval >= 0, "stage": verdict.explored.rows.program[hits.row],
     })  # fmt: skip
@@ -173,6 +176,7 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     """Hits of open units: what all options share is certain, the rest is the union of what they hit."""
     number = dict(zip(attribution.crossing.tolist(), attribution.connection.tolist(), strict=True))
     proto = dict(zip(attribution.crossing.tolist(), attribution.protocol.tolist(), strict=True))
+    once = unseen(verdict, attribution).once
     lines: list[dict[str, Any]] = []
     for unit in verdict.open:
         tallies: list[dict[tuple[int, ...], list[int]]] = []
@@ -193,8 +197,8 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
                 "connection": number[crossing], "direction": direction, "protocol": proto[crossing], "client": client,
                 "dialled": dialled, "server": server, "seen": back, "entry": entry, "packets": most[0],
                 "bytes": most[1], "time": int(verdict.scene.crossings.time[crossing]),
-                "ambiguous": unit.capped or any(one != seen[0] for one in seen), "wire": False, "counters": False,
-                "covered": True, "stage": int(verdict.explored.rows.program[row]),
+                "ambiguous": unit.capped or once[number[crossing]] or any(one != seen[0] for one in seen),
+                "wire": False, "counters": False, "covered": True, "stage": int(verdict.explored.rows.program[row]),
             })  # fmt: skip
     return pd.DataFrame(lines)
 

@@ -91,7 +91,8 @@ class Tables:
         if self.verdict.ordinary is None:
             return self
         inputs = self.verdict.inputs
-        return tables_of(reconcile(inputs, Reading(inputs, fold=False).result(), self.clock_offset), self.clock_offset)
+        everything = Reading(inputs, fold=False, limit=self.verdict.intake.limit).result()
+        return tables_of(reconcile(inputs, everything, self.clock_offset), self.clock_offset)
 
     def hits_of(self, connections: Ints | None, targets: tuple[str, ...]) -> pd.DataFrame:
         """The hits of these connections, or of rules with these targets."""

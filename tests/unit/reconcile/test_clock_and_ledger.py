@@ -15,7 +15,7 @@ from correlator.reconcile.counters import read_counters
 from correlator.reconcile.generations import register
 from correlator.reconcile.ledger import _step_by_step as step_by_step
 from correlator.reconcile.ledger import balance, keep_ledger
-from correlator.reconcile.tally import Part, Tally, tally
+from correlator.reconcile.tally import Tallies, tally
 
 RULES = parse_iptables_save("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n")
 START, SECOND, SIZE = 1_700_000_000_000_000_000, 1_000_000_000, 60
@@ -42,11 +42,16 @@ def sampled(times: np.ndarray, offset: int, ppm: float, count: int = 60, step: i
     )
 
 
-def hits_at(times: np.ndarray) -> Tally:
-    """Hits of the rule, each counted within 20 us."""
-    count = len(times)
-    way, none = np.zeros(count, dtype=np.int64), np.full(count, -1, dtype=np.int32)
-    return tally([Part([(0,)], way, times, times + 20_000, np.full(count, SIZE), none)], 2)
+def hits_at(times: np.ndarray, blocks: int = 0) -> Tallies:
+    """Hits of the rule, each counted within 20 us: all at once, or in so many blocks."""
+    ways = [(0,)]
+    parts = [tally(ways, np.zeros(len(t), dtype=np.int64), t, t + 20_000, np.full(len(t), SIZE))
+             for t in (np.array_split(times, blocks) if blocks else [times])]  # fmt: skip
+    if not blocks:
+        return Tallies(2, parts[0])
+    begins = [int(part.low[0]) for part in parts]
+    sizes = np.array([len(times)])
+    return Tallies(2, tally(ways, times[:0], times[:0], times[:0], times[:0]), ((0,),), sizes, begins, lambda: iter(parts))
 
 
 @pytest.mark.parametrize("offset", [0, 3_217_000_000, -86_400 * SECOND, 7_000_000])
@@ -90,6 +95,36 @@ def test_a_missing_hit_is_the_residual_of_its_interval() -> None:
     assert counters.begin[interval] <= times[lost] <= counters.end[interval + 1]
     assert account.residual[interval] == 1
     assert account.residual_bytes[interval] == SIZE
+
+
+@pytest.mark.parametrize("blocks", [1, 7])
+def test_blocks_tell_the_same(blocks: int) -> None:
+    """Clock and ledger are the same, however many blocks the packets come in; late ones of a block may belong behind early
+    ones of the next."""
+    rng = np.random.default_rng(11)
+    times = np.sort(START + rng.integers(SECOND, 5 * SECOND, 80))
+    counters = read_counters(sampled(times, 3_217_000_000, 40.0), register((RULES,)))
+    clock = estimate(hits_at(times), counters, np.array([0]))
+    assert estimate(hits_at(times, blocks), counters, np.array([0])) == clock
+    policies = np.array([False, True])
+    one, other = (keep_ledger(hits, counters, clock, policies) for hits in (hits_at(times), hits_at(times, blocks)))
+    assert one.accounts[0].explained.tolist() == other.accounts[0].explained.tolist()
+    assert one.residual == other.residual
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 8)), min_size=1, max_size=60), st.integers(1, 6))
+def test_times_by_number_are_those_of_all_hits(hits: list[tuple[int, int]], blocks: int) -> None:
+    """Earliest and latest times picked block by block are those that sorting all of them would pick."""
+    low = np.sort(np.array([begin for begin, _ in hits], dtype=np.int64)) * SECOND
+    high = low + np.array([lasts for _, lasts in hits]) * SECOND
+    parts = [tally([(0,)], np.zeros(len(a), dtype=np.int64), a, b, np.ones(len(a)))
+             for a, b in zip(np.array_split(low, blocks), np.array_split(high, blocks), strict=True) if len(a)]  # fmt: skip
+    begins, none = [int(part.low.min()) for part in parts], np.zeros(0, dtype=np.int64)
+    tallies = Tallies(1, tally([(0,)], none, none, none, none), ((0,),), np.array([len(low)]), begins, lambda: iter(parts))
+    every = np.arange(len(low))
+    earliest, latest = tallies.times({0: (every, every)})[0]
+    assert earliest.tolist() == np.sort(low).tolist()
+    assert latest.tolist() == np.sort(high).tolist()
 
 
 @given(st.data())

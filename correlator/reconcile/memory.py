@@ -1,0 +1,48 @@
+"""How much memory a replay may take, and what it needs: packets that do not fit are kept on disk, or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from correlator.errors import InputError
+
+BASE = 240 << 20
+"""What the interpreter, its libraries and a few thousand connections take."""
+HELD, BLOCK = 60, 160
+"""Bytes for each ordinary packet that is held, and for each of the block that is worked on."""
+APART = 1400
+"""Bytes for each frame that is looked at by itself."""
+SMALLEST_RECORD, USUAL_RECORD = 70, 110
+"""Bytes of a frame in a file: a SYN without options in a pcap, and headers as tcpdump and captures keep them."""
+LEAST_BLOCK = 1 << 15
+LEAST_APART = 64 << 20
+"""What frames that are looked at by themselves may take, however little else there is."""
+
+
+def available() -> int:
+    """Half of the memory that is free, in bytes (proc(5), MemAvailable); 4 GiB where nothing tells."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024 // 2
+    except (OSError, ValueError, IndexError):
+        pass
+    return 4 << 30
+
+
+def block_of(size: int, limit: int) -> int:
+    """How many ordinary packets to work on at a time, for files of so many bytes; 0: all of them fit into memory."""
+    packets = size // SMALLEST_RECORD // 2
+    if BASE + packets * HELD <= limit:
+        return 0
+    return max((limit - BASE) // BLOCK, LEAST_BLOCK)
+
+
+def refuse(source: str, frames: int, limit: int, why: str) -> None:
+    """Raises :class:`~correlator.errors.InputError` where so many frames, looked at one by one, need more than the limit."""
+    if frames * APART > max(limit - BASE, LEAST_APART):
+        need = BASE + frames * APART
+        raise InputError(
+            f"{source}: needs about {need / 2**30:.1f} GiB of memory, and {limit / 2**30:.1f} GiB may be taken (--max-memory): "
+            f"{why}: replay fewer packets, or allow more"
+        )
