@@ -99,13 +99,15 @@ def _quoted(data, r, at, end):
 
 
 @njit(cache=True, nogil=True)
-def _transport(data, r, at, end, room, key):
-    """Ports, flags and payload; returns the key, and marks what is out of the ordinary."""
+def _transport(data, r, at, end, room, key, shallow):
+    """Ports, flags and payload; returns the key, and marks what is out of the ordinary. ``shallow``: ports alone."""
     if r.protocol == TCP:
         if at + 20 > end or room < 20:
             r.odd = 1
             return key
         r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
+        if shallow:
+            return key
         offset = np.int64(data[at + 12] >> 4) * 4
         if offset < 20 or offset > room:
             r.odd = 1
@@ -121,6 +123,8 @@ def _transport(data, r, at, end, room, key):
             r.odd = 1
             return key
         r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
+        if shallow:
+            return key
         header = np.int64(8)
     else:
         if at + 8 > end or room < 8:
@@ -141,8 +145,9 @@ def _transport(data, r, at, end, room, key):
 
 
 @njit(cache=True, nogil=True)
-def parse(data, at, captured, wire_length, direction, mac, r, own):
+def parse(data, at, captured, wire_length, direction, mac, r, own, shallow):
     """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
+    ``shallow``: its protocol, addresses and ports will do.
 
     ``mac`` is the interface's own address, ``own`` (1,) its bits OWN_*.
     """
@@ -190,7 +195,7 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
         if _u16(data, ip + 6) & 0x1FFF == 0 and ip + header + 4 <= end and (r.protocol == TCP or r.protocol == UDP):
             r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
     elif r.protocol == TCP or r.protocol == UDP or r.protocol == ICMP:
-        key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key)
+        key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key, shallow)
     else:
         r.odd = 1
         if (r.protocol == 33 or r.protocol == 132 or r.protocol == 136) and ip + header + 4 <= end:
@@ -220,7 +225,7 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
             break
         frames += 1
         r = out[written]
-        why = parse(data, position + 16, captured, wire, 0, mac, r, own)
+        why = parse(data, position + 16, captured, wire, 0, mac, r, own, False)
         if why < 0:
             r.time = seconds * 1_000_000_000 + fraction * unit
             r.frame, r.interface = first + frames, interface
@@ -267,7 +272,8 @@ def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skip
                 return position, frames - 1, written, 1
             at += 4 + width + (-width & 3)
         r = out[written]
-        why = parse(data, position + 28, captured, little(data, position + 24), direction, macs[number], r, owns[codes[number]])
+        wire, code = little(data, position + 24), codes[number]
+        why = parse(data, position + 28, captured, wire, direction, macs[number], r, owns[code], False)
         if why < 0:
             r.time = little(data, position + 12) << 32 | little(data, position + 16)
             r.frame, r.interface = first + frames, codes[number]

@@ -57,9 +57,12 @@ class Aside:
             if progress is not None:
                 progress(READING, told)
 
-    def pick(self, wanted: npt.NDArray[np.bool_]) -> list[Frames]:
-        """The frames of ``wanted`` pairs (pairs,) of each file; the process ends with it."""
+    def ask(self, wanted: npt.NDArray[np.bool_]) -> None:
+        """Let it look for the frames of ``wanted`` pairs (pairs,)."""
         self._send(wanted)
+
+    def frames(self) -> list[Frames]:
+        """The frames that it was asked for, of each file; the process ends with it."""
         frames: list[Frames] = self._answer()
         self.close()
         return frames

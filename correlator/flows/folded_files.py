@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,15 +110,19 @@ def _open(files: Files, names: Any) -> list[Any]:
     return [Source(file, name, interface_name(file), names) for name, file in files]
 
 
-def pick_files(found: FoldedFiles, files: Files, wanted: npt.NDArray[np.bool_]) -> Iterator[Frames]:
-    """The frames of ``wanted`` pairs (pairs,) of each file."""
+def pick_files(found: FoldedFiles, files: Files, wanted: npt.NDArray[np.bool_]) -> list[Frames]:
+    """The frames of ``wanted`` pairs (pairs,) of each file; files are read beside each other."""
     from correlator.decode.stream import Names
     from correlator.flows.pick import pick
 
     names = Names({})
     names.interfaces, names.macs = list(found.interfaces), [0] * len(found.interfaces)
-    for source, interfaces in zip(_open(files, names), found.of_file, strict=True):
-        yield replace(pick(source, np.zeros(len(interfaces), dtype=np.int64), found.folded, wanted), interfaces=interfaces)
+
+    def of_file(source: Any, interfaces: tuple[Interface, ...]) -> Frames:
+        return replace(pick(source, np.zeros(len(interfaces), dtype=np.int64), found.folded, wanted), interfaces=interfaces)
+
+    with ThreadPoolExecutor(max_workers=2) as readers:
+        return list(readers.map(of_file, _open(files, names), found.of_file))
 
 
 def serve() -> None:
@@ -144,10 +149,22 @@ def serve() -> None:
             answer(found)
         else:
             answer(replace(found, folded=replace(found.folded, keys=found.folded.keys[:0], values=found.folded.values[:0])))
+            likely = _likely(found.folded)  # while the asker works out what it wants
+            frames = pick_files(found, task.files, likely) if likely.any() else []
             wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
-            answer(list(pick_files(found, task.files, wanted)))
+            answer(frames if (wanted == likely).all() else pick_files(found, task.files, wanted))
     except (BrokenPipeError, EOFError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody wants more of it
+
+
+def _likely(folded: Folded) -> npt.NDArray[np.bool_]:
+    """The pairs that will be asked for, as far as the fold can tell, (pairs,)."""
+    result = np.ones(len(folded.pairs), dtype=bool)
+    known = folded.connections["dialled"] >= 0
+    result[folded.connections["pair"]] = False
+    result[folded.connections["pair"][~known]] = True
+    result |= folded.pairs["tainted"].astype(bool) | folded.pairs["question"].astype(bool)
+    return result
 
 
 def _warm() -> None:

@@ -196,22 +196,22 @@ def _bytes(verdict: Verdict, width: int) -> Ints:
 def _ordinary_connections(verdict: Verdict, width: int) -> Ints:
     """How many ordinary connections hit each entry; int64 (E,). They met one ruleset."""
     result = np.zeros(width, dtype=np.int64)
-    ordinary, tallies = verdict.ordinary, verdict.tallies
+    ordinary = verdict.ordinary
     if ordinary is None:
         return result
-    covered = _covering(verdict)
-    doubted = [entry for entry in tallies.members if covered is not None and not covered(entry)]
-    met = {members: np.zeros(len(ordinary.kept), dtype=bool) for members in tallies.members.values()}
-    for part, block in zip(tallies.blocks(), ordinary.blocks(), strict=True):
-        of_way = {way: block.owner[part.packet[part.offsets[way] : part.offsets[way + 1]]] for way in range(len(part.ways))}
-        for entry, members in tallies.members.items():
-            for way, _ in part.members.get(entry, ()):
-                met[members][of_way[way]] = True
-    for entry, members in tallies.members.items():
-        result[entry] = np.count_nonzero(met[members])
-    for entry in doubted:
-        interval, packet = ordinary_intervals(verdict, entry)
-        result[entry] = np.count_nonzero(np.bincount(ordinary.whole.owner[packet[interval >= 0]], minlength=len(ordinary.kept)))
+    owner, combination = np.divmod(ordinary.pairs, len(ordinary.way))
+    covered, known = _covering(verdict), dict[object, int]()
+    for entry, members in verdict.tallies.members.items():
+        if covered is not None and not covered(entry):
+            interval, packet = ordinary_intervals(verdict, entry)
+            result[entry] = len(np.unique(ordinary.whole.owner[packet[interval >= 0]]))
+            continue
+        if members not in known:
+            hits = np.zeros(len(ordinary.way), dtype=bool)
+            hits[[way for way, _ in members]] = True
+            mine = owner[hits[combination]]
+            known[members] = int(np.count_nonzero(np.diff(mine, prepend=-1)))
+        result[entry] = known[members]
     return result
 
 

@@ -124,18 +124,23 @@ def _foldable(inputs: Inputs, stages: Stages) -> bool:
     return {"addr.json", "link.json"} <= inputs.facts.present and not reads.macs and fields <= FOLDED_FIELDS
 
 
+def ask(intake: Intake, wanted: npt.NDArray[np.bool_]) -> None:
+    """Let the frames of ``wanted`` pairs (pairs,) be looked for, where somebody else does it."""
+    if intake.aside is not None and wanted.any():
+        intake.aside.ask(wanted)
+
+
 def rest(intake: Intake, wanted: npt.NDArray[np.bool_]) -> Capture:
-    """The frames of ``wanted`` pairs (pairs,), as a capture with the fold's interfaces."""
+    """The frames of ``wanted`` pairs (pairs,) that were asked for, as a capture with the fold's interfaces."""
     from correlator.decode.capture import decode
 
     if intake.folded is None or not wanted.any():
         if intake.aside is not None:
             intake.aside.close()
         return intake.capture
-    frames = intake.aside.pick(wanted) if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
-    picked = list(frames)
-    refuse(intake.source, sum(map(len, picked)), intake.limit, "that many packets are out of the ordinary")
-    found = concat([decode(part) for part in picked])
+    frames = intake.aside.frames() if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
+    refuse(intake.source, sum(map(len, frames)), intake.limit, "that many packets are out of the ordinary")
+    found = concat([decode(part) for part in frames])
     whole = intake.capture
     table = np.array([whole.names.index(name) for name in found.names] or [0], dtype=np.int16)
     packets = found.packets.assign(interface=table[found.packets["interface"].to_numpy()])

@@ -8,7 +8,7 @@ from correlator.errors import InputError
 
 BASE = 240 << 20
 """What the interpreter, its libraries and a few thousand connections take."""
-HELD, BLOCK = 60, 160
+HELD, BLOCK = 60, 240
 """Bytes for each ordinary packet that is held, and for each of the block that is worked on."""
 APART = 1400
 """Bytes for each frame that is looked at by itself."""

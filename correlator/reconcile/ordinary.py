@@ -19,6 +19,7 @@ from correlator.flows.crossings import mix
 from correlator.flows.witness import told_openings
 from correlator.reconcile.kinds import LEAVES_YES, Rows, cut_points
 from correlator.reconcile.moments import widen
+from correlator.reconcile.tally import Tally, tally
 from correlator.reconcile.walks import walk_rows
 
 if TYPE_CHECKING:
@@ -95,6 +96,25 @@ class Ordinary:
         return Block(first, packets.owner, packets.kind, combination, packets.came, packets.span, packets.length)
 
     @cached_property
+    def hits(self) -> tuple[tuple[int, ...], ...]:
+        """What the way of each combination hits."""
+        return tuple(way.hits if way is not None else () for way in self.way)
+
+    @cached_property
+    def tally(self) -> Tally | None:
+        """The only block's packets by way; None where there are more blocks."""
+        blocks = list(self.blocks()) if len(self.folded.packets.begins) == 1 else []
+        return tally(self.hits, blocks[0].combination, *blocks[0].moments, blocks[0].length) if blocks else None
+
+    def tallies(self) -> Iterator[Tally]:
+        """Every block's packets by way: put together once where there is one block, else whenever they are read."""
+        if self.tally is not None:
+            yield self.tally
+            return
+        for block in self.blocks():
+            yield tally(self.hits, block.combination, *block.moments, block.length)
+
+    @cached_property
     def whole(self) -> Block:
         """All of them in memory, for who asks of single ones."""
         return self._block(self.folded.whole, 0)
@@ -103,6 +123,21 @@ class Ordinary:
     def direction(self) -> npt.NDArray[np.uint8]:
         """0 original, 1 reply, of all packets."""
         return self.folded.kinds["direction"][self.whole.kind]
+
+    @cached_property
+    def pairs(self) -> Ints:
+        """Every owner * len(way) + combination that occurs, in order."""
+        width, count = len(self.way), len(self.kept)
+        if width * count <= 1 << 26:
+            seen = np.zeros(count * width, dtype=bool)
+            for block in self.blocks():
+                seen[block.owner.astype(np.int64) * width + block.combination] = True
+            return np.flatnonzero(seen)
+        found = np.zeros(0, dtype=np.int64)
+        for block in self.blocks():
+            code = block.owner.astype(np.int64) * len(self.way) + block.combination
+            found = np.union1d(found, code[np.diff(code, prepend=-1) != 0])
+        return found
 
     @cached_property
     def taken(self) -> Ints:

@@ -25,17 +25,15 @@ from correlator.reconcile.counters import Counters, read_counters
 from correlator.reconcile.explore import Explored, explore
 from correlator.reconcile.generations import Register, Stages
 from correlator.reconcile.hits import Hits, spread, tally_of
-from correlator.reconcile.intake import Intake, rest
+from correlator.reconcile.intake import Intake, ask, rest
 from correlator.reconcile.kinds import Scene, Surroundings
 from correlator.reconcile.ledger import Ledger, keep_ledger
 from correlator.reconcile.moments import moments
 from correlator.reconcile.readings import dnat_rules, servers_of
 from correlator.reconcile.settle import settle
-from correlator.reconcile.tally import Tallies, Tally, tally
+from correlator.reconcile.tally import Tallies, Tally
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import numpy.typing as npt
 
     from correlator.decode import Capture
@@ -153,27 +151,17 @@ def _decide_ordinary(inputs: Inputs, intake: Intake, stages: Stages) -> tuple[Or
     names = _names(intake.capture, host)
     surroundings = Surroundings(host, names, frozenset(intake.capture.names), witness)
     ordinary = decide(intake.folded.folded, surroundings, stages.stages[stages.number(0, 0)])
-    return ordinary, rest(intake, rest_pairs(ordinary))
+    left = rest_pairs(ordinary)
+    ask(intake, left)
+    _ = ordinary.tally  # while frames are looked for
+    return ordinary, rest(intake, left)
 
 
 def _tallies(own: Tally, ordinary: Ordinary | None, entries: int) -> Tallies:
-    """All hits; those of ordinary connections are put together once where they are in memory, else whenever they are read."""
+    """All hits."""
     if ordinary is None:
         return Tallies(entries, own)
-    ways = tuple(way.hits if way is not None else () for way in ordinary.way)
-    kept: list[Tally] = []
-
-    def blocks() -> Iterator[Tally]:
-        if kept:
-            yield from kept
-            return
-        for block in ordinary.blocks():
-            found = tally(ways, block.combination, *block.moments, block.length)
-            if len(ordinary.folded.packets.begins) == 1:
-                kept.append(found)
-            yield found
-
-    return Tallies(entries, own, ways, ordinary.taken, ordinary.folded.packets.begins, blocks)
+    return Tallies(entries, own, ordinary.hits, ordinary.taken, ordinary.folded.packets.begins, ordinary.tallies)
 
 
 def _simpler(found: Clock, hits: Tallies, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
