@@ -109,6 +109,51 @@ def test_plot_writes_a_picture(ending: str, tmp_path: Path) -> None:
     assert path.read_bytes()[:5] in (b"\x89PNG\r", b"<?xml", b"%PDF-")
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ("--rule", "nat/DOCKER:2", "--rule", "filter/FORWARD:policy", "--theme", "dark"),
+        ("--client", "172.31.40.9", "--theme", "print"),
+        ("--from", "09:15:34.8", "--to", "+2.5s"),
+    ],
+)
+def test_plot_shows_what_was_chosen(chosen: tuple[str, ...], tmp_path: Path) -> None:
+    """Rules, a client, a stretch of time and a theme can be chosen; each gives a picture of its own."""
+    part, whole = tmp_path / "part.svg", tmp_path / "whole.svg"
+    assert run("plot", CASE, "-o", part, *chosen).stdout == f"wrote {part}\n"
+    assert run("plot", CASE, "-o", whole).returncode == 0
+    assert part.read_bytes() != whole.read_bytes()
+
+
+def test_plot_refuses_in_one_line(tmp_path: Path) -> None:
+    """Rules, clients, times, themes and files that are none are refused by name, and nothing is written."""
+    path = tmp_path / "t.png"
+
+    def refusal(*chosen: object) -> str:
+        return refused("plot", CASE, "-o", path, *chosen)
+
+    assert "nat/DOCKER:99: no such rule: chains of nat" in refusal("--rule", "nat/DOCKER:99")
+    assert "DOCKER: is no rule's name" in refusal("--rule", "DOCKER")
+    assert "no connection of client 1.2.3.4: clients are 172." in refusal("--client", "1.2.3.4")
+    assert "--from +3s is not before --to +1s" in refusal("--from", "+3s", "--to", "+1s")
+    assert "--from 08:00:00: lies outside of the session, which is 09:15:34.499 to 09:15:38.998" in refusal("--from", "08:00:00")
+    assert "--to +1h: lies outside" in refusal("--to", "+1h")
+    assert "--to noon: is no time: expected HH:MM:SS" in refusal("--to", "noon")
+    assert "--theme neon: is no theme" in refusal("--theme", "neon")
+    assert "nothing to plot" in refusal("--from", "+3.6s", "--to", "+3.7s")
+    assert "unknown ending '.gif'" in refused("plot", CASE, "-o", tmp_path / "t.gif")
+    assert "does not exist" in refused("plot", CASE, "-o", tmp_path / "no" / "t.png")
+    assert "is a folder" in refused("plot", CASE, "-o", folder_named(tmp_path / "folder.png"))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["folder.png"]
+    assert list((tmp_path / "folder.png").iterdir()) == []
+
+
+def folder_named(path: Path) -> Path:
+    """An empty folder of that name."""
+    path.mkdir()
+    return path
+
+
 @pytest.mark.parametrize("name", list(EXPORTS))
 def test_export_writes_every_table_alike(name: str, tmp_path: Path) -> None:
     """csv, json and parquet hold the same rows, with the declared columns."""

@@ -1,8 +1,8 @@
 """A stream of counter snapshots -> one :class:`CounterLog`: generations of rulesets, and arrays of counters.
 
 A snapshot is what one reading printed: ``iptables-save -c`` output or ``iptables -L -n -v`` listings, behind its time.
-Snapshots that differ in numbers only share their parsed ruleset, so a long log costs little more than reading its
-numbers.
+Snapshots that differ in numbers only share their parsed ruleset. This reader goes line by line and is the reference:
+:mod:`~correlator.firewall.quick_log` reads the same, many snapshots at once, and comes here for what is out of the ordinary.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from correlator.errors import InputError
 from correlator.firewall.listing import looks_like_listing, parse_listing
 from correlator.firewall.model import TABLES, Chain, Ruleset
 from correlator.firewall.save import parse_iptables_save
+from correlator.firewall.series import Layers, Series, compact, concat
 from correlator.firewall.times import SECOND, Stamp, parse_generated, parse_stamp
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
+    Matrix = Ints | Series
 
 
 @dataclass(frozen=True)
@@ -30,8 +32,9 @@ class CounterLog:
     """Counters over time. S samples in G generations.
 
     ``begin``/``end`` int64 (S,) epoch ns: the reading happened between them; ``generation`` int32 (S,). The tuples
-    hold one array per generation, int64 (samples of it, entries of its ruleset) in the order of ``Ruleset.entries``:
-    ``packets``/``bytes`` and, where the log rounds them, their upper bounds (``*_high``; else the same array).
+    hold one matrix per generation, int64 (samples of it, entries of its ruleset) in the order of ``Ruleset.entries``:
+    ``packets``/``bytes`` and, where the log rounds them, their upper bounds (``*_high``; else the same object). Readers
+    make :class:`~correlator.firewall.series.Series`, which hold what moves only.
     ``form`` is ``save``, ``listing`` or ``session``. A session's log was read from the kernel itself, on the packets' own
     clock: it lists no chain that does not exist, and ``uncounted`` (one set of entries a generation) names the policies
     that the kernel does not count.
@@ -41,40 +44,58 @@ class CounterLog:
     begin: Ints
     end: Ints
     generation: npt.NDArray[np.int32]
-    packets: tuple[Ints, ...]
-    packets_high: tuple[Ints, ...]
-    bytes: tuple[Ints, ...]
-    bytes_high: tuple[Ints, ...]
+    packets: tuple[Matrix, ...]
+    packets_high: tuple[Matrix, ...]
+    bytes: tuple[Matrix, ...]
+    bytes_high: tuple[Matrix, ...]
     form: str
     warnings: tuple[str, ...] = ()
     uncounted: tuple[frozenset[int], ...] = ()
 
 
 @dataclass(slots=True)
-class _Snapshot:
+class Snapshot:
     stamp: Stamp
     line: int
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class Reading:
     """One snapshot parsed: ``values`` int64 (entries, 4): packets, its upper bound, bytes, its upper bound."""
 
     ruleset: Ruleset
     values: Ints
 
 
-def parse_counter_log(text: str, source: str = "counters") -> CounterLog:
-    """All snapshots of a log.
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Successive snapshots of one ruleset; ``layers``: packets, their upper bounds, bytes, and theirs."""
+
+    ruleset: Ruleset
+    layers: Layers
+
+
+def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
+    """All snapshots of a log. Give bytes (UTF-8) where it is long: they are read many snapshots at once.
 
     Raises :class:`~correlator.errors.InputError` where there is no snapshot, no time, or no counter in it. A last
     snapshot that is cut short is left out, with a warning.
     """
+    if isinstance(log, bytes):
+        from correlator.firewall.quick_log import parse_quickly
+
+        found = parse_quickly(log, source)
+        return found if found is not None else _parse(log.decode("utf-8", "replace"), source)
+    return _parse(log, source)
+
+
+def _parse(text: str, source: str) -> CounterLog:
+    """Line by line."""
     snapshots, warnings = _split(text, source)
     listing = looks_like_listing(snapshots[0].text)
-    reader = _ListingReader(source) if listing else _SaveReader(source)
-    readings: list[_Reading] = []
+    reader = _ListingReader(source) if listing else SaveReader(source)
+    readings: list[Reading] = []
     for number, snapshot in enumerate(snapshots):
         try:
             reading = reader.read(snapshot)
@@ -84,30 +105,45 @@ def parse_counter_log(text: str, source: str = "counters") -> CounterLog:
             else:
                 raise
         if number == len(snapshots) - 1 and number and (reading is None or _is_cut(reading, readings[-1], snapshot, listing)):
-            warnings.append(f"{source}: the last snapshot (line {snapshot.line}) is cut short: left out")
+            warnings.append(cut_short(source, snapshot.line))
             snapshots = snapshots[:-1]
             break
         assert reading is not None
         readings.append(reading)
     warnings += reader.warnings
-    order = np.argsort([s.stamp.begin for s in snapshots], kind="stable")
-    if (np.diff(order) < 0).any():
-        warnings.append(f"{source}: snapshots are not in order of time: sorted")
-    stamps = [snapshots[i].stamp for i in order.tolist()]
-    if not all(stamp.certain for stamp in stamps):
-        warnings.append(f"{source}: its times name no time zone: taken as UTC (the clock offset tells the rest)")
-    begin, end = _times(stamps)
-    return _assemble([readings[i] for i in order.tolist()], begin, end, "listing" if listing else "save", warnings)
+    stretches = [Stretch(ruleset, _layers(values)) for ruleset, values in _runs(readings)]
+    return assemble([s.stamp for s in snapshots], stretches, "listing" if listing else "save", warnings, source)
 
 
-def _split(text: str, source: str) -> tuple[list[_Snapshot], list[str]]:
+def cut_short(source: str, line: int) -> str:
+    """The warning about a last snapshot."""
+    return f"{source}: the last snapshot (line {line}) is cut short: left out"
+
+
+def _runs(readings: list[Reading]) -> list[tuple[Ruleset, Ints]]:
+    """Successive readings of one ruleset, stacked."""
+    runs: list[tuple[Ruleset, list[Ints]]] = []
+    for reading in readings:
+        if not runs or runs[-1][0] is not reading.ruleset:
+            runs.append((reading.ruleset, []))
+        runs[-1][1].append(reading.values)
+    return [(ruleset, np.stack(values)) for ruleset, values in runs]
+
+
+def _layers(values: Ints) -> Layers:
+    packets, high, size, high_size = (values[:, :, i] for i in range(4))
+    exact = (packets == high).all() and (size == high_size).all()
+    return compact((packets, packets, size, size) if exact else (packets, high, size, high_size))
+
+
+def _split(text: str, source: str) -> tuple[list[Snapshot], list[str]]:
     """The snapshots behind their time stamps."""
     if "\0" in text[:4096]:
         raise InputError(f"{source}: is not text: expected a log of iptables-save -c or iptables -L -n -v output")
     lines = text.splitlines(keepends=True)
     if not any(line.strip() for line in lines):
         raise InputError(f"{source}: is empty: expected a log of iptables-save -c or iptables -L -n -v output")
-    marks = [(i, stamp) for i, line in enumerate(lines) if (stamp := _stamp_of(line)) is not None]
+    marks = [(i, stamp) for i, line in enumerate(lines) if (stamp := stamp_of(line)) is not None]
     if not marks:
         marks = _generated_marks(lines)
     if not marks:
@@ -115,18 +151,18 @@ def _split(text: str, source: str) -> tuple[list[_Snapshot], list[str]]:
             raise InputError(f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample begin=... end=...`")
         raise InputError(f"{source}: is not a counter log: expected iptables-save -c or iptables -L -n -v output")
     ends = [i for i, _ in marks[1:]] + [len(lines)]
-    snapshots = [_Snapshot(stamp, i + 1, "".join(lines[i + 1 : until])) for (i, stamp), until in zip(marks, ends, strict=True)]
-    kept = [s for s in snapshots if _has_content(s.text)]
+    snapshots = [Snapshot(stamp, i + 1, "".join(lines[i + 1 : until])) for (i, stamp), until in zip(marks, ends, strict=True)]
+    kept = [s for s in snapshots if has_content(s.text)]
     if not kept:
         raise InputError(f"{source}: has times but no counters behind them")
     return kept, []
 
 
-def _has_content(text: str) -> bool:
+def has_content(text: str) -> bool:
     return re.search(r"^(\*|Chain )", text, re.MULTILINE) is not None
 
 
-def _stamp_of(line: str) -> Stamp | None:
+def stamp_of(line: str) -> Stamp | None:
     first = line[:1]
     if first in "#0123456789" or (first.isupper() and line[3:4] in (" ", ",") and not line.startswith("Chain")):
         return parse_stamp(line.rstrip("\n")) if not line.startswith("# Generated") else None
@@ -166,8 +202,11 @@ def _times(stamps: list[Stamp]) -> tuple[Ints, Ints]:
     return begin, end
 
 
-class _SaveReader:
-    """Snapshots of iptables-save -c; parses each skeleton (all but the numbers) once."""
+class SaveReader:
+    """Snapshots of iptables-save -c; parses each skeleton (all but the numbers) once.
+
+    ``order``: for each entry of the last one read, which of its counting lines it is.
+    """
 
     _NUMBERS = re.compile(r"\[(\d+):(\d+)\]")
     _TIMES = re.compile(r"^#.*\n?", re.MULTILINE)
@@ -175,9 +214,10 @@ class _SaveReader:
     def __init__(self, source: str) -> None:
         self.source = source
         self.known: dict[str, tuple[Ruleset, Ints]] = {}
+        self.order: Ints = np.zeros(0, dtype=np.int64)
         self.warnings: list[str] = []
 
-    def read(self, snapshot: _Snapshot) -> _Reading:
+    def read(self, snapshot: Snapshot) -> Reading:
         body = self._TIMES.sub("", snapshot.text)
         # counters stand at the start of a rule and at the end of a chain: a comment may hold the like elsewhere
         numbers: list[str] = []
@@ -201,18 +241,19 @@ class _SaveReader:
         if found is None:
             found = self.known[skeleton] = self._learn(skeleton, snapshot)
         ruleset, order = found
+        self.order = order
         try:
             values = np.array(numbers, dtype=np.int64).reshape(-1, 2)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise InputError(f"{self.source}: the snapshot at line {snapshot.line} holds broken counters") from None
         if len(values) != len(order):
             raise InputError(
                 f"{self.source}: the snapshot at line {snapshot.line} has rules without counters: use iptables-save -c"
             )
         values = values[order]
-        return _Reading(ruleset, values[:, (0, 0, 1, 1)])
+        return Reading(ruleset, values[:, (0, 0, 1, 1)])
 
-    def _learn(self, skeleton: str, snapshot: _Snapshot) -> tuple[Ruleset, Ints]:
+    def _learn(self, skeleton: str, snapshot: Snapshot) -> tuple[Ruleset, Ints]:
         """(ruleset with its tables in the usual order, for each entry the position of its numbers in the text)."""
         ruleset = normalise(parse_iptables_save(skeleton, f"{self.source}, snapshot at line {snapshot.line}"))
         return ruleset, positions(skeleton, ruleset)
@@ -226,7 +267,7 @@ class _ListingReader:
         self.known: dict[tuple[Chain, ...], Ruleset] = {}
         self.warnings: list[str] = []
 
-    def read(self, snapshot: _Snapshot) -> _Reading:
+    def read(self, snapshot: Snapshot) -> Reading:
         listed = parse_listing(snapshot.text, f"{self.source}, snapshot at line {snapshot.line}")
         for warning in listed.warnings:
             if warning not in self.warnings:
@@ -235,7 +276,7 @@ class _ListingReader:
         ruleset = self.known.setdefault(ruleset.chains, ruleset)
         counts = {(e.table, e.chain, e.number): c for e, c in zip(listed.ruleset.entries, listed.counts, strict=True)}
         values = [counts[e.table, e.chain, e.number] for e in ruleset.entries]
-        return _Reading(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
+        return Reading(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
 
 
 def positions(text: str, ruleset: Ruleset) -> Ints:
@@ -290,31 +331,53 @@ def dumped_phantoms(text: str, ruleset: Ruleset) -> frozenset[tuple[str, str]]:
     )
 
 
-def _is_cut(reading: _Reading, before: _Reading, snapshot: _Snapshot, listing: bool) -> bool:
+def _is_cut(reading: Reading, before: Reading, snapshot: Snapshot, listing: bool) -> bool:
     """Whether the end of the log lacks what the snapshot before had."""
-    if not listing and not snapshot.text.rstrip().endswith(("COMMIT",)) and "# Completed" not in snapshot.text[-200:]:
-        return True
-    if not snapshot.text.endswith("\n") and not snapshot.text.endswith("COMMIT"):
-        return True
     had = {(c.table, c.name) for c in before.ruleset.chains}
     has = {(c.table, c.name) for c in reading.ruleset.chains}
-    return listing and not had <= has
+    return ends_short(snapshot.text, listing) or (listing and not had <= has)
 
 
-def _assemble(readings: list[_Reading], begin: Ints, end: Ints, form: str, warnings: list[str]) -> CounterLog:
-    """Successive snapshots of one ruleset are a generation."""
+def ends_short(text: str, listing: bool = False) -> bool:
+    """Whether a snapshot does not end as iptables ends its output."""
+    if not listing and not text.rstrip().endswith("COMMIT") and "# Completed" not in text[-200:]:
+        return True
+    return not text.endswith(("\n", "COMMIT"))
+
+
+def assemble(stamps: list[Stamp], stretches: list[Stretch], form: str, warnings: list[str], source: str) -> CounterLog:
+    """The log of successive stretches, with the times of their snapshots; those of one ruleset are a generation."""
+    order = np.argsort([stamp.begin for stamp in stamps], kind="stable")
+    if (np.diff(order) < 0).any():
+        warnings.append(f"{source}: snapshots are not in order of time: sorted")
+        stamps = [stamps[i] for i in order.tolist()]
+        stretches = _sorted(stretches, order)
+    if not all(stamp.certain for stamp in stamps):
+        warnings.append(f"{source}: its times name no time zone: taken as UTC (the clock offset tells the rest)")
+    begin, end = _times(stamps)
     rulesets: list[Ruleset] = []
-    values: list[list[Ints]] = []
-    generation = np.zeros(len(readings), dtype=np.int32)
-    for number, reading in enumerate(readings):
-        if not rulesets or (rulesets[-1] is not reading.ruleset and rulesets[-1] != reading.ruleset):
-            rulesets.append(reading.ruleset)
-            values.append([])
-        values[-1].append(reading.values)
-        generation[number] = len(rulesets) - 1
-    stacked = [np.stack(many) for many in values]
-    exact = all((v[:, :, 0] == v[:, :, 1]).all() and (v[:, :, 2] == v[:, :, 3]).all() for v in stacked)
-    packets, size = tuple(v[:, :, 0] for v in stacked), tuple(v[:, :, 2] for v in stacked)
-    high = packets if exact else tuple(v[:, :, 1] for v in stacked)
-    high_size = size if exact else tuple(v[:, :, 3] for v in stacked)
-    return CounterLog(tuple(rulesets), begin, end, generation, packets, high, size, high_size, form, tuple(dict.fromkeys(warnings)))
+    parts: list[list[Layers]] = []
+    for stretch in stretches:
+        if not rulesets or (rulesets[-1] is not stretch.ruleset and rulesets[-1] != stretch.ruleset):
+            rulesets.append(stretch.ruleset)
+            parts.append([])
+        parts[-1].append(stretch.layers)
+    exact = all(layers[0] is layers[1] and layers[2] is layers[3] for part in parts for layers in part)
+    joined = [concat(part) for part in parts]
+    lengths = [len(layers[0]) for layers in joined]
+    packets, high, size, high_size = (tuple(layers[i] for layers in joined) for i in range(4))
+    return CounterLog(
+        tuple(rulesets), begin, end, np.repeat(np.arange(len(rulesets), dtype=np.int32), lengths), packets,
+        packets if exact else high, size, size if exact else high_size, form, tuple(dict.fromkeys(warnings)),
+    )  # fmt: skip
+
+
+def _sorted(stretches: list[Stretch], order: Ints) -> list[Stretch]:
+    """One stretch a snapshot, in another order."""
+    ones = [Stretch(s.ruleset, compact(_at(s.layers, row))) for s in stretches for row in range(len(s.layers[0]))]
+    return [ones[i] for i in order.tolist()]
+
+
+def _at(layers: Layers, row: int) -> list[Ints]:
+    made = {id(layer): layer[row : row + 1] for layer in layers}
+    return [made[id(layer)] for layer in layers]

@@ -14,6 +14,7 @@ import numpy as np
 
 from correlator.decode.records import RECORD
 from correlator.flows import fold_kernel as kernel
+from correlator.flows.folded import Folded
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -45,29 +46,6 @@ def reads_of(fields: Iterable[str]) -> int:
         "icmp_type": kernel.READS_ICMP,
     }  # fmt: skip
     return sum(bit for name, bit in bits.items() if name in fields)
-
-
-@dataclass(frozen=True)
-class Folded:
-    """Ordinary crossings and what they belong to.
-
-    Arrays (n,), in order of ``came``: ``came`` int64 epoch ns, ``span`` int32 ns until it left, ``owner`` int32 (row of
-    ``connections``), ``length`` int32 bytes (L3), ``kind`` uint16 (row of ``kinds``). ``connections``, ``kinds`` and
-    ``pairs`` as the kernel declares them. ``frames`` int32: for each file, from ``bases`` (files,) on, and each of its
-    frames, its pair plus one; 0: none. ``begin`` is the time of the first packet.
-    """
-
-    came: Ints
-    span: npt.NDArray[np.int32]
-    owner: npt.NDArray[np.int32]
-    length: npt.NDArray[np.int32]
-    kind: npt.NDArray[np.uint16]
-    connections: Records
-    kinds: Records
-    pairs: Records
-    frames: npt.NDArray[np.int32]
-    bases: Ints
-    begin: int
 
 
 class Fold:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.dataset.facts import Facts
-    from correlator.flows.fold import Folded
+    from correlator.flows.folded import Folded
 
     Ints = npt.NDArray[np.int64]
     Files = Sequence[tuple[str | None, Path]]

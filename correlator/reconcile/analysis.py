@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from correlator.dataset.schema import COMMUNITY
 from correlator.firewall.view import Host
@@ -87,6 +86,21 @@ class PacketPaths:
     texts: tuple[str, ...]
 
 
+class Written(Protocol):
+    """What writes the tables of an analysis when they are asked for; see the properties of :class:`Analysis`."""
+
+    def hits(self) -> pd.DataFrame: ...
+    def hits_of(self, connections: npt.NDArray[np.int64] | None, targets: tuple[str, ...]) -> pd.DataFrame: ...
+    def packets(self) -> pd.DataFrame: ...
+    def packets_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame: ...
+    def balances(self) -> pd.DataFrame: ...
+    def explain(self, lines: npt.NDArray[np.int64]) -> list[str]: ...
+    def paths(self, connection: int) -> tuple[PathView, ...]: ...
+    def packet_paths(self) -> PacketPaths: ...
+    def frames(self) -> pd.DataFrame: ...
+    def flows(self) -> pd.DataFrame: ...
+
+
 @dataclass(frozen=True)
 class Analysis:
     """The result of one replay: DataFrames as declared in :mod:`correlator.dataset.schema`.
@@ -95,16 +109,14 @@ class Analysis:
     facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
     an address to the name of the container that had it. ``host`` is what is known of addresses, routes and settings.
     ``files``: what the packets were read from, (interface that they were said to be of, or None; path).
+    ``covered`` is the stretch that the counters cover (epoch ns on the packets' clock; None without two samples),
+    ``changes`` the times between which each change of the rules fell, so that ``changes[i]`` lies between the generations
+    i and i + 1. Tables that are large are written when they are first asked for.
     """
 
     connections: pd.DataFrame
     rules: pd.DataFrame
-    _balances: Callable[[], pd.DataFrame]
-    _hits: Callable[[], pd.DataFrame]
-    _packets: Callable[[], pd.DataFrame]
-    _hits_of: Callable[[npt.NDArray[np.int64] | None, tuple[str, ...]], pd.DataFrame]
-    _packets_of: Callable[[npt.NDArray[np.int64]], pd.DataFrame]
-    _explain: Callable[[npt.NDArray[np.int64]], list[str]]
+    tables: Written
     clock: Clock = field(default_factory=Clock)
     warnings: tuple[str, ...] = ()
     inferred: tuple[str, ...] = ()
@@ -114,39 +126,37 @@ class Analysis:
     source: str = ""
     containers: dict[str, str] = field(default_factory=dict)
     host: Host = field(default_factory=lambda: Host(frozenset(), certain=False))
-    _paths: Callable[[int], tuple[PathView, ...]] | None = None
+    covered: tuple[int, int] | None = None
+    changes: tuple[tuple[int, int], ...] = ()
     files: tuple[tuple[str | None, str], ...] = ()
-    _packet_paths: Callable[[], PacketPaths] | None = None
-    _frames: Callable[[], pd.DataFrame] | None = None
-    _flows: Callable[[], pd.DataFrame] | None = None
 
     @cached_property
     def hits(self) -> pd.DataFrame:
         """One row per connection, direction and rule; written when first asked for."""
-        return self._hits()
+        return self.tables.hits()
 
     def hits_of(self, connections: npt.NDArray[np.int64] | None = None, targets: tuple[str, ...] = ()) -> pd.DataFrame:
         """The hits of these connections, or of rules with these targets; without writing all of them."""
         if "hits" not in self.__dict__:
-            return self._hits_of(connections, targets)
+            return self.tables.hits_of(connections, targets)
         good = self.hits["connection"].isin(connections) if connections is not None else self.hits["target"].isin(targets)
         return self.hits[good].reset_index(drop=True)
 
     def packets_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame:
         """The frames of these connections; without writing all of them where few were out of the ordinary."""
         if "packets" not in self.__dict__:
-            return self._packets_of(connections)
+            return self.tables.packets_of(connections)
         return self.packets[self.packets["connection"].isin(connections)].reset_index(drop=True)
 
     @cached_property
     def packets(self) -> pd.DataFrame:
         """One row a frame; written when first asked for."""
-        return self._packets()
+        return self.tables.packets()
 
     @cached_property
     def balances(self) -> pd.DataFrame:
         """The ledger without its column ``connections``."""
-        return self._balances()
+        return self.tables.balances()
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
@@ -159,7 +169,7 @@ class Analysis:
 
         from correlator.dataset.schema import LEDGER
 
-        found = pd.Series(self._explain(lines.index.to_numpy()), index=lines.index, dtype=object)
+        found = pd.Series(self.tables.explain(lines.index.to_numpy()), index=lines.index, dtype=object)
         return lines.assign(connections=found)[list(LEDGER)]
 
     def named(self, address: object) -> str:
@@ -169,25 +179,22 @@ class Analysis:
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of that connection took, in order of first_seen."""
-        return self._paths(connection) if self._paths is not None else ()
+        return self.tables.paths(connection)
 
     def packet_paths(self) -> PacketPaths:
         """The rules that each row of ``packets`` traversed, as text; made on demand."""
-        assert self._packet_paths is not None
-        return self._packet_paths()
+        return self.tables.packet_paths()
 
     def frames(self) -> pd.DataFrame:
         """Every IPv4 frame of the input files: ``file`` (index into ``files``), ``frame`` (from 1) and ``packet``, the row of
         ``packets`` that it is a sight of (a bridge port's sight of what the bridge shows too, a fragment of a datagram), -1
         where it is none; int64, made on demand."""
-        assert self._frames is not None
-        return self._frames()
+        return self.tables.frames()
 
     def flows(self) -> pd.DataFrame:
         """What other tools call the connections, one row each, as :data:`correlator.dataset.schema.FLOWS` declares it;
         made on demand."""
-        assert self._flows is not None
-        return self._flows()
+        return self.tables.flows()
 
     def table(self, name: str) -> pd.DataFrame:
         """One table as exports hold it (:data:`correlator.dataset.schema.EXPORTS`): connections with their Community IDs,

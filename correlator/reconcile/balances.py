@@ -47,12 +47,13 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
         return table(dict.fromkeys(BALANCES, empty), BALANCES), Lines(empty, empty)
     parts: list[tuple[Ints, ...]] = []
     for entry, account in ledger.accounts.items():
-        moved, reset = counters.packets_low[:, entry], counters.reset[:, entry]
+        moved, most = counters.packets_of(entry)
+        size, reset = counters.bytes_of(entry)[0], counters.reset_of(entry)
         shown = (moved != 0) | (account.explained != 0) | (account.residual != 0) | (account.residual_bytes != 0) | reset
         at = np.flatnonzero(shown)
         parts.append((
-            at, np.full(len(at), entry), moved[at], counters.packets_high[at, entry], account.explained[at], account.residual[at],
-            counters.bytes_low[at, entry], account.explained_bytes[at], account.residual_bytes[at], _notes(verdict, entry, at),
+            at, np.full(len(at), entry), moved[at], most[at], account.explained[at], account.residual[at], size[at],
+            account.explained_bytes[at], account.residual_bytes[at], _notes(verdict, entry, at),
         ))  # fmt: skip
     interval, which, counted, highest, explained, residual, counted_bytes, explained_bytes, residual_bytes, note = (
         np.concatenate(column) for column in zip(*parts, strict=True)
@@ -87,11 +88,10 @@ def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
     assert counters is not None
     assert ledger is not None
     account = ledger.accounts[entry]
-    rounded = counters.packets_low[at, entry] != counters.packets_high[at, entry]
-    came = ~counters.present[at, entry] & counters.present[at + 1, entry]
-    went = counters.present[at, entry] & ~counters.present[at + 1, entry]
-    silent = account.uncounted[at] & (account.explained[at] > counters.packets_low[at, entry])
-    return np.select([counters.reset[at, entry], came, went, silent, rounded], [1, 2, 3, 4, 5], 0)
+    (moved, most), present = counters.packets_of(entry), counters.present_of(entry)
+    came, went = ~present[at] & present[at + 1], present[at] & ~present[at + 1]
+    silent = account.uncounted[at] & (account.explained[at] > moved[at])
+    return np.select([counters.reset_of(entry)[at], came, went, silent, moved[at] != most[at]], [1, 2, 3, 4, 5], 0)
 
 
 def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
@@ -130,7 +130,7 @@ def doubted_entries(verdict: Verdict) -> list[int]:
     for entry, account in ledger.accounts.items():
         whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
         plain = not account.open_ended.any() and not account.residual.any() and not account.residual_bytes.any()
-        exact = (counters.packets_high[:, entry] < UNBOUNDED).all()
+        exact = (counters.packets_of(entry)[1] < UNBOUNDED).all()
         if not (whole and plain and exact):
             doubted.append(entry)
     return doubted
@@ -157,14 +157,15 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
     interval, _, _ = intervals_of(verdict)
     width = len(verdict.register)
     parts: list[dict[str, Any]] = []
+    totals = counters.totals() if counters is not None and ledger is not None else None
     for generation, (ruleset, of) in enumerate(zip(verdict.stages.rulesets, verdict.register.of, strict=True)):
         sums = {name: np.zeros(width, dtype=np.int64) for name in ("explained", "residual", "explained_bytes", "residual_bytes")}
-        if counters is not None and ledger is not None:
+        if counters is not None and ledger is not None and totals is not None:
             mine = counters.generation[1:] == generation
             for entry, account in ledger.accounts.items():
                 for name, total in sums.items():
                     total[entry] = getattr(account, name)[mine].sum()
-            counted, counted_bytes = (_over(values, mine, of) for values in (counters.packets_low, counters.bytes_low))
+            counted, counted_bytes = (total[generation][of] for total in totals)
             chosen = mine[np.maximum(interval, 0)] & (interval >= 0)
         else:
             sums["explained"] = verdict.tally.counts
@@ -186,12 +187,6 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
         key = "rule" if name == "text" else name
         columns[key] = categorical(which, lambda e, n=name: getattr(entries[e], n))
     return table(columns, schema.RULES)
-
-
-def _over(values: Ints, mine: npt.NDArray[np.bool_], of: Ints) -> Ints:
-    """Movements of a generation's entries, summed over its intervals."""
-    result: Ints = (values if mine.all() else values[mine]).sum(axis=0)[of]
-    return result
 
 
 def _bytes(verdict: Verdict, width: int) -> Ints:

@@ -31,11 +31,11 @@ def analyse(inputs: Inputs, intake: Intake, clock_offset: int | None = None, pro
     if progress is not None:
         progress("writing the tables", 0.9)
     return Analysis(
-        tables.connections(), tables.rules(), tables.balances, tables.hits, tables.packets, tables.hits_of, tables.packets_of,
-        tables.explain, verdict.clock, (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred,
-        _frames(verdict), verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, verdict.scene.host, tables.paths, tuple((name, str(file)) for name, file in inputs.files),
-        tables.packet_paths, tables.frames, tables.flows,
+        tables.connections(), tables.rules(), tables, verdict.clock,
+        (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),
+        verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
+        inputs.facts.containers, verdict.scene.host, *_readings(verdict),
+        tuple((name, str(file)) for name, file in inputs.files),
     )  # fmt: skip
 
 
@@ -53,6 +53,16 @@ def _frames(verdict: Verdict) -> dict[str, int]:
     return counts
 
 
+def _readings(verdict: Verdict) -> tuple[tuple[int, int] | None, tuple[tuple[int, int], ...]]:
+    """(the stretch that the counters cover, the stretches in which the rules changed), epoch ns on the packets' clock."""
+    counters, back = verdict.counters, verdict.clock.offset
+    if counters is None or counters.samples < 2:
+        return None, ()
+    begin, end = counters.begin - back, counters.end - back
+    changed = np.flatnonzero(np.diff(counters.generation))
+    return (int(end[0]), int(end[-1])), tuple((int(begin[i]), int(end[i + 1])) for i in changed)
+
+
 def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     nowhere = int((attribution.way == NO_WAY).sum())
     known = len(attribution) + (len(verdict.ordinary.owner()) if verdict.ordinary is not None else 0)
@@ -64,7 +74,7 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     ledger, counters = verdict.ledger, verdict.counters
     if ledger is None or counters is None or not ledger.accounts or not known:
         return  # without a packet the ledger shows all that was counted as residuals
-    counted = sum(int(counters.packets_low[:, entry].sum()) for entry in ledger.accounts)
+    counted = sum(int(counters.packets_of(entry)[0].sum()) for entry in ledger.accounts)
     gap = ledger.residual
     explained = sum(int(account.explained.sum()) for account in ledger.accounts.values())
     uncounted = -sum(int(np.minimum(account.residual, 0).sum()) for account in ledger.accounts.values())

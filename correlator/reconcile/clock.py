@@ -105,10 +105,12 @@ def _series(hits: Tally, counters: Counters, entries: Ints) -> Iterator[_Series]
     """
     seen: set[tuple[Members, bytes]] = set()
     for entry in entries.tolist():
-        moved = counters.packets_low[:, entry]
-        if not hits.counts[entry] or not moved.any():
+        if not hits.counts[entry]:
             continue
-        exact = counters.known[:, entry] & (moved == counters.packets_high[:, entry])
+        moved, most = counters.packets_of(entry)
+        if not moved.any():
+            continue
+        exact = counters.known_of(entry) & (moved == most)
         alike = (hits.members[entry], moved.tobytes() + exact.tobytes())
         if alike in seen:
             continue
@@ -118,7 +120,7 @@ def _series(hits: Tally, counters: Counters, entries: Ints) -> Iterator[_Series]
         times = earliest
         runs = _runs(exact)
         total = sum(int(moved[a:b].sum()) for a, b in runs)
-        whole = len(runs) == 1 and runs[0] == (0, len(moved)) and counters.present[0, entry]
+        whole = len(runs) == 1 and runs[0] == (0, len(moved)) and counters.present_of(entry)[0]
         spans_all = total == len(times) if whole else 0 < total <= len(times)
         for number, (a, b) in enumerate(runs):
             cumulative = np.r_[0, np.cumsum(moved[a:b])]

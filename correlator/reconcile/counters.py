@@ -7,46 +7,53 @@ reset unseen in the same interval (12, reset, 12 again), so theirs are bounded a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from correlator.firewall.series import Series, compact, places
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.firewall.counter_log import CounterLog
+    from correlator.firewall.series import Layers
     from correlator.reconcile.generations import Register
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
 UNBOUNDED = np.int64(1 << 60)
+CELLS = 1 << 20
+"""Values that are worked on in one step."""
 
 
 @dataclass(frozen=True)
 class Counters:
     """Movements of every entry of the register between successive samples; S samples, E entries.
 
-    ``packets_low``/``packets_high`` and ``bytes_low``/``bytes_high`` int64 (S-1, E): by how much the counter moved,
-    as an interval (one value where it is exact); ``present`` bool (S, E): the entry was there; ``known`` bool
-    (S-1, E): its movement is known at all (it was there at the end of the interval; where it was not at the beginning,
-    it began at zero); ``reset`` bool (S-1, E). ``silent`` bool (E,): a policy that shows zero in every
-    sample; ``first_zero`` bool (E,): a policy that showed zero in the first one; neither holds where the kernel said
-    that it counts that policy.
-    ``begin``/``end`` int64 (S,) as read, on the counters' clock; ``generation`` int32 (S,).
+    ``values``: packets, their upper bounds, bytes, and theirs, as read (zero where the entry was not there): series that
+    hold columns only for the entries ``moving`` int64 (M,): those that ever move, come or go. Movements are worked out
+    of them when asked for: of one entry (``packets_of``, ``bytes_of``, ``present_of``, ``known_of``, ``reset_of``), or at
+    pairs of interval and entry (``packets_at``, ...).
+
+    ``exists`` bool (G, E): the entry is in the generation's ruleset. ``fell`` int64 (n, 2): (interval, entry) of every
+    reset, in order. ``silent`` bool (E,): a policy that shows zero in every sample; ``first_zero`` bool (E,): a policy that
+    showed zero in the first one; neither holds where the kernel said that it counts that policy. ``moved`` bool (E,): its
+    counter surely moved somewhere, or was reset. ``begin``/``end`` int64 (S,) as read, on the counters' clock;
+    ``generation`` int64 (S,). ``rounded``: the log gives some counters as intervals.
     """
 
     begin: Ints
     end: Ints
     generation: Ints
-    packets_low: Ints
-    packets_high: Ints
-    bytes_low: Ints
-    bytes_high: Ints
-    present: Bools
-    known: Bools
-    reset: Bools
+    values: Layers
+    exists: Bools
+    fell: Ints
+    moved: Bools
     silent: Bools
     first_zero: Bools
     rounded: bool
@@ -55,39 +62,229 @@ class Counters:
     def samples(self) -> int:
         return len(self.begin)
 
+    @property
+    def entries(self) -> int:
+        return len(self.moved)
+
+    @cached_property
+    def moving(self) -> Ints:
+        """The entries that have a column, int64 (M,), in the order of their columns."""
+        return np.flatnonzero(self.values[0].column >= 0)
+
+    @property
+    def exact(self) -> bool:
+        """Every movement that is known is one number, resets aside."""
+        return self.values[0] is self.values[1] and self.values[2] is self.values[3]
+
+    @cached_property
+    def _lossy(self) -> Bools:
+        """Intervals in which some counter was reset, bool (S-1,)."""
+        lossy = np.zeros(max(self.samples - 1, 0), dtype=bool)
+        lossy[self.fell[:, 0]] = True
+        return lossy
+
+    @cached_property
+    def _lost(self) -> dict[int, Ints]:
+        """entry -> the intervals in which it was reset."""
+        interval, entry = self.fell[np.argsort(self.fell[:, 1], kind="stable")].T
+        found, first, count = np.unique(entry, return_index=True, return_counts=True)
+        return {int(e): interval[a : a + n] for e, a, n in zip(found, first, count, strict=True)}
+
+    def present_of(self, entry: int) -> Bools:
+        """The entry was there; bool (S,)."""
+        ever = self.exists[:, entry]
+        return np.broadcast_to(np.True_, self.samples) if ever.all() else ever[self.generation]
+
+    def known_of(self, entry: int) -> Bools:
+        """Its movement is known at all: it was there at the end of the interval (where it was not at the beginning, it
+        began at zero); bool (S-1,)."""
+        return self.present_of(entry)[1:]
+
+    def reset_of(self, entry: int) -> Bools:
+        """It was reset; bool (S-1,)."""
+        result = np.zeros(max(self.samples - 1, 0), dtype=bool)
+        result[self._lost.get(entry, [])] = True
+        return result
+
+    def packets_of(self, entry: int) -> tuple[Ints, Ints]:
+        """By how much the counter moved, at least and at most (one object where all are exact), int64 (S-1,) each.
+
+        Not to be written to.
+        """
+        return self._moves(entry, self.values[0], self.values[1])
+
+    def bytes_of(self, entry: int) -> tuple[Ints, Ints]:
+        """The same of its bytes."""
+        return self._moves(entry, self.values[2], self.values[3])
+
+    def _moves(self, entry: int, low: Series, high: Series) -> tuple[Ints, Ints]:
+        least, most = low.of(entry), high.of(entry)
+        if low.column[entry] < 0 and low is high and not len(self.fell):
+            still = np.broadcast_to(np.int64(0), max(self.samples - 1, 0))
+            return still, still
+        lost = self._lost.get(entry)
+        up = np.maximum(least[1:] - most[:-1], 0)
+        if lost is not None:
+            up[lost] = least[1:][lost]
+        if low is high and not len(self.fell):
+            return up, up
+        top = np.maximum(most[1:] - least[:-1], 0)
+        both = self.present_of(entry)
+        top[self._lossy & both[1:] & both[:-1]] = UNBOUNDED
+        return up, top
+
+    def packets_at(self, interval: Ints, entry: Ints) -> tuple[Ints, Ints]:
+        """:meth:`packets_of` of pairs of interval and entry, int64 (n,) each."""
+        return self._moves_at(interval, entry, self.values[0], self.values[1])
+
+    def bytes_at(self, interval: Ints, entry: Ints) -> tuple[Ints, Ints]:
+        """:meth:`bytes_of` of pairs of interval and entry."""
+        return self._moves_at(interval, entry, self.values[2], self.values[3])
+
+    def _moves_at(self, interval: Ints, entry: Ints, low: Series, high: Series) -> tuple[Ints, Ints]:
+        least, most = low.at(interval + 1, entry), high.at(interval + 1, entry)
+        up = np.where(self.reset_at(interval, entry), least, np.maximum(least - high.at(interval, entry), 0))
+        both = self.present_at(interval, entry) & self.present_at(interval + 1, entry)
+        return up, np.where(self._lossy[interval] & both, UNBOUNDED, np.maximum(most - low.at(interval, entry), 0))
+
+    def present_at(self, sample: Ints, entry: Ints) -> Bools:
+        """:meth:`present_of` of pairs of sample and entry, bool (n,)."""
+        result: Bools = self.exists[self.generation[sample], entry]
+        return result
+
+    def known_at(self, interval: Ints, entry: Ints) -> Bools:
+        """:meth:`known_of` of pairs of interval and entry."""
+        return self.present_at(interval + 1, entry)
+
+    def reset_at(self, interval: Ints, entry: Ints) -> Bools:
+        """:meth:`reset_of` of pairs of interval and entry."""
+        known = self.fell[:, 0] * self.entries + self.fell[:, 1]
+        result: Bools = np.isin(interval * self.entries + entry, known)
+        return result
+
+    def totals(self) -> tuple[Ints, Ints]:
+        """(packets, bytes) that each entry counted at least in the intervals that end in each generation; int64 (G, E)."""
+        first = np.searchsorted(self.generation[1:], np.arange(len(self.exists) + 1))
+        result = np.zeros((2, *self.exists.shape), dtype=np.int64)
+        for entry in self.moving.tolist():
+            for i, (moves, _) in enumerate((self.packets_of(entry), self.bytes_of(entry))):
+                result[i, :, entry] = np.diff(np.r_[0, np.cumsum(moves)][first])
+        return result[0], result[1]
+
+    # Whole matrices, for small logs and tests: an hour of samples of a thousand rules makes each 300 MB.
+
+    @cached_property
+    def packets_low(self) -> Ints:
+        """:meth:`packets_of`, at least; int64 (S-1, E)."""
+        return self._matrix(lambda entry: self.packets_of(entry)[0])
+
+    @cached_property
+    def packets_high(self) -> Ints:
+        """:meth:`packets_of`, at most; int64 (S-1, E)."""
+        return self._matrix(lambda entry: self.packets_of(entry)[1])
+
+    @cached_property
+    def bytes_low(self) -> Ints:
+        """:meth:`bytes_of`, at least; int64 (S-1, E)."""
+        return self._matrix(lambda entry: self.bytes_of(entry)[0])
+
+    @cached_property
+    def bytes_high(self) -> Ints:
+        """:meth:`bytes_of`, at most; int64 (S-1, E)."""
+        return self._matrix(lambda entry: self.bytes_of(entry)[1])
+
+    @cached_property
+    def present(self) -> Bools:
+        """:meth:`present_of`; bool (S, E)."""
+        return self.exists[self.generation]
+
+    @cached_property
+    def known(self) -> Bools:
+        """:meth:`known_of`; bool (S-1, E)."""
+        return self.present[1:]
+
+    @cached_property
+    def reset(self) -> Bools:
+        """:meth:`reset_of`; bool (S-1, E)."""
+        result = np.zeros((max(self.samples - 1, 0), self.entries), dtype=bool)
+        result[tuple(self.fell.T)] = True
+        return result
+
+    def _matrix(self, column: Callable[[int], Ints]) -> Ints:
+        result = np.empty((self.entries, max(self.samples - 1, 0)), dtype=np.int64)
+        for entry in range(self.entries):
+            result[entry] = column(entry)
+        return result.T
+
 
 def read_counters(log: CounterLog, register: Register) -> Counters:
-    """Series of all entries from a counter log."""
-    samples, entries = len(log.begin), len(register)
-    values = {name: np.zeros((samples, entries), dtype=np.int64) for name in ("p", "P", "b", "B")}
-    present = np.zeros((samples, entries), dtype=bool)
+    """Series of all entries from a counter log, whose generations follow each other."""
+    exists = np.zeros((len(register.of), len(register)), dtype=bool)
     for number, of in enumerate(register.of):
-        rows = np.flatnonzero(log.generation == number)
-        where = np.ix_(rows, of)
-        values["p"][where], values["P"][where] = log.packets[number], log.packets_high[number]
-        values["b"][where], values["B"][where] = log.bytes[number], log.bytes_high[number]
-        present[where] = True
+        exists[number, of] = True
+    generation = log.generation.astype(np.int64)
+    values = _series(log, register, exists, generation)
+    fell, moved = _falls(values, exists, generation)
+    high = values[1]
     policy = np.array([entry.number == 0 for entry in register.entries], dtype=bool) & _perhaps_uncounted(log, register)
-    silent = policy & (values["P"].max(axis=0, initial=0) == 0)
-    fell = (values["P"][1:] < values["p"][:-1]) | (values["B"][1:] < values["b"][:-1])
-    fell &= present[1:] & present[:-1]
-    known = present[1:]
-    maybe = fell.any(axis=1, keepdims=True) & present[1:] & present[:-1]
-    old = {name: np.where(present[:-1], value[:-1], 0) for name, value in values.items()}
-    packets_low = np.maximum(values["p"][1:] - old["P"], 0)
-    packets_high = np.maximum(values["P"][1:] - old["p"], 0)
-    bytes_low = np.maximum(values["b"][1:] - old["B"], 0)
-    bytes_high = np.maximum(values["B"][1:] - old["b"], 0)
-    packets_low = np.where(fell, values["p"][1:], packets_low)
-    bytes_low = np.where(fell, values["b"][1:], bytes_low)
-    packets_high = np.where(maybe | fell, UNBOUNDED, packets_high)
-    bytes_high = np.where(maybe | fell, UNBOUNDED, bytes_high)
-    first_zero: Bools = policy & np.all(values["P"][:1] == 0, axis=0, keepdims=True)[0]
-    rounded = any((values[low] != values[high]).any() for low, high in (("p", "P"), ("b", "B")))
-    return Counters(
-        log.begin, log.end, log.generation.astype(np.int64), packets_low, packets_high, bytes_low, bytes_high, present,
-        known, fell, silent, first_zero, rounded,
+    most = high.base.copy()
+    most[np.flatnonzero(high.column >= 0)] = high.moving.max(axis=0, initial=0)
+    first_zero: Bools = policy & np.all(high.rows(slice(0, 1)) == 0, axis=0)
+    rounded = any(
+        bool((low.base != up.base).any() or (low.moving != up.moving).any())
+        for low, up in (values[:2], values[2:]) if low is not up
     )  # fmt: skip
+    return Counters(log.begin, log.end, generation, values, exists, fell, moved, policy & (most == 0), first_zero, rounded)
+
+
+def _series(log: CounterLog, register: Register, exists: Bools, generation: Ints) -> Layers:
+    """Packets, their upper bounds, bytes, and theirs, of the register's entries; zero where an entry is not there."""
+    parts = [compact(layers) for layers in zip(log.packets, log.packets_high, log.bytes, log.bytes_high, strict=True)]
+    if len(parts) == 1 and np.array_equal(register.of[0], np.arange(len(register))):
+        return parts[0]
+    first = np.searchsorted(generation, np.arange(len(parts) + 1))
+    there = np.diff(first) @ exists.astype(np.int64)
+    moves = (there > 0) & (there < len(generation))
+    known = np.zeros(len(register), dtype=bool)
+    bases = np.zeros((4, len(register)), dtype=np.int64)
+    for of, part in zip(register.of, parts, strict=True):
+        for base, layer in zip(bases, part, strict=True):
+            base[of] = np.where(known[of], base[of], layer.base)
+            moves[of] |= (base[of] != layer.base) | (layer.column >= 0)
+        known[of] = True
+    column = places(moves)
+    made: dict[tuple[int, ...], Series] = {}
+    result = []
+    for i, base in enumerate(bases):
+        key = tuple(id(part[i]) for part in parts)
+        if key not in made:
+            moving = np.zeros((int(moves.sum()), len(generation)), dtype=np.int64).T
+            for number, of in enumerate(register.of):
+                held = np.flatnonzero(moves[of])
+                moving[first[number] : first[number + 1], column[of[held]]] = parts[number][i].take(held)
+            made[key] = Series(base, column, moving)
+        result.append(made[key])
+    return tuple(result)
+
+
+def _falls(values: Layers, exists: Bools, generation: Ints) -> tuple[Ints, Bools]:
+    """((interval, entry) of every counter that fell, entries that moved or fell)."""
+    low, high, low_bytes, high_bytes = (layer.moving for layer in values)
+    entries = np.flatnonzero(values[0].column >= 0)
+    moved = np.zeros(exists.shape[1], dtype=bool)
+    found = [np.zeros((0, 2), dtype=np.int64)]
+    step = max(CELLS // max(len(generation), 1), 1)
+    for begin in range(0, len(entries), step):
+        some, at = entries[begin : begin + step], slice(begin, begin + step)
+        fell = (high[1:, at] < low[:-1, at]) | (high_bytes[1:, at] < low_bytes[:-1, at])
+        if not exists[:, some].all():
+            there = exists[:, some][generation]
+            fell &= there[1:] & there[:-1]
+        interval, which = np.nonzero(fell)
+        found.append(np.stack([interval, some[which]], axis=1))
+        moved[some] = (low[1:, at] > high[:-1, at]).any(axis=0) | fell.any(axis=0)
+    fell_at = np.concatenate(found)
+    return fell_at[np.lexsort((fell_at[:, 1], fell_at[:, 0]))], moved
 
 
 def _perhaps_uncounted(log: CounterLog, register: Register) -> Bools:

@@ -88,7 +88,8 @@ class Equations:
                     pairs.setdefault((a, b), False)
         if c.samples > 1:
             pairs.setdefault((0, c.samples - 1), bool(clean[0] and clean[-1]))
-        kept = [pair for pair in pairs if c.known[pair[0] : pair[1], entry].all()]
+        known = c.known_of(entry)
+        kept = [pair for pair in pairs if known[pair[0] : pair[1]].all()]
         table = np.array(kept, dtype=np.int64).reshape(-1, 2)
         return _Stretches(table[:, 0], table[:, 1], np.array([pairs[pair] for pair in kept], dtype=bool))
 
@@ -121,11 +122,13 @@ class Equations:
         """What the options have to add up to, by sum: counted minus what settled packets explain."""
         result: dict[int, tuple[int, int]] = {}
         known: dict[tuple[int, int], tuple[Bools, Bools]] = {}
+        moves: dict[tuple[int, int], tuple[Ints, Ints]] = {}
         for (entry, stretch, part, how), number in self.numbers.items():
             c, s = self.counters, self.stretches[entry]
             a, b = int(s.first[stretch]), int(s.last[stretch])
-            low = (c.bytes_low if part else c.packets_low)[a:b, entry]
-            high = (c.bytes_high if part else c.packets_high)[a:b, entry]
+            if (entry, part) not in moves:
+                moves[entry, part] = c.bytes_of(entry) if part else c.packets_of(entry)
+            low, high = (moved[a:b] for moved in moves[entry, part])
             if (entry, stretch) not in known:
                 early, late, _ = self.base[entry]
                 may = (late >= c.begin[a]) & (early <= c.end[b])

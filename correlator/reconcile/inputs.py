@@ -80,7 +80,7 @@ def read_inputs(
             f"{path or 'no rules'}: neither counters nor rules: expected counters.log, listing.log or rules.v4, "
             "or --counters FILE or --rules FILE"
         )
-    log = parse_counter_log(_text(counters), str(counters)) if counters is not None else None
+    log = parse_counter_log(_content(counters), str(counters)) if counters is not None else None
     ruleset, phantoms = None, frozenset[tuple[str, str]]()
     if log is None and rules is not None:
         text = _text(rules)
@@ -161,7 +161,11 @@ def _find_rules(path: Path | None, counters: Path | None, rules: Path | None) ->
 
 
 def _text(path: Path) -> str:
+    return _content(path).decode("utf-8", "replace")
+
+
+def _content(path: Path) -> bytes:
     data = read_file(path)
     if not data.strip():
         raise InputError(f"{path}: is empty: expected counters or rules of iptables")
-    return data.decode("utf-8", "replace")
+    return data

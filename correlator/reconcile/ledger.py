@@ -69,8 +69,7 @@ class _Upto:
 
 def keep_ledger(hits: Tally, counters: Counters, clock: Clock, policies: Bools) -> Ledger:
     """Balance ``hits`` against the counters. ``policies`` bool (E,)."""
-    moved = (counters.packets_low > 0).any(axis=0) | counters.reset.any(axis=0)
-    active = np.flatnonzero(moved | (hits.counts > 0))
+    active = np.flatnonzero(counters.moved | (hits.counts > 0))
     surely = np.searchsorted(counters.begin, to_counters(clock, hits.high)[1], side="right").astype(np.int32)
     ends = np.maximum.accumulate(counters.end)
     perhaps = np.searchsorted(ends, to_counters(clock, hits.low)[0], side="left").astype(np.int32)
@@ -98,13 +97,12 @@ def _upto(
 
 
 def _account(upto: _Upto, counters: Counters, entry: int, policy: bool) -> Account:
-    packets_low, packets_high = counters.packets_low[:, entry], counters.packets_high[:, entry]
-    bytes_low, bytes_high = counters.bytes_low[:, entry], counters.bytes_high[:, entry]
+    (packets_low, packets_high), (bytes_low, bytes_high) = counters.packets_of(entry), counters.bytes_of(entry)
     uncounted = np.zeros(len(packets_low), dtype=bool)
     if policy and counters.samples and counters.first_zero[entry]:
         # nft 1.8.9 counts a policy only from -P or -Z on: before its counter first stands above zero, it may not count
         uncounted = np.cumsum(packets_low) - packets_low == 0
-    open_ended = uncounted | ~counters.known[:, entry]
+    open_ended = uncounted | ~counters.known_of(entry)
     if open_ended.any():
         packets_high, bytes_high = np.where(open_ended, UNBOUNDED, packets_high), np.where(open_ended, UNBOUNDED, bytes_high)
     explained, residual, included = balance(upto.low, upto.high, packets_low, packets_high)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from correlator.firewall.matches import Reads
     from correlator.firewall.view import Host
-    from correlator.flows.fold import Folded
+    from correlator.flows.folded import Folded
     from correlator.flows.witness import Witness
     from correlator.reconcile.generations import Stage
     from correlator.reconcile.kinds import Surroundings

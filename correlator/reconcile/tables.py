@@ -53,9 +53,10 @@ def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, B
     assert verdict.ledger is not None
     assert verdict.counters is not None
     account, counters = verdict.ledger.accounts[entry], verdict.counters
-    met = account.explained == counters.packets_low[:, entry]  # a policy may start to count in mid-interval
+    moved, most = counters.packets_of(entry)
+    met = account.explained == moved  # a policy may start to count in mid-interval
     balanced = (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
-    balanced &= counters.known[:, entry] & (counters.packets_high[:, entry] < UNBOUNDED)
+    balanced &= counters.known_of(entry) & (most < UNBOUNDED)
     where = np.searchsorted(account.upto, rank, side="right") - 1
     where = np.where(where >= counters.samples - 1, -1, where)
     at = np.maximum(where, 0)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from correlator.errors import InputError
 from correlator.report.findings import about, find
+from correlator.report.names import parse_rule_name
 from correlator.report.prose import findings_block
 from correlator.report.units import moment, plural
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Analysis, PathView
 
-_RULE = re.compile(r"^(?P<table>\w+)/(?P<chain>[^:]+):(?P<number>\d+|policy)$")
 SHOWN = 20
 
 
@@ -101,15 +100,12 @@ def render_client(analysis: Analysis, address: str) -> str:
 
 def render_rule(analysis: Analysis, name: str) -> str:
     """The connections that hit a rule. Raises :class:`~correlator.errors.InputError` for a rule that is not there."""
-    found = _RULE.match(name)
-    if found is None:
-        raise InputError(f"{name}: is no rule's name: expected table/chain:number, as in nat/DOCKER:2, or nat/DOCKER:policy")
-    number = 0 if found["number"] == "policy" else int(found["number"])
+    table, chain, number = parse_rule_name(name)
     rules, hits = analysis.rules, analysis.hits
-    known = rules[(rules["table"] == found["table"]) & (rules["chain"] == found["chain"]) & (rules["rule_number"] == number)]
+    known = rules[(rules["table"] == table) & (rules["chain"] == chain) & (rules["rule_number"] == number)]
     if not len(known):
-        chains = rules[rules["table"] == found["table"]]["chain"].unique()
-        hint = f"chains of {found['table']}: {', '.join(map(str, chains))}" if len(chains) else "no such table"
+        chains = rules[rules["table"] == table]["chain"].unique()
+        hint = f"chains of {table}: {', '.join(map(str, chains))}" if len(chains) else "no such table"
         raise InputError(f"{name}: no such rule: {hint}")
     lines = []
     for rule in known.drop_duplicates(["rule"]).itertuples():

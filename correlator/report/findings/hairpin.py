@@ -22,6 +22,8 @@ def hairpin(analysis: Analysis) -> list[Finding]:
     """Connections that DNAT turned round into the interface that they came from."""
     table = analysis.connections
     came, gone = (table[name].astype(str).to_numpy() for name in ("in_interface", "out_interface"))
+    if not ((came != "") & (came == gone)).any():
+        return []
     src, dst, server, seen = (table[name].astype(str).to_numpy() for name in ("src", "dst", "reply_src", "reply_dst"))
     around = (came != "") & (came == gone) & (dst != server) & (table["status"] != "ambiguous").to_numpy()
     around &= ~table["outcome"].isin(STOPPED).to_numpy()

@@ -1,0 +1,86 @@
+"""Rules in few words: what stands beside a row of the timeline."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from correlator.errors import CorrelatorError
+from correlator.firewall.save import parse_rule
+
+if TYPE_CHECKING:
+    from correlator.firewall.model import Match, Option, Rule
+
+ARROW = "→"
+WORDS = {
+    "--dport": "dport", "--dports": "dports", "--sport": "sport", "--sports": "sports", "--destination-port": "dport",
+    "--source-port": "sport", "--ctstate": "", "--state": "", "--dst-type": "to", "--src-type": "from", "--mark": "mark",
+    "--probability": "random", "--comment": "", "--match-set": "set", "--icmp-type": "type", "--limit": "limit",
+    "--length": "length",
+}  # fmt: skip
+BUILTIN = {"-s": "from", "-d": "to", "-i": "in", "-o": "out", "-p": "", "-f": "fragment"}
+HIDDEN = frozenset(("--mode", "--limit-burst"))
+STATES = {"RELATED,ESTABLISHED": "established", "ESTABLISHED,RELATED": "established"}
+
+
+def short_rule(table: str, chain: str, number: int, text: str, target: str) -> str:
+    """``tcp dport 80, not in docker0 → DNAT 172.17.0.2:80``; ``policy DROP`` for a policy.
+
+    A rule that cannot be read stands as it was written: nothing is left out of what is not understood.
+    """
+    if not number:
+        return f"policy {target}"
+    try:
+        rule = parse_rule(table, chain, number, text)
+    except (CorrelatorError, ValueError, IndexError):
+        return text
+    if any(not match.understood for match in rule.matches):
+        return text
+    conditions = ", ".join(part for part in _conditions(rule) if part)
+    return f"{conditions} {ARROW} {_target(rule)}".strip()
+
+
+def _conditions(rule: Rule) -> list[str]:
+    """What the rule asks, the protocol joined to its ports, addresses and interfaces behind them."""
+    protocol = next((_option(match.options[0]) for match in rule.matches if match.name == "protocol"), "")
+    first, rest = protocol, list[str]()
+    for match in rule.matches:
+        if match.name == "protocol":
+            continue
+        words = _match(match)
+        if match.name in ("tcp", "udp", "icmp", "multiport", "sctp") and words:
+            first = f"{first} {words}".strip()
+        else:
+            rest.append(words)
+    return [first, *rest]
+
+
+def _match(match: Match) -> str:
+    parts = [_option(option) for option in match.options if option.name not in HIDDEN]
+    if not match.options:
+        return match.name if match.name not in ("tcp", "udp", "icmp") else ""
+    if match.name == "comment":
+        return f'"{match.options[0].value}"'
+    return " ".join(part for part in parts if part)
+
+
+def _option(option: Option) -> str:
+    word = BUILTIN.get(option.name, WORDS.get(option.name, option.name.lstrip("-")))
+    value = _value(option)
+    return " ".join(part for part in ("not" if option.negated else "", word, value) if part)
+
+
+def _value(option: Option) -> str:
+    value = " ".join(option.values).removesuffix("/32")
+    if option.name in ("--ctstate", "--state"):
+        return STATES.get(value, value)
+    if option.name == "--probability":
+        return f"{float(value):.0%}"
+    return value
+
+
+def _target(rule: Rule) -> str:
+    values = [
+        " ".join(option.values).removesuffix("/0x0") for option in rule.target.options
+        if option.name in ("--to-destination", "--to-source", "--to-ports", "--set-xmark", "--reject-with", "--log-prefix", "--to")
+    ]  # fmt: skip
+    return " ".join([rule.target.name or "(counts only)", *(value.strip() for value in values)])
