@@ -13,8 +13,8 @@ from correlator.errors import CorrelatorError, InputError
 EXIT_CODES = f"""\
 ## Exit status
 
-0 where it did what it was told, {InputError.exit_code} for input or a command line that cannot be used, {CorrelatorError.exit_code} \
-where recording failed, 130 after Ctrl-C.
+0 where it did what it was told, {InputError.exit_code} for input or a command line that cannot be used,
+{CorrelatorError.exit_code} where recording failed, 130 after Ctrl-C.
 `capture -- COMMAND` has the command's own. One line on stderr says what is wrong, where, and what to do. Output files are written
 whole or not at all.
 """
