@@ -22,7 +22,7 @@ whole or not at all.
 
 def render() -> str:
     """Every command with its usage, what it does and its options, as Markdown."""
-    top = click.Context(commands, info_name="correlator")
+    top = click.Context(commands, info_name="correlator", **commands.context_settings)
     lines = ["# Command line", "", "Made from the code by `docs/make_cli.py`. `correlator COMMAND --help` says the same.", ""]
     lines += [*_prose(commands), "", "| command | |", "| --- | --- |"]
     names = commands.list_commands(top)
