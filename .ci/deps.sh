@@ -1,10 +1,11 @@
 #!/bin/sh
 # Installs the Debian packages that the live tests need, where root and apt-get are there; else says what is missing.
 set -e
-packages="iptables nftables conntrack tcpdump tshark iproute2 procps iputils-ping ipset docker.io busybox-static tmux"
+packages="iptables nftables conntrack tcpdump tshark iproute2 procps iputils-ping ipset docker.io busybox-static tmux chromium chromium-driver fonts-dejavu-core"
 missing=""
 for pair in iptables:iptables-nft-save nftables:nft conntrack:conntrack tcpdump:tcpdump tshark:tshark iproute2:ip \
-    procps:sysctl iputils-ping:ping ipset:ipset docker.io:dockerd busybox-static:busybox tmux:tmux; do
+    procps:sysctl iputils-ping:ping ipset:ipset docker.io:dockerd busybox-static:busybox tmux:tmux \
+    chromium:chromium chromium-driver:chromedriver; do
     command -v "${pair#*:}" >/dev/null 2>&1 || [ -x "/usr/sbin/${pair#*:}" ] || [ -x "/sbin/${pair#*:}" ] \
         || missing="$missing ${pair%%:*}"
 done

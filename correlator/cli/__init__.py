@@ -12,6 +12,7 @@ from correlator.cli.capture import capture
 from correlator.cli.export import export
 from correlator.cli.plot import plot
 from correlator.cli.replay import replay
+from correlator.cli.report import report
 from correlator.cli.show import show
 from correlator.errors import CorrelatorError
 
@@ -26,7 +27,7 @@ def commands() -> None:
     """
 
 
-for command in (capture, replay, show, plot, export):
+for command in (capture, replay, show, plot, report, export):
     commands.add_command(command)
 
 

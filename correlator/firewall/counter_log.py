@@ -120,6 +120,11 @@ def cut_short(source: str, line: int) -> str:
     return f"{source}: the last snapshot (line {line}) is cut short: left out"
 
 
+def broken(source: str, line: int) -> str:
+    """What is wrong where counters are no numbers of 64 bits."""
+    return f"{source}: the snapshot at line {line} holds broken counters"
+
+
 def _runs(readings: list[Reading]) -> list[tuple[Ruleset, Ints]]:
     """Successive readings of one ruleset, stacked."""
     runs: list[tuple[Ruleset, list[Ints]]] = []
@@ -245,7 +250,7 @@ class SaveReader:
         try:
             values = np.array(numbers, dtype=np.int64).reshape(-1, 2)
         except (ValueError, OverflowError):
-            raise InputError(f"{self.source}: the snapshot at line {snapshot.line} holds broken counters") from None
+            raise InputError(broken(self.source, snapshot.line)) from None
         if len(values) != len(order):
             raise InputError(
                 f"{self.source}: the snapshot at line {snapshot.line} has rules without counters: use iptables-save -c"
@@ -276,7 +281,10 @@ class _ListingReader:
         ruleset = self.known.setdefault(ruleset.chains, ruleset)
         counts = {(e.table, e.chain, e.number): c for e, c in zip(listed.ruleset.entries, listed.counts, strict=True)}
         values = [counts[e.table, e.chain, e.number] for e in ruleset.entries]
-        return Reading(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
+        try:
+            return Reading(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
+        except OverflowError:
+            raise InputError(broken(self.source, snapshot.line)) from None
 
 
 def positions(text: str, ruleset: Ruleset) -> Ints:

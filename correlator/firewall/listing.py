@@ -30,9 +30,11 @@ NAMES = {
     if name in ("icmp", "tcp", "udp", "udplite", "gre", "esp", "ah", "sctp", "dccp", "igmp")
 }
 
-_HEADER = re.compile(r"^Chain (\S+) \((?:policy (\S+)(?: (\S+) packets, (\S+) bytes)?|(\d+) references?)\)\s*$")
+_HEADER = re.compile(
+    r"^Chain (\S+) \((?:policy (\S+)(?: ([0-9]{1,20}[KMGT]?) packets, ([0-9]{1,20}[KMGT]?) bytes)?|(\d+) references?)\)\s*$"
+)
 _COLUMNS = re.compile(r"^(num\s+)?\s*pkts\s+bytes\s+target\s+prot")
-_RULE = re.compile(r"^\s*(?P<packets>\d+[KMGT]?)\s+(?P<bytes>\d+[KMGT]?)\s+(?P<rest>\S.*)$")
+_RULE = re.compile(r"^\s*(?P<packets>[0-9]{1,20}[KMGT]?)\s+(?P<bytes>[0-9]{1,20}[KMGT]?)\s+(?P<rest>\S.*)$")
 _NUMBER = re.compile(r"^\s*\d+\s+")
 _REST = re.compile(
     r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"

@@ -17,7 +17,7 @@ ZONES = {
     "EST": -5, "EDT": -4, "CST": -6, "CDT": -5, "MST": -7, "MDT": -6, "PST": -8, "PDT": -7, "JST": 9,
 }  # fmt: skip
 
-_SAMPLE = re.compile(r"^#\s*sample\s+begin=(\d+)(?:\.(\d+))?\s+end=(\d+)(?:\.(\d+))?\s*$")
+_SAMPLE = re.compile(r"^#\s*sample\s+begin=(\d{1,12})(?:\.(\d+))?\s+end=(\d{1,12})(?:\.(\d+))?\s*$")
 _EPOCH = re.compile(r"^#?\s*(\d{9,11})(?:[.,](\d{1,9}))?\s*$")
 _ISO = re.compile(r"^#?\s*(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*(Z|UTC|[+-]\d\d:?(?:\d\d)?)?\s*$")
 _CLOCK = r"(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:\s+([AaPp][Mm]))?"
@@ -49,7 +49,17 @@ def _resolution(digits: str | None) -> int:
 
 
 def parse_stamp(line: str) -> Stamp | None:
-    """The time stamp that a line is; None where it is none."""
+    """The time stamp that a line is; None where it is none, or none of this age."""
+    return _within(_parse_stamp(line))
+
+
+def _within(stamp: Stamp | None) -> Stamp | None:
+    """The same, if its nanoseconds can be reckoned with in 64 bits (years 1823 to 2116)."""
+    inside = stamp is not None and abs(stamp.begin) < 1 << 62 and abs(stamp.end or 0) < 1 << 62
+    return stamp if inside else None
+
+
+def _parse_stamp(line: str) -> Stamp | None:
     sample = _SAMPLE.match(line)
     if sample:
         begin = int(sample[1]) * SECOND + _fraction(sample[2])
@@ -69,7 +79,7 @@ def parse_generated(line: str) -> Stamp | None:
     if not found or found[1] != "Generated":
         return None
     try:
-        return _calendar(found[2])
+        return _within(_calendar(found[2]))
     except ValueError:
         return None
 

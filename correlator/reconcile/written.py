@@ -14,7 +14,7 @@ from correlator.reconcile.flow_names import flows_table
 from correlator.reconcile.intake import Reading
 from correlator.reconcile.numbering import Numbering, number
 from correlator.reconcile.outcomes import connections_table
-from correlator.reconcile.paths import AttributedPaths, OrdinaryPaths
+from correlator.reconcile.paths import Paths
 from correlator.reconcile.per_frame import frame_rows
 from correlator.reconcile.per_packet import packet_paths
 from correlator.reconcile.replay import Verdict, reconcile
@@ -143,25 +143,16 @@ class Tables:
         return flows_table(whole.verdict, whole.attribution)
 
     @cached_property
-    def _attributed_paths(self) -> AttributedPaths:
-        return AttributedPaths(self.verdict, self.attribution, self._attributed)
-
-    @cached_property
-    def _ordinary_paths(self) -> tuple[OrdinaryPaths | None, Ints, Ints]:
-        """(paths, numbers of ordinary connections in order, their rows)."""
-        rows = np.argsort(self.numbering.ordinary, kind="stable")
-        found = OrdinaryPaths(self.verdict, self.verdict.ordinary) if self.verdict.ordinary is not None else None
-        return found, self.numbering.ordinary[rows], rows
+    def _paths(self) -> Paths:
+        return Paths(self.verdict, self.attribution, self.numbering, lambda: self._attributed)
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of a connection took."""
-        paths, numbers, rows = self._ordinary_paths
-        at = int(np.searchsorted(numbers, connection))
-        if connection <= 0 or connection > self.numbering.total:
-            return ()
-        if paths is not None and at < len(numbers) and numbers[at] == connection:
-            return paths.of(int(rows[at]))
-        return self._attributed_paths.of(int(np.searchsorted(self.numbering.attributed, connection)))
+        return self._paths.of(connection)
+
+    def ways(self) -> tuple[PathView, ...]:
+        """The ways that packets of all connections took."""
+        return self._paths.all()
 
 
 def tables_of(verdict: Verdict, clock_offset: int | None) -> Tables:

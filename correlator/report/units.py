@@ -42,6 +42,15 @@ def clock_line(clock: Clock) -> str:
     return f"counters {span(clock.offset)} against packets, {bounds}{drift}"
 
 
+def brief(number: int) -> str:
+    """``54,910``, ``328k``, ``1.09M``: as few letters as tell it."""
+    if number < 100_000:
+        return f"{number:,}"
+    if number < 999_500:
+        return f"{number / 1e3:.0f}k"
+    return f"{number / 1e6:.3g}M" if number < 999_500_000 else f"{number / 1e9:.3g}G"
+
+
 def plural(number: int, word: str) -> str:
     """``1 connection``, ``2,000 connections``."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"

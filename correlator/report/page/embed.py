@@ -1,0 +1,32 @@
+"""Text put into a page so that it stays what it is: JSON inside a script element, sources inlined, their hashes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib.resources import files
+
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+
+
+def json_text(value: object) -> str:
+    """JSON that cannot end the script element it stands in: ``<``, ``>`` and ``&`` only occur within strings, escaped."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain).translate(_ESCAPES)
+
+
+def _plain(value: object) -> object:
+    """Numbers of numpy as Python's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is no JSON")
+
+
+def source(name: str) -> str:
+    """A file of this package, as text: ``assets/page.css``."""
+    return files(__package__).joinpath(*name.split("/")).read_text(encoding="utf-8")
+
+
+def fingerprint(script: str) -> str:
+    """What a Content-Security-Policy allows a script by: ``sha256-...``."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
