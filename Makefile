@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit deps clean
+.PHONY: demo test lint unit docs deps clean
 
 demo: $(VENV)/.demo
 	$(BIN)/correlator replay captures/published
@@ -18,6 +18,10 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+# The pages, into site/: open site/index.html.
+docs: $(VENV)/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 deps:
 	sh .ci/deps.sh
@@ -36,4 +40,4 @@ $(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements.lock
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info demo-timeline.png
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info site demo-timeline.png
