@@ -41,6 +41,8 @@ def assert_same(folded: Analysis, other: Analysis) -> None:
     """All tables, warnings, paths and the clock."""
     for name, by in (("connections", None), ("hits", HITS), ("ledger", None), ("rules", None), ("packets", None)):
         pd.testing.assert_frame_equal(plain(getattr(folded, name), by), plain(getattr(other, name), by), obj=name)
+    exported = [plain(one.table("connections"), None) for one in (folded, other)]
+    pd.testing.assert_frame_equal(*exported, obj="connections with Community IDs")
     assert folded.warnings == other.warnings
     assert folded.interfaces == other.interfaces
     assert folded.clock == other.clock

@@ -101,6 +101,7 @@ class Written(Protocol):
     def packet_paths(self) -> PacketPaths: ...
     def frames(self) -> pd.DataFrame: ...
     def flows(self) -> pd.DataFrame: ...
+    def community(self) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -210,5 +211,5 @@ class Analysis:
         frame: pd.DataFrame = getattr(self, name)
         if name != "connections":
             return frame
-        flows = self.flows()
-        return frame.assign(**{column: flows[column] for column in COMMUNITY})
+        ids = self.tables.community()
+        return frame.assign(**{column: ids[column] for column in COMMUNITY})

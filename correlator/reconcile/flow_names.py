@@ -20,12 +20,15 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.reconcile.attribution import Attribution
+    from correlator.reconcile.numbering import Numbering
     from correlator.reconcile.replay import Verdict
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
 TCP, UDP = 6, 17
+ECHO = 8
+"""The ICMP type that opens an ordinary connection."""
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 LETTERS = b"SHADFR"
 OPENS, ANSWERS, ENDS, RESETS = (LETTERS.index(letter) for letter in b"SHFR")
@@ -37,14 +40,11 @@ def flows_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     count = int(attribution.connection.max()) if len(attribution) else 0
     first = first_of(attribution, count)
     protocol = attribution.protocol[first]
-    client, dialled, server, seen = (getattr(attribution, name)[first] for name in ("client", "dialled", "server", "seen"))
+    ends = tuple(getattr(attribution, name)[first] for name in ("client", "dialled", "server", "seen"))
+    client, dialled, _, _ = ends
     source, target, one_way = _icmp(verdict, attribution, count)
     flat = protocol == ICMP
-    ids = community_ids(
-        np.r_[protocol, protocol], np.r_[client, seen] >> 16, np.r_[_port(flat, source, client), _port(flat, source, seen)],
-        np.r_[dialled, server] >> 16, np.r_[_port(flat, target, dialled), _port(flat, target, server)],
-        np.r_[one_way & flat, one_way & flat],
-    )  # fmt: skip
+    ids = _ids(protocol, ends, source, target, one_way)
     ported = np.isin(protocol, PORTED)
     state, history = _zeek(verdict, attribution, protocol, count)
     columns: dict[str, Any] = {
@@ -54,6 +54,35 @@ def flows_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
         "conn_state": pd.Categorical(state), "history": history,
     }  # fmt: skip
     return table(columns, schema.FLOWS)
+
+
+def _ids(protocol: Ints, ends: tuple[Ints, ...], source: Ints, target: Ints, one_way: Bools) -> npt.NDArray[Any]:
+    """Community IDs (2n,): of the n original tuples, then of the reply tuples. ``ends``: client, dialled, server, seen;
+    ``source`` and ``target``: what stands for ports of ICMP."""
+    (client, dialled, server, seen), flat = ends, protocol == ICMP
+    return community_ids(
+        np.r_[protocol, protocol], np.r_[client, seen] >> 16, np.r_[_port(flat, source, client), _port(flat, source, seen)],
+        np.r_[dialled, server] >> 16, np.r_[_port(flat, target, dialled), _port(flat, target, server)],
+        np.r_[one_way & flat, one_way & flat],
+    )  # fmt: skip
+
+
+def community_table(verdict: Verdict, attribution: Attribution, numbering: Numbering) -> pd.DataFrame:
+    """The columns :data:`correlator.dataset.schema.COMMUNITY` of all connections, in the order of their numbers."""
+    own = flows_table(verdict, attribution)
+    found = {name: np.full(numbering.total, "", dtype=object) for name in schema.COMMUNITY}
+    for name, column in found.items():
+        column[numbering.attributed[1:] - 1] = own[name].to_numpy()
+    if verdict.ordinary is not None:
+        kept = verdict.ordinary.kept
+        c, at = verdict.ordinary.folded.connections[kept], numbering.ordinary[kept] - 1
+        n = len(c)
+        source, target, one_way = icmp_ports(np.full(n, ECHO), np.zeros(n, dtype=np.int64))
+        ends = tuple(c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen"))
+        ids = _ids(c["protocol"].astype(np.int64), ends, source, target, one_way)
+        for name, part in zip(schema.COMMUNITY, (ids[:n], ids[n:]), strict=True):
+            found[name][at] = part
+    return pd.DataFrame(found)
 
 
 def _port(flat: Bools, icmp: Ints, end: Ints) -> Ints:

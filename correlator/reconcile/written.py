@@ -10,7 +10,7 @@ import numpy as np
 
 from correlator.reconcile.attribution import Attribution, attribute
 from correlator.reconcile.balances import Lines, balances_table, explainers, rules_table
-from correlator.reconcile.flow_names import flows_table
+from correlator.reconcile.flow_names import community_table, flows_table
 from correlator.reconcile.intake import Reading
 from correlator.reconcile.numbering import Numbering, number
 from correlator.reconcile.outcomes import connections_table
@@ -142,6 +142,10 @@ class Tables:
         """What other tools call the connections."""
         whole = self._whole
         return flows_table(whole.verdict, whole.attribution)
+
+    def community(self) -> pd.DataFrame:
+        """The Community IDs of both tuples of every connection."""
+        return community_table(self.verdict, self.attribution, self.numbering)
 
     @cached_property
     def _paths(self) -> Paths:
