@@ -11,7 +11,7 @@ The pipeline, in the order of the folders:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +26,14 @@ def load(
     path: str | Path | None = None, *, pcaps: Sequence[tuple[str | None, str | Path]] = (),
     counters: str | Path | None = None, rules: str | Path | None = None, facts: str | Path | None = None,
     clock_offset: float | None = None, progress: Progress | None = None, max_memory: int | None = None,
+    meanwhile: Callable[[], None] | None = None,
 ) -> Analysis:  # fmt: skip
     """Replay what was saved: a folder of loose files, or files one by one.
 
     ``pcaps`` are (interface or None, file). ``clock_offset``: the counters' clock minus the packets' in seconds, where
-    it shall not be estimated. ``max_memory``: bytes that may be taken (half of what is free); beyond it packets are kept on
-    disk. The result holds the DataFrames ``connections``, ``hits``, ``ledger``, ``packets`` and
-    ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
+    it shall not be estimated. ``max_memory``: bytes that may be taken (half of what is free); beyond it packets are kept
+    on disk. ``meanwhile`` is called while packets are read. The result holds the DataFrames ``connections``, ``hits``,
+    ``ledger``, ``packets`` and ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used.
     """
     from correlator.flows.aside import prepare
@@ -50,4 +51,6 @@ def load(
     reading = Reading(inputs, progress, aside, limit=max_memory)
     from correlator.reconcile.build import analyse  # and with it pandas, which takes a while: packets are read meanwhile
 
+    if meanwhile is not None:
+        meanwhile()
     return analyse(inputs, reading.result(), None if clock_offset is None else round(clock_offset * 1e9), progress)

@@ -53,11 +53,17 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
                 return load(
                     path, pcaps=[split_pcap(p) for p in pcaps], counters=counters, rules=rules, facts=facts,
                     clock_offset=parse_offset(clock_offset), progress=bar, max_memory=parse_size(max_memory),
+                    meanwhile=prepare_report,
                 )  # fmt: skip
 
         return command(analyse, **rest)
 
     return wrapper
+
+
+def prepare_report() -> None:
+    """Import what will show packets, while another process reads them."""
+    import correlator.report.replay  # noqa: F401
 
 
 def _table_alone(path: Path | None, table: str | None, form: str) -> tuple[Path | None, str]:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.reconcile.counters import UNBOUNDED
-from correlator.reconcile.tables import intervals_of, ordinary_hits, place_hits, rule_numbers
+from correlator.reconcile.tables import ordinary_hits, place_hits, rule_numbers
 from correlator.reconcile.words import categorical, table
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
 def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
     """The connections behind every one of these lines, as text: their numbers, separated by spaces."""
     hits = verdict.hits
-    where, _, _ = intervals_of(verdict)
+    where, _, _ = verdict.intervals
     width = len(verdict.register)
     wanted = np.unique(lines.interval * width + lines.entry)
     cells, connections = [where * width + hits.entry], [numbering.of_rows[hits.row]]
@@ -154,7 +154,7 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
     """Every rule and policy of every generation, with what it counted in all."""
     counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
     entries = verdict.register.entries
-    interval, _, _ = intervals_of(verdict)
+    interval, _, _ = verdict.intervals
     width = len(verdict.register)
     parts: list[dict[str, Any]] = []
     totals = counters.totals() if counters is not None and ledger is not None else None

@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Clock
     from correlator.reconcile.counters import Counters
-    from correlator.reconcile.tally import Tallies
+    from correlator.reconcile.tally import Tallies, Tally
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
+
+FEW = 256
+"""So many ways are summed up once each, and not once for every rule on them."""
+
 
 @dataclass(frozen=True)
 class Account:
@@ -83,17 +87,26 @@ def _upto(hits: Tallies, entries: list[int], counters: Counters, clock: Clock) -
         # the first reading that must, and that may, include each packet
         surely = np.searchsorted(counters.begin, to_counters(clock, part.high)[1], side="right").astype(np.int32)
         perhaps = np.searchsorted(ends, to_counters(clock, part.low)[0], side="left").astype(np.int32)
+        whole = {way: _rows(part, way, surely, perhaps, samples) for way in range(len(part.ways))} if len(part.ways) <= FEW else {}
         for alike, entry in entry_of.items():
-            members = part.members.get(entry, ())
-            if not members:
-                continue
-            weights = part.gather(part.bytes, members)
-            for row, first in ((0, surely), (2, perhaps)):
-                at = part.gather(first, members)
-                sums[alike][row] += np.bincount(at, minlength=samples)[:samples]
-                sums[alike][row + 1] += np.bincount(at, weights, minlength=samples)[:samples].astype(np.int64)
+            for way, number in part.members.get(entry, ()):
+                rows = whole[way] if way in whole else _rows(part, way, surely, perhaps, samples)
+                sums[alike] += rows * number
     totals = {alike: np.cumsum(rows, axis=1) for alike, rows in sums.items()}
     return {entry: _Upto(*(totals[hits.alike(entry)][row] for row in (0, 2, 1, 3))) for entry in entries}
+
+
+def _rows(
+    part: Tally, way: int, surely: npt.NDArray[np.int32], perhaps: npt.NDArray[np.int32], samples: int
+) -> Ints:
+    """(packets and bytes that each reading is the first to include for sure, and perhaps) of one way; int64 (4, S)."""
+    mine = slice(int(part.offsets[way]), int(part.offsets[way + 1]))
+    result = np.zeros((4, samples), dtype=np.int64)
+    weights = part.bytes[mine].astype(np.float64)
+    for row, first in ((0, surely[mine]), (2, perhaps[mine])):
+        result[row] = np.bincount(first, minlength=samples)[:samples]
+        result[row + 1] = np.bincount(first, weights, minlength=samples)[:samples]
+    return result
 
 
 def _account(upto: _Upto, counters: Counters, entry: int, policy: bool) -> Account:

@@ -16,7 +16,7 @@ from correlator.reconcile.blind import unseen
 from correlator.reconcile.ordinary_paths import COVERED, FEWER, UNCONFIRMED, Grouped, OrdinaryPackets, judge
 from correlator.reconcile.outcomes import way_at
 from correlator.reconcile.steps import steps_of
-from correlator.reconcile.tables import intervals_of, rule_numbers, wire_agrees
+from correlator.reconcile.tables import rule_numbers, wire_agrees
 from correlator.reconcile.words import DIRECTIONS
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Paths:
     @cached_property
     def _flags(self) -> npt.NDArray[np.uint8]:
         """What counters say of each explored row's hits: bits of UNCONFIRMED, FEWER and COVERED."""
-        interval, confirmed, over = intervals_of(self.verdict)
+        interval, confirmed, over = self.verdict.intervals
         result = np.zeros(len(self.verdict.explored.rows), dtype=np.uint8)
         for bit, which in ((UNCONFIRMED, ~confirmed), (FEWER, over), (COVERED, interval >= 0)):
             result[self.verdict.hits.row[which]] |= bit

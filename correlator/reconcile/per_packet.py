@@ -16,7 +16,7 @@ import numpy as np
 from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PacketPaths
 from correlator.reconcile.attribution import NO_WAY, Attribution, option_tuples
-from correlator.reconcile.tables import intervals_of, rule_numbers, walked_width
+from correlator.reconcile.tables import rule_numbers, walked_width
 from correlator.reconcile.words import address
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _unseen(verdict: Verdict, attribution: Attribution) -> Bools:
 
 def _doubt(verdict: Verdict, attribution: Attribution) -> Ints:
     """Index into :data:`DOUBTS`: 0 exact, 1 no counter was read around it, 2 its rules counted fewer hits; (k,)."""
-    interval, _, over = intervals_of(verdict)
+    interval, _, over = verdict.intervals
     row, size = verdict.hits.row, len(verdict.explored.rows)
     fewer = np.bincount(row[over], minlength=size)[attribution.row] > 0
     made = np.bincount(row, minlength=size)[attribution.row] > 0

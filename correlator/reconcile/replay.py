@@ -6,6 +6,7 @@ frames -> crossings -> readings -> kinds walked -> choices -> clock -> counters 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.ordinary import Ordinary
 
     Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
 
 PASSES = 3
 _NONE = np.zeros(0, dtype=np.int64)
@@ -76,6 +78,13 @@ class Verdict:
     intake: Intake
     ordinary: Ordinary | None
     tallies: Tallies
+
+    @cached_property
+    def intervals(self) -> tuple[Ints, Bools, Bools]:
+        """What :func:`correlator.reconcile.tables.intervals_of` tells of ``hits``."""
+        from correlator.reconcile.tables import intervals_of
+
+        return intervals_of(self)
 
 
 def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:

@@ -43,8 +43,9 @@ def intervals_of(verdict: Verdict) -> tuple[Ints, Bools, Bools]:
             continue
         rank = np.arange(end - start)
         if verdict.ordinary is not None:
-            others, _ = ordinary_hits(verdict, entry)
-            rank += np.searchsorted(others, hits.low[start:end], side="left")
+            for part in verdict.tallies.blocks():
+                others = np.sort(part.gather(part.low, part.members.get(entry, ())), kind="stable")
+                rank += np.searchsorted(others, hits.low[start:end], side="left")
         interval[start:end], good[start:end], over[start:end] = place_hits(verdict, entry, rank)
     return interval, good, over
 
@@ -156,7 +157,7 @@ def _write_hits(verdict: Verdict, rows: pd.DataFrame) -> pd.DataFrame:
 def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     """One line a hit, with what it is grouped by."""
     hits = verdict.hits
-    interval, confirmed, over = intervals_of(verdict)
+    interval, confirmed, over = verdict.intervals
     place = np.full(len(verdict.explored.rows), -1, dtype=np.int64)
     place[attribution.row] = np.arange(len(attribution))
     at = place[hits.row]

@@ -170,7 +170,8 @@ class _Ranked:
         self.waiting.append(values)
         if until == -(1 << 62):
             return
-        ordered = np.sort(np.concatenate(self.waiting) if len(self.waiting) > 1 else values)
+        # runs that are in order already: a stable sort only merges them
+        ordered = np.sort(np.concatenate(self.waiting) if len(self.waiting) > 1 else values, kind="stable")
         sure = len(ordered) if until is None else int(np.searchsorted(ordered, until))
         upto = int(np.searchsorted(self.numbers, self.passed + sure))
         self.found[self.at : upto] = ordered[self.numbers[self.at : upto] - self.passed]
