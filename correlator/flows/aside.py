@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from correlator.flows.folded_files import FoldedFiles, Task
 
 READING = "reading packets"
-ASIDE_BYTES = 32 << 20
+ASIDE_BYTES = 8 << 20
 """Files as large as this in sum are worth a process."""
 SERVE = "from correlator.flows.folded_files import serve; serve()"
 

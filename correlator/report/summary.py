@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
     from correlator.reconcile.analysis import Analysis
 
 
@@ -35,12 +39,11 @@ class Summary:
 
 def summarise(analysis: Analysis) -> Summary:
     """Count connections by outcome, and the ledger's hits."""
-    columns = ["outcome", "rule", "protocol", "reply_src", "reply_sport", "reply_dst"]
-    alike = analysis.connections.groupby(columns, observed=True, sort=False).size().reset_index(name="number")
     counts: dict[tuple[str, str], int] = {}
-    for row in alike.itertuples():
+    first, number = _alike(analysis.connections)
+    for row, many in zip(analysis.connections.iloc[first].itertuples(), number.tolist(), strict=True):
         key = (_what(row), str(row.rule))
-        counts[key] = counts.get(key, 0) + int(row.number)
+        counts[key] = counts.get(key, 0) + many
     groups = tuple(Group(n, what, rule) for (what, rule), n in sorted(counts.items(), key=lambda item: -item[1]))
     statuses = analysis.connections["status"].value_counts()
     ledger = analysis.balances
@@ -55,6 +58,20 @@ def summarise(analysis: Analysis) -> Summary:
         int((counted["explained_packets"]).sum()), len(off), len(ledger),
         tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()), int(beside.sum()),
     )  # fmt: skip
+
+
+def _alike(table: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(the first of connections that are alike in what the summary tells of them, in order; how many there are of each)."""
+    import numpy as np
+    import pandas as pd
+
+    from correlator.flows.crossings import mix
+
+    words = [table[name].cat.codes.to_numpy() for name in ("outcome", "protocol", "reply_src", "reply_dst")]
+    rule, _ = pd.factorize(table["rule"])
+    _, first, number = np.unique(mix(*words, rule, table["reply_sport"].to_numpy()), return_index=True, return_counts=True)
+    order = np.argsort(first)
+    return first[order], number[order]
 
 
 def _what(row: object) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.report.findings.finding import Finding
-from correlator.report.findings.rules import hit_names, hits_of
+from correlator.report.findings.rules import hit_names, hits_of, same
 from correlator.report.findings.words import connections_of, numbers, said, unproven
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ STOPPED = ("dropped", "rejected", "lost", "expired", "untracked", "unknown")
 def hairpin(analysis: Analysis) -> list[Finding]:
     """Connections that DNAT turned round into the interface that they came from."""
     table = analysis.connections
-    came, gone = (table[name].astype(str).to_numpy() for name in ("in_interface", "out_interface"))
-    if not ((came != "") & (came == gone)).any():
+    around = same(table["in_interface"], table["out_interface"]) & (table["in_interface"] != "").to_numpy()
+    if not around.any():
         return []
+    came, gone = (table[name].astype(str).to_numpy() for name in ("in_interface", "out_interface"))
     src, dst, server, seen = (table[name].astype(str).to_numpy() for name in ("src", "dst", "reply_src", "reply_dst"))
     around = (came != "") & (came == gone) & (dst != server) & (table["status"] != "ambiguous").to_numpy()
     around &= ~table["outcome"].isin(STOPPED).to_numpy()

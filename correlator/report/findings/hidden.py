@@ -9,7 +9,7 @@ import numpy as np
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.proxied import halves
 from correlator.report.findings.published import published
-from correlator.report.findings.rules import behind_bridge, hit_names, hits_of, named, quoted, text_of, value
+from correlator.report.findings.rules import behind_bridge, hit_names, hits_of, named, quoted, same, text_of, value
 from correlator.report.findings.words import PORTED, clients, doors, listed, numbers, picked, unproven
 from correlator.report.units import plural
 
@@ -29,8 +29,7 @@ def client_hidden(analysis: Analysis) -> list[Finding]:
 
 def _by_rule(analysis: Analysis) -> list[Finding]:
     table = analysis.connections
-    changed = table["src"].astype(str).to_numpy() != table["reply_dst"].astype(str).to_numpy()
-    mine = table[changed]
+    mine = table[~same(table["src"], table["reply_dst"])]
     mine = mine[(mine["status"] != "ambiguous") & ~mine["outcome"].isin(("dropped", "rejected", "lost", "expired"))]
     inside = {address: bool(behind_bridge(analysis.host, address)) for address in mine["reply_src"].astype(str).unique()}
     mine = picked(mine, (inside[str(address)] for address in mine["reply_src"]))

@@ -14,6 +14,7 @@ from correlator.firewall.model import Rule, Ruleset
 from correlator.firewall.save import parse_rule
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     import pandas as pd
 
     from correlator.firewall.view import Host
@@ -62,6 +63,14 @@ class Rulebook:
 def rulebooks(analysis: Analysis) -> list[Rulebook]:
     """The rulesets of all generations in order."""
     return [Rulebook(ruleset) for ruleset in analysis.rulesets]
+
+
+def same(one: pd.Series, other: pd.Series) -> npt.NDArray[np.bool_]:
+    """Whether two columns of words say the same, row by row; a comparison of codes, not of words."""
+    number = {word: code for code, word in enumerate(one.cat.categories)}
+    table = np.array([number.get(word, -2) for word in other.cat.categories] or [-2], dtype=np.int64)
+    result: npt.NDArray[np.bool_] = one.cat.codes.to_numpy() == table[other.cat.codes.to_numpy()]
+    return result
 
 
 def split(name: str) -> tuple[str, str, int]:
