@@ -25,7 +25,7 @@ from tests.lab.net import HOST, ROOT, Lab
 
 MAC = "02:00:00:00:00:02"
 
-RULES = f"""*raw
+RULES = """*raw
 :PREROUTING ACCEPT [0:0]
 :OUTPUT ACCEPT [0:0]
 -A PREROUTING -i eth0 -p udp -m udp --dport 9 -j DROP

@@ -36,6 +36,8 @@ from correlator.dataset.session import EVENTS, Folder, Manifest, is_session
 from correlator.errors import CorrelatorError, InputError
 
 TICK_NS, COUNT_NS = 50_000_000, 1_000_000_000
+BUSY, BUSY_TICK_NS = 20_000, 5_000_000
+"""So many frames in a tick are a good part of a ring: look again sooner."""
 GRACE_NS = 200_000_000
 """How long after the command's end: its last packets are still on their way."""
 DRAIN_NS = 80_000_000
@@ -246,7 +248,7 @@ class _Recording:
         tick = self.clock.now()
         while True:
             now = self.clock.now()
-            wake = min(tick + TICK_NS, self.sampler.due)
+            wake = min(tick, self.sampler.due)
             ready = {handle for handle, _ in poller.poll(max((wake - now) / 1e6, 0))}
             self.sampler.sample_if_due()
             if self.rules_watch is not None and self.rules_watch.fileno() in ready and self.rules_watch.changed():
@@ -255,9 +257,8 @@ class _Recording:
                 self.keeper.note_change()
                 self._follow_interfaces()
             now = self.clock.now()
-            if now >= tick + TICK_NS:
-                tick = now
-                self._tick(now)
+            if now >= tick:
+                tick = now + (TICK_NS if self._tick(now) < BUSY else BUSY_TICK_NS)
             stop_at = self._stop_at(stop_at, until, ready, poller)
             if stop_at is not None and now >= stop_at:
                 return
@@ -281,8 +282,9 @@ class _Recording:
             self.stopped_by, stop_at = "duration", now
         return stop_at
 
-    def _tick(self, now: int) -> None:
-        self.sniffer.take()
+    def _tick(self, now: int) -> int:
+        """What is done over and over; how many frames there were."""
+        taken = self.sniffer.take()
         if self.events is not None:
             self._write_events(self.events.take())
         self.keeper.tick()
@@ -294,6 +296,7 @@ class _Recording:
                 (now - self.manifest.begin) / 1e9, self.sniffer.packets, self.sniffer.dropped, self.sampler.samples,
                 tuple(self.sampler.fastest(4)),
             ))  # fmt: skip
+        return taken
 
     def _write_events(self, messages: Sequence[bytes], time_ns: int | None = None) -> None:
         if messages:
