@@ -1,7 +1,8 @@
 """What one sample of all counters costs: read from the kernel, against a forked iptables-save -c.
 
-``python -m benchmarks.sampling BACKEND TIMES`` prints both medians (milliseconds of wall time, taken in turn) for the rules
-of the namespace that it is run in, and how many of them there are.
+``python -m benchmarks.sampling BACKEND TIMES`` prints how many rules the namespace that it is run in has, and medians in
+milliseconds of wall time: of both one after the other, and of both when nothing was done for a while before, as in a
+recording (the processor then wakes up, and its caches hold other things).
 """
 
 from __future__ import annotations
@@ -16,20 +17,21 @@ from dataclasses import dataclass
 from tests.lab.net import Lab
 
 BACKENDS = ("nft", "legacy")
-PAUSE_S = 0.02
-"""Before each: between two samples the processor's caches have seen other things."""
 SIZES = {20: 200, 1_000: 50, 10_000: 15}
-"""Rules, and how often both are timed."""
+"""Rules, and how often each is timed."""
+PAUSE_S = 0.02
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Medians in milliseconds."""
+    """Medians in milliseconds; ``late`` are those after a pause."""
 
     backend: str
     rules: int
     read: float
     forked: float
+    late_read: float
+    late_forked: float
 
 
 def ruleset(rules: int) -> str:
@@ -49,28 +51,30 @@ def ruleset(rules: int) -> str:
     ])  # fmt: skip
 
 
-def measure(backend: str, times: int) -> tuple[int, float, float]:
-    """(rules, median of a reading, median of a forked iptables-save -c) in this namespace, times in milliseconds."""
+def measure(backend: str, times: int) -> tuple[float, ...]:
+    """(rules, medians as in :class:`Cost`) of this namespace."""
     from correlator.capture.legacy import LegacySource
     from correlator.capture.nft import NftSource
     from correlator.capture.rules_text import counting_lines
 
     save = f"iptables-{backend}-save"
     source = {"nft": NftSource, "legacy": LegacySource}[backend](save, time.time_ns)
-    learned = source.read().learned
-    read, forked = [], []
+    rules = sum(1 for _, _, number in counting_lines(source.read().learned.text) if number)
+
+    def forked() -> None:
+        subprocess.run([save, "-c"], stdout=subprocess.PIPE, check=True)
+
+    return rules, *(_median(work, times, pause) for pause in (0.0, PAUSE_S) for work in (source.read, forked))
+
+
+def _median(work: Callable[[], object], times: int, pause: float) -> float:
+    taken = []
     for _ in range(times):
-        read.append(_timed(source.read))
-        forked.append(_timed(lambda: subprocess.run([save, "-c"], stdout=subprocess.PIPE, check=True)))
-    rules = sum(1 for _, _, number in counting_lines(learned.text) if number)
-    return rules, 1e3 * statistics.median(read), 1e3 * statistics.median(forked)
-
-
-def _timed(work: Callable[[], object]) -> float:
-    time.sleep(PAUSE_S)
-    begin = time.perf_counter()
-    work()
-    return time.perf_counter() - begin
+        time.sleep(pause)
+        begin = time.perf_counter()
+        work()
+        taken.append(time.perf_counter() - begin)
+    return 1e3 * statistics.median(taken)
 
 
 def sample_cost(backend: str, rules: int, times: int) -> Cost:
@@ -78,7 +82,7 @@ def sample_cost(backend: str, rules: int, times: int) -> Cost:
     with Lab({}) as lab:
         lab.run("host", f"iptables-{backend}-restore", stdin=ruleset(rules))
         shown = lab.run("host", sys.executable, "-m", "benchmarks.sampling", backend, str(times)).split()
-    return Cost(backend, int(shown[0]), float(shown[1]), float(shown[2]))
+    return Cost(backend, int(float(shown[0])), *map(float, shown[1:]))
 
 
 if __name__ == "__main__":
