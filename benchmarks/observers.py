@@ -2,16 +2,21 @@
 
 Each says a line on stderr once it captures. ``correlator`` records a session as the CLI does, and leaves out the report;
 ``scapy`` is AsyncSniffer as its documentation shows it, keeping packets and writing them when it is stopped; ``save`` is
-what people do by hand: ``iptables-save -c`` each 100 ms.
+what people do by hand: ``iptables-save -c`` each 100 ms; ``trace`` reads the kernel's trace of rules (whose table is
+another's to load), and says on stdout how often the kernel could not deliver a part of it.
 """
 
 from __future__ import annotations
 
+import errno
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from tests.lab.trace import ADD_MEMBERSHIP, NETLINK_NETFILTER, NFNLGRP_NFTRACE, SO_RCVBUFFORCE, SOL_NETLINK
 
 
 def record_session(output: Path, interfaces: tuple[str, ...]) -> None:
@@ -48,6 +53,29 @@ def save_by_hand(output: Path) -> None:
             time.sleep(0.1)
 
 
+def read_trace(output: Path) -> None:
+    """The kernel's trace, as it comes."""
+    stream = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
+    stream.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 256 << 20)
+    stream.bind((0, 0))
+    stream.setsockopt(SOL_NETLINK, ADD_MEMBERSHIP, NFNLGRP_NFTRACE)
+    stream.settimeout(0.1)
+    stopped, lost = [], 0
+    signal.signal(signal.SIGINT, lambda *_: stopped.append(True))
+    _say("tracing")
+    with output.open("wb") as file:
+        while not stopped:
+            try:
+                file.write(stream.recv(1 << 20))
+            except TimeoutError:
+                continue
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+                lost += 1
+    print(lost)
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -59,6 +87,8 @@ def main(kind: str, output: Path, *interfaces: str) -> None:
         sniff_with_scapy(output, interfaces)
     elif kind == "correlator":
         record_session(output, interfaces)
+    elif kind == "trace":
+        read_trace(output)
     else:
         save_by_hand(output)
 

@@ -37,6 +37,8 @@ SO_RCVBUFFORCE, RECEIVE_BUFFER = 33, 4 << 20
 HEADER, RES_ID, ROOM = 20, 18, 1 << 17
 ATTEMPTS = 20
 UNCOUNTED = -1
+MANY = 300
+"""Rules of all tables in one dump save calls; but the kernel begins a dump from its first rule for each 32 KiB of it."""
 
 
 def attributes(data: Buffer, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -128,8 +130,8 @@ class NftSource:
         printed = print_rules(self.save)
         existing = _tables(self._dumps((CHAINS,))[0])
         tables = tuple(table for table in TABLES if table in existing and table not in unprintable(printed))
-        every = (_request(GETRULE, DUMP),)
-        self.requests = (CHAINS, *(every if set(existing) == set(tables) else (_request(GETRULE, DUMP, t) for t in tables)))
+        few = set(existing) == set(tables) and len(counting_lines(printed)) < MANY
+        self.requests = (CHAINS, *([_request(GETRULE, DUMP)] if few else [_request(GETRULE, DUMP, t) for t in tables]))
         data, lengths = self._dumps(self.requests)
         data = memoryview(bytes(data))
         if self._generation() != generation:
