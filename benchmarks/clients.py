@@ -26,17 +26,17 @@ from tests.lab.trace import TRACE_TABLE
 
 PY = sys.executable
 INTERFACES = ("eth0", "docker0")
+NONE, TRACING, SETTLE_S = "none", "kernel tracing", 1.5
 OBSERVERS = {
-    "none": (),
+    NONE: (),
     "correlator": ((PY, "-m", "benchmarks.observers", "correlator", "FOLDER/session", *INTERFACES),),
     "tcpdump + iptables-save": (
         *(("tcpdump", "-p", "-i", name, "-s", "128", "-Z", "root", "-w", f"FOLDER/{name}.pcap") for name in INTERFACES),
         (PY, "-m", "benchmarks.observers", "save", "FOLDER/counters.log"),
     ),
-    "kernel tracing": ((PY, "-m", "benchmarks.observers", "trace", "FOLDER/trace.bin"),),
+    TRACING: ((PY, "-m", "benchmarks.observers", "trace", "FOLDER/trace.bin"),),
 }
 WAYS = {1: "one after the other", 16: "16 at a time"}
-NONE = "none"
 
 
 @dataclass(frozen=True)
@@ -89,37 +89,46 @@ def client_lab() -> Iterator[Lab]:
         yield lab
 
 
-def run_once(lab: Lab, observer: str, flight: int, seconds: float, folder: Path) -> tuple[int, float]:
-    """(connections answered, seconds) with an observer at work that writes into ``folder``."""
+def run_clients(lab: Lab, flight: int, seconds: float) -> tuple[int, float]:
+    """(connections answered, seconds taken) of the client outside."""
+    shown = lab.run("out", PY, "-m", "benchmarks.clients", HOST, "80", str(flight), str(seconds)).split()
+    return int(shown[0]), float(shown[1])
+
+
+@contextmanager
+def watched(lab: Lab, observer: str, folder: Path) -> Iterator[None]:
+    """An observer of :data:`OBSERVERS` is at work, and writes into ``folder``."""
     with ExitStack() as stack:
-        if observer == "kernel tracing":
+        if observer == TRACING:
             lab.run("host", "nft", "-f", "-", stdin=TRACE_TABLE)
             stack.callback(lab.run, "host", "nft", "delete", "table", "ip", "corrtrace")
         for words in OBSERVERS[observer]:
             stack.enter_context(observed(lab, words, folder))
-        time.sleep(0.5)
-        shown = lab.run("out", PY, "-m", "benchmarks.clients", HOST, "80", str(flight), str(seconds)).split()
-    return int(shown[0]), float(shown[1])
+        yield
 
 
 def client_rates(lab: Lab, flight: int, seconds: float, rounds: int) -> list[Rate]:
-    """Every observer in turn, ``rounds`` times, each run beside one without: what else the machine does hits both."""
+    """Every observer in turn, ``rounds`` times: two runs with it between two without, since whatever else the machine does
+    should meet both alike."""
     rates: dict[str, list[float]] = {name: [] for name in OBSERVERS}
-    ratios: dict[str, list[float]] = {name: [] for name in OBSERVERS}
+    ratios: dict[str, list[float]] = {name: [1.0] for name in OBSERVERS if name == NONE}
     for _ in range(rounds):
         for name in OBSERVERS:
-            if name != NONE:
-                pair = [_rate(lab, which, flight, seconds) for which in (NONE, name, name, NONE)]
-                rates[name] += pair[1:3]
-                rates[NONE] += [pair[0], pair[3]]
-                ratios[name].append((pair[1] + pair[2]) / (pair[0] + pair[3]))
-    ratios[NONE] = [1.0]
+            if name == NONE:
+                continue
+            before = _rate(lab, flight, seconds)
+            with tempfile.TemporaryDirectory(prefix="bench") as folder, watched(lab, name, Path(folder)):
+                time.sleep(SETTLE_S)
+                during = [_rate(lab, flight, seconds) for _ in range(2)]
+            alone = [before, _rate(lab, flight, seconds)]
+            rates[name] += during
+            rates[NONE] += alone
+            ratios.setdefault(name, []).append(sum(during) / sum(alone))
     return [Rate(name, flight, statistics.median(rates[name]), statistics.median(ratios[name])) for name in OBSERVERS]
 
 
-def _rate(lab: Lab, observer: str, flight: int, seconds: float) -> float:
-    with tempfile.TemporaryDirectory(prefix="bench") as folder:
-        answered, took = run_once(lab, observer, flight, seconds, Path(folder))
+def _rate(lab: Lab, flight: int, seconds: float) -> float:
+    answered, took = run_clients(lab, flight, seconds)
     return answered / took
 
 
