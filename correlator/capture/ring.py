@@ -129,10 +129,12 @@ def find_frames(words: npt.NDArray[np.uint32], first: int, count: int) -> npt.ND
     """Where each frame's header begins, in words; int64 (count,). The first is at ``first``.
 
     Every header tells how far it is to the next, which takes a step of Python a frame. Headers also look alike (where the
-    link and network headers begin, in one word): look for that at once, and believe it where the chain then is the same.
+    link and network headers begin, in one word; their second): look for that at once, between frames there are remains of
+    others too, and believe it where the chain then is the same.
     """
-    alike = words[first + OFFSETS :: 2] == words[first + OFFSETS]
-    at = np.flatnonzero(alike) * 2 + first
+    at = np.flatnonzero(words[first + OFFSETS :: 2] == words[first + OFFSETS]) * 2 + first
+    if len(at) != count:
+        at = at[words[at + 1] - words[first + 1] + 1 <= 2]
     if len(at) == count and bool((at[:-1] + (words[at[:-1]] >> 2) == at[1:]).all()):
         return at
     steps, place, found = words.data, first, []
