@@ -12,7 +12,7 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -38,8 +38,6 @@ from correlator.errors import CorrelatorError, InputError
 TICK_NS, COUNT_NS = 50_000_000, 1_000_000_000
 BUSY, BUSY_TICK_NS = 20_000, 5_000_000
 """So many frames in a tick are a good part of a ring: look again sooner."""
-EVENTS_A_FRAME = 200
-"""Below what Wireshark takes for a frame (256 KiB)."""
 GRACE_NS = 200_000_000
 """How long after the command's end: its last packets are still on their way."""
 DRAIN_NS = 80_000_000
@@ -300,12 +298,9 @@ class _Recording:
             ))  # fmt: skip
         return taken
 
-    def _write_events(self, messages: Sequence[bytes], time_ns: int | None = None) -> None:
-        """As few frames as hold them: each may hold many messages."""
-        time_ns = time_ns or self.clock.now()
-        for first in range(0, len(messages), EVENTS_A_FRAME):
-            data = b"".join(messages[first : first + EVENTS_A_FRAME])
-            self.folder.append(EVENTS, pcapng.packet(COOKED + data, time_ns))
+    def _write_events(self, messages: Iterable[bytes], time_ns: int | None = None) -> None:
+        for message in messages:
+            self.folder.append(EVENTS, pcapng.packet(COOKED + message, time_ns or self.clock.now()))
 
     def _follow_interfaces(self) -> None:
         """Give up taps whose interface is gone, take up those that are wanted and have come."""
