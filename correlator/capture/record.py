@@ -24,7 +24,7 @@ from correlator.capture.events import COOKED, LINKTYPE_NETLINK, Events, read_tab
 from correlator.capture.facts import DOCKER_TIMEOUT, kernel
 from correlator.capture.interfaces import check_interfaces, default_interfaces, docker_bridges, list_interfaces, ports_of
 from correlator.capture.keeper import FactsKeeper
-from correlator.capture.privilege import check_privileges, invoking_user
+from correlator.capture.privilege import Lending, check_privileges, invoking_user
 from correlator.capture.rules_text import find_tools
 from correlator.capture.sampler import Sampler
 from correlator.capture.saved import SaveSource
@@ -122,12 +122,15 @@ class _Recording:
         self.command: Command | None = None
         self.indexes: dict[str, int] = {}
         self.counted = 0
+        self.lending = Lending()
 
     # ---- opening: whatever can fail does so before anything is written -----------------------------------------
 
     def run(self) -> Outcome:
         """Everything, in order."""
         options, now = self.options, self.clock.now
+        self.lending.begin()
+        self.stack.callback(self.lending.end)
         tools = find_tools()
         sources, said = find_sources(tools, now)
         self.warnings += said
@@ -217,7 +220,8 @@ class _Recording:
         status: int | None = None
         try:
             if self.options.command:
-                self.command = Command(self.options.command)
+                with self.lending.paused():
+                    self.command = Command(self.options.command)
                 self.stack.callback(self.command.close)
             self._loop()
             self._finish()

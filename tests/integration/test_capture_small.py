@@ -236,6 +236,38 @@ def test_what_cannot_begin_says_why(tmp_path: Path) -> None:
         assert not session.exists()
 
 
+AS_SETCAP = """
+import ctypes, os, struct, sys
+libc, bits = ctypes.CDLL(None), 1 << 12 | 1 << 13 | 1 << 2  # net_admin, net_raw; dac_read_search: to read these sources
+libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+assert libc.capset(struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", bits, bits, 0, 0, 0, 0)) == 0
+from correlator.cli import main
+sys.argv[0] = "correlator"
+main()
+"""
+
+
+def test_granted_capabilities_are_enough(tmp_path: Path) -> None:
+    """A user whose interpreter was granted the two capabilities (as the message says) records: iptables-save has them too,
+    the command has not."""
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    show = ("sh", "-c", "grep -E 'Cap(Eff|Prm|Inh|Amb)' /proc/self/status; id -u")
+    with Lab() as lab:
+        lab.rules(published_rules(WEB))
+        command = ["ip", "netns", "exec", lab.space("host"), sys.executable, "-c", AS_SETCAP, "capture", "-i", "eth0"]
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "s"), "--", *show], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()[:5]
+    assert [int(line.split()[1], 16) for line in shown[:4]] == [0] * 4
+    assert shown[4] == "65534"
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["reading"] == "kernel"
+
+
 def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
     """A folder that is there is refused; --force replaces sessions only."""
     session, other = tmp_path / "s", tmp_path / "photos"
