@@ -62,9 +62,16 @@ def clients() -> None:
         rates = [rate for flight in WAYS for rate in client_rates(lab, flight, CLIENT_SECONDS, ROUNDS)]
     _table(
         "a client workload, watched (DNAT to a container, request, answer, close)",
-        ("connections", "observer", "per second", "left"),
-        [(WAYS[rate.flight], rate.observer, f"{rate.rate:,.0f}", f"{rate.ratio:.2f}") for rate in rates],
-    )
+        ("connections", "observer", "per second", "left", "us each", "left", "us watching", "left of all"),
+        [
+            (
+                WAYS[r.flight], r.observer, f"{r.run.rate:,.0f}", f"{r.left:.2f}", f"{r.run.work:.1f}", f"{r.work_left:.2f}",
+                f"{r.run.watching:.1f}", f"{r.all_left:.2f}",
+            )
+            for r in rates
+        ],
+    )  # fmt: skip
+    print("  (us: processor time a connection, of client and server, and of the observer; left: ratio to none beside it)")
 
 
 PARTS: dict[str, Callable[[], None]] = {"lossless": lossless, "sampling": sampling, "clients": clients}

@@ -2,24 +2,26 @@
 
 Clients outside open connections to a published port (DNAT to a container, as Docker's rules have it), each with a request,
 an answer and a close, as fast as they are answered. ``python -m benchmarks.clients ADDRESS PORT FLIGHT SECONDS`` is such a
-client, with FLIGHT connections at a time; it prints how many were answered, and in how many seconds.
+client, with FLIGHT connections at a time; it prints how many were answered, in how many seconds, and in how many of
+processor time.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from benchmarks.lossless import observed
+from benchmarks.lossless import observed, processor_seconds
 from tests.lab.cases import published_rules, serve
 from tests.lab.net import HOST, Lab
 from tests.lab.trace import TRACE_TABLE
@@ -40,19 +42,33 @@ WAYS = {1: "one after the other", 16: "16 at a time"}
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run: connections a second, and microseconds of processor time that each took: of client and server with what the
+    kernel does for them, and of the observers."""
+
+    rate: float
+    work: float
+    watching: float
+
+
+@dataclass(frozen=True)
 class Rate:
-    """Connections a second with an observer, the median of several runs, and its ratio to those without one beside it."""
+    """Medians of the runs with an observer. ``left`` is the ratio of its rate to that of the runs without one beside it;
+    ``work_left`` the same of processor time: what is left where only the work's own counts, and ``all_left`` where the
+    observer's comes out of the same processors."""
 
     observer: str
     flight: int
-    rate: float
-    ratio: float
+    run: Run
+    left: float
+    work_left: float
+    all_left: float
 
 
-def connect(address: str, port: int, flight: int, seconds: float) -> tuple[int, float]:
-    """Keep ``flight`` connections under way for ``seconds``; (how many were answered, seconds taken)."""
+def connect(address: str, port: int, flight: int, seconds: float) -> tuple[int, float, float]:
+    """Keep ``flight`` connections under way for ``seconds``; (how many were answered, seconds taken, those of processor)."""
     selector, good = selectors.DefaultSelector(), 0
-    begin = time.monotonic()
+    begin, used = time.monotonic(), time.process_time()
 
     def open_one() -> None:
         sock = socket.socket()
@@ -76,7 +92,7 @@ def connect(address: str, port: int, flight: int, seconds: float) -> tuple[int, 
             selector.unregister(sock)
             sock.close()
             open_one()
-    return good, time.monotonic() - begin
+    return good, time.monotonic() - begin, time.process_time() - used
 
 
 @contextmanager
@@ -85,51 +101,57 @@ def client_lab() -> Iterator[Lab]:
     with Lab() as lab:
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)))
         serve(lab, "c1", "tcp:80")
+        os.sched_setaffinity(lab.processes[-1].pid, {1})  # and the clients on the first: where they run makes a difference
         lab.run("out", "sysctl", "-qw", "net.ipv4.ip_local_port_range=1024 65000")
         yield lab
 
 
-def run_clients(lab: Lab, flight: int, seconds: float) -> tuple[int, float]:
-    """(connections answered, seconds taken) of the client outside."""
-    shown = lab.run("out", PY, "-m", "benchmarks.clients", HOST, "80", str(flight), str(seconds)).split()
-    return int(shown[0]), float(shown[1])
+def run_clients(lab: Lab, flight: int, seconds: float, observers: Sequence[int] = ()) -> Run:
+    """A run of the client outside, with observers of these process ids at work."""
+    server = lab.processes[-1].pid
+    before = processor_seconds(server), sum(map(processor_seconds, observers))
+    command = ("taskset", "-c", "0", PY, "-m", "benchmarks.clients", HOST, "80", str(flight), str(seconds))
+    answered, took, used = map(float, lab.run("out", *command).split())
+    after = processor_seconds(server), sum(map(processor_seconds, observers))
+    return Run(answered / took, 1e6 * (used + after[0] - before[0]) / answered, 1e6 * (after[1] - before[1]) / answered)
 
 
 @contextmanager
-def watched(lab: Lab, observer: str, folder: Path) -> Iterator[None]:
-    """An observer of :data:`OBSERVERS` is at work, and writes into ``folder``."""
+def watched(lab: Lab, observer: str, folder: Path) -> Iterator[list[int]]:
+    """An observer of :data:`OBSERVERS` is at work, and writes into ``folder``; the process ids it has."""
     with ExitStack() as stack:
         if observer == TRACING:
             lab.run("host", "nft", "-f", "-", stdin=TRACE_TABLE)
             stack.callback(lab.run, "host", "nft", "delete", "table", "ip", "corrtrace")
-        for words in OBSERVERS[observer]:
-            stack.enter_context(observed(lab, words, folder))
-        yield
+        yield [stack.enter_context(observed(lab, words, folder)).pid for words in OBSERVERS[observer]]
 
 
 def client_rates(lab: Lab, flight: int, seconds: float, rounds: int) -> list[Rate]:
     """Every observer in turn, ``rounds`` times: two runs with it between two without, since whatever else the machine does
     should meet both alike."""
-    rates: dict[str, list[float]] = {name: [] for name in OBSERVERS}
-    ratios: dict[str, list[float]] = {name: [1.0] for name in OBSERVERS if name == NONE}
+    pairs: dict[str, list[tuple[Run, Run]]] = {name: [] for name in OBSERVERS}
     for _ in range(rounds):
         for name in OBSERVERS:
-            if name == NONE:
-                continue
-            before = _rate(lab, flight, seconds)
-            with tempfile.TemporaryDirectory(prefix="bench") as folder, watched(lab, name, Path(folder)):
-                time.sleep(SETTLE_S)
-                during = [_rate(lab, flight, seconds) for _ in range(2)]
-            alone = [before, _rate(lab, flight, seconds)]
-            rates[name] += during
-            rates[NONE] += alone
-            ratios.setdefault(name, []).append(sum(during) / sum(alone))
-    return [Rate(name, flight, statistics.median(rates[name]), statistics.median(ratios[name])) for name in OBSERVERS]
+            before = run_clients(lab, flight, seconds)
+            with tempfile.TemporaryDirectory(prefix="bench") as folder, watched(lab, name, Path(folder)) as pids:
+                time.sleep(SETTLE_S if pids else 0)
+                during = [run_clients(lab, flight, seconds, pids) for _ in range(2)]
+            pairs[name].append((_mean(during), _mean([before, run_clients(lab, flight, seconds)])))
+    return [_compare(name, flight, found) for name, found in pairs.items()]
 
 
-def _rate(lab: Lab, flight: int, seconds: float) -> float:
-    answered, took = run_clients(lab, flight, seconds)
-    return answered / took
+def _mean(runs: list[Run]) -> Run:
+    return Run(*(statistics.mean(values) for values in zip(*map(astuple, runs), strict=True)))
+
+
+def _compare(name: str, flight: int, pairs: list[tuple[Run, Run]]) -> Rate:
+    seen = [run for run, _ in pairs]
+    return Rate(
+        name, flight, Run(*(statistics.median(values) for values in zip(*map(astuple, seen), strict=True))),
+        statistics.median(run.rate / alone.rate for run, alone in pairs),
+        statistics.median(alone.work / run.work for run, alone in pairs),
+        statistics.median(alone.work / (run.work + run.watching) for run, alone in pairs),
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ class Trial:
 
 
 def processor_seconds(pid: int) -> float:
-    """User and system time of a process so far (proc(5))."""
+    """User and system time of a process so far, and of its children that have ended (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextmanager

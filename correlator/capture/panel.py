@@ -11,6 +11,7 @@ import time
 from typing import TextIO
 
 EVERY_S = 0.25
+NARROWEST, LOWEST = 20, 3
 
 
 class Panel:
@@ -31,6 +32,8 @@ class Panel:
         with contextlib.suppress(OSError):
             size = os.get_terminal_size(self.stream.fileno())
             columns, rows = size.columns, size.lines
+            if columns < NARROWEST or rows < LOWEST:  # a terminal that does not know its size says 0 (tty_ioctl(4))
+                return
             if (columns, rows) != self.size:
                 self._reserve(columns, rows)
             self.stream.write(f"\0337\033[{rows};1H\033[2K\033[7m{text[: columns - 1]:<{columns - 1}}\033[0m\0338")
