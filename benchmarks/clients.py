@@ -1,9 +1,9 @@
 """What watching takes from a client workload: connections a second with no observer, and with each kind of observer.
 
 Clients outside open connections to a published port (DNAT to a container, as Docker's rules have it), each with a request,
-an answer and a close, as fast as they are answered. ``python -m benchmarks.clients ADDRESS PORT FLIGHT SECONDS`` is such a
-client, with FLIGHT connections at a time; it prints how many were answered, in how many seconds, and in how many of
-processor time.
+an answer and a close, as fast as they are answered; client and server have a processor each.
+``python -m benchmarks.clients ADDRESS PORT FLIGHT SECONDS`` is such a client, with FLIGHT connections at a time; it prints
+how many were answered, in how many seconds, and in how many of processor time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import selectors
 import socket
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from benchmarks.lossless import observed, processor_seconds
 from tests.lab.cases import published_rules, serve
+from tests.lab.engine import BUSYBOX
 from tests.lab.net import HOST, Lab
 from tests.lab.trace import TRACE_TABLE
 
@@ -32,13 +34,16 @@ NONE, TRACING, SETTLE_S = "none", "kernel tracing", 1.5
 OBSERVERS = {
     NONE: (),
     "correlator": ((PY, "-m", "benchmarks.observers", "correlator", "FOLDER/session", *INTERFACES),),
+    "correlator --no-conntrack": ((PY, "-m", "benchmarks.observers", "no-conntrack", "FOLDER/session", *INTERFACES),),
     "tcpdump + iptables-save": (
         *(("tcpdump", "-p", "-i", name, "-s", "128", "-Z", "root", "-w", f"FOLDER/{name}.pcap") for name in INTERFACES),
         (PY, "-m", "benchmarks.observers", "save", "FOLDER/counters.log"),
     ),
     TRACING: ((PY, "-m", "benchmarks.observers", "trace", "FOLDER/trace.bin"),),
 }
-WAYS = {1: "one after the other", 16: "16 at a time"}
+PROCESSES = 0
+WAYS = {PROCESSES: "a process each", 1: "one after the other", 16: "16 at a time"}
+"""How many connections are under way; PROCESSES: one, each by a process of its own (busybox nc), as scripts do."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,13 @@ class Rate:
 
 def connect(address: str, port: int, flight: int, seconds: float) -> tuple[int, float, float]:
     """Keep ``flight`` connections under way for ``seconds``; (how many were answered, seconds taken, those of processor)."""
-    selector, good = selectors.DefaultSelector(), 0
-    begin, used = time.monotonic(), time.process_time()
+    begin, good = time.monotonic(), 0
+    if flight == PROCESSES:
+        while time.monotonic() - begin < seconds:
+            done = subprocess.run([BUSYBOX, "nc", address, str(port)], input=b"hello", stdout=subprocess.PIPE, check=True)
+            good += bool(done.stdout)
+        return good, time.monotonic() - begin, sum(os.times()[:4])
+    selector = selectors.DefaultSelector()
 
     def open_one() -> None:
         sock = socket.socket()
@@ -92,7 +102,7 @@ def connect(address: str, port: int, flight: int, seconds: float) -> tuple[int, 
             selector.unregister(sock)
             sock.close()
             open_one()
-    return good, time.monotonic() - begin, time.process_time() - used
+    return good, time.monotonic() - begin, time.process_time()
 
 
 @contextmanager

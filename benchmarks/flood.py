@@ -1,7 +1,7 @@
 """``python -m benchmarks.flood ADDRESS RATE SECONDS``: small UDP packets to port 9, at a rate that is kept.
 
 The kernel makes 64 packets of one system call's data (UDP_SEGMENT of udp(7)) and, told so by :data:`SPLIT`, splits them
-before they leave: each crosses the link, meets taps and rules, and is counted, by itself. Their IP IDs count up.
+before they leave: each crosses the link, meets taps and rules, and is counted, by itself.
 Prints how many were sent, and in how many seconds.
 """
 

@@ -1,9 +1,10 @@
 """``python -m benchmarks.observers KIND OUTPUT INTERFACE...``: what captures in the benchmarks, until SIGINT.
 
-Each says a line on stderr once it captures. ``correlator`` records a session as the CLI does, and leaves out the report;
-``scapy`` is AsyncSniffer as its documentation shows it, keeping packets and writing them when it is stopped; ``save`` is
-what people do by hand: ``iptables-save -c`` each 100 ms; ``trace`` reads the kernel's trace of rules (whose table is
-another's to load), and says on stdout how often the kernel could not deliver a part of it.
+Each says a line on stderr once it captures. ``correlator`` records a session as the CLI does, and leaves out the report
+(``no-conntrack`` as with --no-conntrack); ``scapy`` is AsyncSniffer as its documentation shows it, keeping packets and
+writing them when it is stopped; ``save`` is what people do by hand: ``iptables-save -c`` each 100 ms; ``trace`` reads the
+kernel's trace of rules (whose table is another's to load), and says on stdout how often the kernel could not deliver a part
+of it.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from pathlib import Path
 from tests.lab.trace import ADD_MEMBERSHIP, NETLINK_NETFILTER, NFNLGRP_NFTRACE, SO_RCVBUFFORCE, SOL_NETLINK
 
 
-def record_session(output: Path, interfaces: tuple[str, ...]) -> None:
+def record_session(output: Path, interfaces: tuple[str, ...], conntrack: bool) -> None:
     """`correlator capture` without its report."""
     from correlator.capture.record import Options, record
 
-    record(Options(output, interfaces), say=_say)
+    record(Options(output, interfaces, conntrack=conntrack), say=_say)
 
 
 def sniff_with_scapy(output: Path, interfaces: tuple[str, ...]) -> None:
@@ -85,8 +86,8 @@ def main(kind: str, output: Path, *interfaces: str) -> None:
     if kind == "scapy":
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         sniff_with_scapy(output, interfaces)
-    elif kind == "correlator":
-        record_session(output, interfaces)
+    elif kind in ("correlator", "no-conntrack"):
+        record_session(output, interfaces, kind == "correlator")
     elif kind == "trace":
         read_trace(output)
     else:

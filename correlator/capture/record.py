@@ -59,6 +59,7 @@ class Options:
     bridge_ports: bool = False
     force: bool = False
     command: tuple[str, ...] = ()
+    conntrack: bool = True
 
 
 @dataclass(frozen=True)
@@ -181,14 +182,8 @@ class _Recording:
         now = self.clock.now
         self.events: Events | None = None
         try:
-            self.events = Events()
-            self.stack.callback(self.events.close)
-            self.folder.append(EVENTS, pcapng.section(self.manifest.tool))
-            self.folder.append(EVENTS, pcapng.interface("conntrack", LINKTYPE_NETLINK, 0))
-            self.sampler.sample()
-            self.sniffer.since = self.sampler.begin
-            self._write_events(self.events.take(), self.sampler.begin)
-            self._write_events(read_table())
+            if self.options.conntrack:
+                self._open_events()
         except OSError as error:
             if error.errno in DISK:
                 raise CorrelatorError(f"{self.options.output}: {error.strerror}") from None
@@ -202,6 +197,17 @@ class _Recording:
         self.rules_watch = self._watch(NETLINK_NETFILTER, (GROUP_NFTABLES,))
         self.links_watch = self._watch(NETLINK_ROUTE, GROUPS_ROUTE)
         self.folder.write_manifest(self._manifest())
+
+    def _open_events(self) -> None:
+        """Listen, and take the first sample and the table of those that are older."""
+        self.events = Events()
+        self.stack.callback(self.events.close)
+        self.folder.append(EVENTS, pcapng.section(self.manifest.tool))
+        self.folder.append(EVENTS, pcapng.interface("conntrack", LINKTYPE_NETLINK, 0))
+        self.sampler.sample()
+        self.sniffer.since = self.sampler.begin
+        self._write_events(self.events.take(), self.sampler.begin)
+        self._write_events(read_table())
 
     def _watch(self, family: int, groups: tuple[int, ...]) -> Watch | None:
         try:

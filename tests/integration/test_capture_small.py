@@ -319,6 +319,22 @@ def test_how_much_of_a_frame_is_kept(words: tuple[str, ...], longest: int, tmp_p
     assert not (analysis.ledger["residual_packets"] != 0).any()
 
 
+def test_without_conntracks_events(tmp_path: Path) -> None:
+    """--no-conntrack: nothing of conntrack is in the session, and connections that two interfaces show are exact without."""
+    with Lab() as lab:
+        lab.rules(published_rules(WEB))
+        serve(lab, "c1", "tcp:80")
+        process = _background(lab, "-o", str(tmp_path / "s"), "-i", "eth0", "-i", "docker0", "--no-conntrack")
+        assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
+        process.terminate()
+        printed, _ = process.communicate(timeout=60)
+    assert not (tmp_path / "s" / "events.pcapng").exists()
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["events_lost"] is None
+    assert "conntrack's events" not in printed
+    tcp = correlator.load(tmp_path / "s").connections.query("protocol == 'tcp'")
+    assert list(zip(tcp["outcome"], tcp["status"], strict=True)) == [("DNAT", "exact")] * 2
+
+
 def test_filter_keeps_what_matches(tmp_path: Path) -> None:
     """A filter is compiled by scapy and applied in the kernel; the session says that it was."""
     with Lab() as lab:
