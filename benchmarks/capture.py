@@ -18,7 +18,7 @@ from benchmarks.clients import WAYS, client_lab, client_rates
 from benchmarks.lossless import TOOLS, flood_lab, highest_lossless
 from benchmarks.sampling import BACKENDS, SIZES, sample_cost
 
-SECONDS, CLIENT_SECONDS, ROUNDS = 3.0, 2.0, 4
+SECONDS, CLIENT_SECONDS, ROUNDS = 3.0, 2.0, 3
 TOOLS_NEEDED = ("ip", "nft", "iptables-nft-save", "iptables-legacy-save", "tcpdump", "capinfos")
 
 

@@ -106,6 +106,8 @@ def check_output(options: Options) -> None:
         return
     if not options.force:
         raise InputError(f"{path}: is there already: name another folder with -o, or replace it with --force")
+    if path.is_symlink():
+        raise InputError(f"{path}: is a symbolic link: --force replaces folders only: name the one it points to")
     if not path.is_dir() or (any(path.iterdir()) and not is_session(path)):
         raise InputError(f"{path}: is no session of correlator: --force replaces sessions only")
 
@@ -124,6 +126,7 @@ class _Recording:
         self.indexes: dict[str, int] = {}
         self.counted = 0
         self.lending = Lending()
+        self.replaced: Path | None = None
 
     # ---- opening: whatever can fail does so before anything is written -----------------------------------------
 
@@ -161,16 +164,32 @@ class _Recording:
         return self._record()
 
     def _open_folder(self) -> None:
-        if self.options.force and is_session(self.options.output):
-            shutil.rmtree(self.options.output)
-        elif self.options.force and self.options.output.is_dir():
-            self.options.output.rmdir()
-        self.folder.create()
+        """Make the folder; one that is to be replaced waits beside it until there is something to replace it with."""
+        output = self.options.output
+        if self.options.force and output.is_dir():
+            self.replaced = output.with_name(f".{output.name}.replaced-{os.getpid()}")
+            output.rename(self.replaced)
+        try:
+            self.folder.create()
+        except CorrelatorError:
+            self._discard()
+            raise
         self.stack.callback(self.folder.close)
 
     def _discard(self) -> None:
         """Nothing half-written is left of a recording that could not begin."""
         shutil.rmtree(self.options.output, ignore_errors=True)
+        if self.replaced is not None:
+            self.replaced.rename(self.options.output)
+
+    def _begin(self) -> None:
+        """The command runs: from now on there is something to keep."""
+        if self.options.command:
+            with self.lending.paused():
+                self.command = Command(self.options.command)
+            self.stack.callback(self.command.close)
+        if self.replaced is not None:
+            shutil.rmtree(self.replaced, ignore_errors=True)
 
     def _open_taps(self) -> None:
         self.indexes = list_interfaces()
@@ -225,10 +244,7 @@ class _Recording:
             self.say(f"recording {', '.join(self.sniffer.taps)} into {self.options.output}")
         status: int | None = None
         try:
-            if self.options.command:
-                with self.lending.paused():
-                    self.command = Command(self.options.command)
-                self.stack.callback(self.command.close)
+            self._begin()
             self._loop()
             self._finish()
         except CommandError:

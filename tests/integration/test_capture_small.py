@@ -156,7 +156,9 @@ def test_direct_reading_equals_iptables_save(backend: str) -> None:
     with Lab() as lab:
         rules = published_rules(*(("tcp", port, "172.17.0.2", 80) for port in range(1000, 1040)))
         raw = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -i eth0 -m ttl --ttl-gt 1\nCOMMIT\n"
-        lab.run("host", f"iptables-{backend}-restore", stdin=rules + raw)
+        mangle = "*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp -j TTL --ttl-set 60\n-A FORWARD -m ttl --ttl-eq 60\nCOMMIT\n"
+        security = "*security\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp\nCOMMIT\n"
+        lab.run("host", f"iptables-{backend}-restore", stdin=rules + raw + mangle + security)
         serve(lab, "c1", "tcp:80")
         assert client(lab, "out", "tcp", HOST, 1007, source=A, count=3) == 3
         assert client(lab, "out", "tcp", HOST, 1033, source=A, count=2) == 2
@@ -269,7 +271,7 @@ def test_granted_capabilities_are_enough(tmp_path: Path) -> None:
 
 
 def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
-    """A folder that is there is refused; --force replaces sessions only."""
+    """A folder that is there is refused; --force replaces sessions only, and only once the new one has begun."""
     session, other = tmp_path / "s", tmp_path / "photos"
     other.mkdir()
     (other / "cat.png").write_bytes(b"cat")
@@ -282,6 +284,12 @@ def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
         assert _capture(lab, *words, str(session), "--force").returncode == 0
         assert json.loads((session / "manifest.json").read_text())["begin"] > begun
         _one_line(_capture(lab, *words, str(other), "--force"), "--force replaces sessions only")
+        (tmp_path / "link").symlink_to(session)
+        _one_line(_capture(lab, *words, str(tmp_path / "link"), "--force"), "is a symbolic link")
+        kept = (session / "manifest.json").read_bytes()
+        _one_line(_capture(lab, *words, str(session), "--force", "--filter", "tcp prot 80"), "syntax")
+        assert (session / "manifest.json").read_bytes() == kept
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "photos", "s"]
     assert (other / "cat.png").read_bytes() == b"cat"
 
 
