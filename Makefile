@@ -1,13 +1,27 @@
 # make demo: replay a shipped capture; make test: everything that CI checks. Both need Python 3.11 or newer only.
+# make demo-live (root): record a live session in a throw-away lab with a Docker Engine of its own; KEEP=folder keeps it.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint unit docs deps clean
+.PHONY: demo demo-live bench bench-capture test lint unit docs deps clean root
 
 demo: $(VENV)/.demo
 	$(BIN)/correlator replay captures/published
 	$(BIN)/correlator plot captures/published -o demo-timeline.png
+
+demo-live: root deps $(VENV)/.demo
+	@$(BIN)/python -m tests.lab.demo $(KEEP)
+
+# Replay side by side with tcpdump, tshark and what BENCH_PYTHON has (nfstream, dpkt).
+bench: deps $(VENV)/.dev
+	$(BIN)/python -m benchmarks.replay
+
+bench-capture: root deps $(VENV)/.dev
+	$(BIN)/python -m benchmarks.capture $(PARTS)
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces of its own: run it with sudo" >&2; exit 1; }
 
 test: deps $(VENV)/.dev lint unit
 

@@ -6,6 +6,7 @@ quote (RFC 792). Frames that hold no IP keep at most :data:`OTHER` bytes (an ARP
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
+    Words = npt.NDArray[np.uint32]
     Raw = npt.NDArray[np.uint8]
 
 LONGEST = 14 + 8 + 60 + 8 + 60 + 20
@@ -24,10 +26,42 @@ TRANSPORT = np.full(256, 8, dtype=np.int64)
 """Header bytes behind IP, by protocol, where nothing tells better: UDP, ESP, AH, GRE; SCTP's common header is longer."""
 TRANSPORT[132] = 12
 ERRORS = (3, 4, 5, 11, 12)
-TCP, ICMP, ICMPV6 = 6, 1, 58
+TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 
 
-def header_lengths(data: Raw, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_]) -> Ints:
+def _word(*parts: int) -> np.uint32:
+    """Four bytes as the word that they are in memory."""
+    return np.uint32(int.from_bytes(bytes(parts), sys.byteorder))
+
+
+PLAIN_KIND, PLAIN_KIND_MASK = _word(8, 0, 0x45, 0), _word(0xFF, 0xFF, 0xFF, 0)
+"""Bytes 12 to 15 of an Ethernet frame: IPv4 with a header of 20 bytes."""
+NO_FRAGMENT, NO_FRAGMENT_MASK = (_word(0, 0, 0, TCP), _word(0, 0, 0, UDP)), _word(0x1F, 0xFF, 0, 0xFF)
+"""Bytes 20 to 23: where in its packet it begins, and the protocol."""
+DATA_OFFSET = 46
+"""The byte that tells how long TCP's header is."""
+
+
+def header_lengths(words: Words, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_] | np.bool_) -> Ints:
+    """What :func:`any_header_lengths` says of frames that begin at words ``start``, most of them at little cost: nearly
+    all that cross a host are TCP or UDP in plain IPv4."""
+    offset = words[start + 5] & NO_FRAGMENT_MASK
+    tcp = offset == NO_FRAGMENT[0]
+    plain = (tcp | (offset == NO_FRAGMENT[1])) & (words[start + 3] & PLAIN_KIND_MASK == PLAIN_KIND) & ethernet
+    data = words.view(np.uint8)
+    lengths = np.full(len(start), 42, dtype=np.int64)
+    if tcp.any():
+        size = (data[start * 4 + DATA_OFFSET] >> 4).astype(np.int64)
+        lengths = np.where(tcp, 34 + 4 * np.maximum(size, 5), lengths)
+    lengths = np.minimum(lengths, captured)
+    if not plain.all():
+        rows = np.flatnonzero(~plain)
+        link = np.broadcast_to(ethernet, len(start))[rows]
+        lengths[rows] = any_header_lengths(data, start[rows] * 4, captured[rows], link)
+    return lengths
+
+
+def any_header_lengths(data: Raw, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_]) -> Ints:
     """Bytes of headers of every frame, at most what was captured; int64 (n,).
 
     ``data`` holds frames that begin at ``start`` (n,) and of which ``captured`` (n,) bytes are there; ``ethernet`` (n,)

@@ -43,13 +43,8 @@ class Table:
     blob: bytes
 
 
-def table_names() -> tuple[str, ...]:
-    """The tables of ip_tables in this namespace; empty where the kernel has none or hides them."""
-    try:
-        present = NAMES.read_text().split()
-    except OSError:
-        return ()
-    return tuple(name for name in TABLES if name in present)
+Heads = dict[str, tuple[int, dict[str, int]]]
+"""Of each table its size, and a Table's ``hooks``."""
 
 
 class LegacySource:
@@ -61,18 +56,26 @@ class LegacySource:
     def __init__(self, save: str, now: Callable[[], int]) -> None:
         self.save, self.now = save, now
         self.stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self.names = os.open(NAMES, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            self.names = -1  # the kernel has no ip_tables
         self.learned: Learned | None = None
+        self.heads: Heads = {}
         self.layout: tuple[tuple[str, bytes], ...] = ()
         self.masks: list[npt.NDArray[np.int64]] = []
         self.offsets: npt.NDArray[np.int64] = np.zeros(0, dtype=np.int64)
 
     def close(self) -> None:
-        """Close the socket."""
+        """Close what is open."""
         self.stream.close()
+        if self.names >= 0:
+            os.close(self.names)
+            self.names = -1
 
     def has_rules(self) -> bool:
         """Whether there is any table."""
-        return bool(table_names())
+        return bool(self._table_names())
 
     def read(self) -> Reading:
         """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules never stood still."""
@@ -83,7 +86,7 @@ class LegacySource:
             if tables is None:
                 continue
             if self.learned is None or self._without_counters(tables) != self.layout:
-                if not self._learn(tables):
+                if not self._learn():
                     continue
                 begin = self.now()
                 again = self._tables()
@@ -95,8 +98,12 @@ class LegacySource:
             return Reading(begin, end, self.learned, _extract(b"".join(table.blob for table in tables), self.offsets))
         raise ChangingError("the rules kept changing while they were read")
 
-    def _learn(self, tables: list[Table]) -> bool:
+    def _learn(self) -> bool:
         """Take the text of the rules and where each line's counters stand; False where the rules changed meanwhile."""
+        self.heads.clear()
+        tables = self._tables()
+        if tables is None:
+            return False
         printed = print_rules(self.save)
         self.masks = [_counter_words(table.blob) for table in tables]
         layout = self._without_counters(tables)
@@ -127,27 +134,34 @@ class LegacySource:
             result.append((table.name, words.tobytes()))
         return tuple(result)
 
+    def _table_names(self) -> tuple[str, ...]:
+        """The tables of ip_tables in this namespace."""
+        present = os.pread(self.names, 4096, 0).decode().split() if self.names >= 0 else ()
+        return tuple(name for name in TABLES if name in present)
+
     def _tables(self) -> list[Table] | None:
         """All tables; None where one changed while it was read."""
         found = []
-        for name in table_names():
+        for name in self._table_names():
             table = self._table(name)
             if table is None:
+                self.heads.clear()
                 return None
             found.append(table)
         return found
 
     def _table(self, name: str) -> Table | None:
-        info = self._ask(IPT_SO_GET_INFO, name.encode().ljust(NAME_SIZE, b"\0") + bytes(INFO_SIZE - NAME_SIZE))
-        if info is None:
-            return None
-        valid, *rest = struct.unpack_from("=13I", info, NAME_SIZE)
-        size = rest[11]
+        """A table, of the size that it was last time: where it is not, the kernel refuses."""
+        if name not in self.heads:
+            info = self._ask(IPT_SO_GET_INFO, name.encode().ljust(NAME_SIZE, b"\0") + bytes(INFO_SIZE - NAME_SIZE))
+            if info is None:
+                return None
+            valid, *rest = struct.unpack_from("=13I", info, NAME_SIZE)
+            self.heads[name] = rest[11], {hook: rest[i] for i, hook in enumerate(HOOKS) if valid & 1 << i}
+        size, hooks = self.heads[name]
         head = name.encode().ljust(NAME_SIZE, b"\0") + struct.pack("=I", size)
-        data = self._ask(IPT_SO_GET_ENTRIES, head.ljust(ENTRIES_HEAD, b"\0") + bytes(size))
-        if data is None:
-            return None
-        return Table(name, {hook: rest[i] for i, hook in enumerate(HOOKS) if valid & 1 << i}, data[ENTRIES_HEAD:])
+        data = self._ask(IPT_SO_GET_ENTRIES, head.ljust(ENTRIES_HEAD + size, b"\0"))
+        return None if data is None else Table(name, hooks, data[ENTRIES_HEAD:])
 
     def _ask(self, option: int, request: bytes) -> bytes | None:
         buffer = ctypes.create_string_buffer(request, len(request))
@@ -211,5 +225,5 @@ def _places(table: Table) -> dict[Line, int]:
 def _extract(data: bytes, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """Packets and bytes at ``offsets`` (n,), int64 (n, 2); entries stand at multiples of eight bytes."""
     words = np.frombuffer(data, dtype=np.int64)
-    at = offsets // 8
-    return np.stack([words[at], words[at + 1]], axis=1) if len(at) else np.zeros((0, 2), dtype=np.int64)
+    values: npt.NDArray[np.int64] = words[(offsets >> 3)[:, None] + np.arange(2)]
+    return values

@@ -1,7 +1,8 @@
 """Counters of iptables-nft rules, read from the kernel over nfnetlink.
 
-Messages after include/uapi/linux/netfilter/nf_tables.h. One dump of chains and one of rules for each table; where
-the counters stand in them is learned once a generation, so that a sample costs little more than the kernel's own work.
+Messages after include/uapi/linux/netfilter/nf_tables.h. One dump of chains and one of rules; where the counters stand in
+them is learned once a generation, so that a sample costs little more than the kernel's own work. Every message bears the
+generation that it was made in (nfgenmsg.res_id, its low 16 bits): a change in the middle of a reading shows.
 """
 
 from __future__ import annotations
@@ -21,21 +22,26 @@ from correlator.errors import CorrelatorError
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    Ints = npt.NDArray[np.int64]
+    Buffer = bytes | memoryview
+
 NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, NFPROTO_IPV4 = 12, 10, 2
 GETCHAIN, GETRULE, GETGEN = 4, 7, 16
-REQUEST, DUMP, MULTI, INTERRUPTED = 1, 0x300, 2, 0x10
+REQUEST, DUMP = 1, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_COUNTERS = 1, 3, 4, 8
 RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
 EXPR_NAME, EXPR_DATA = 1, 2
 COUNTER_BYTES, COUNTER_PACKETS = 1, 2
 SO_RCVBUFFORCE, RECEIVE_BUFFER = 33, 4 << 20
-HEADER = 20
+HEADER, RES_ID, ROOM = 20, 18, 1 << 17
 ATTEMPTS = 20
 UNCOUNTED = -1
+MANY = 300
+"""Rules of all tables in one dump save calls; but the kernel begins a dump from its first rule for each 32 KiB of it."""
 
 
-def attributes(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
+def attributes(data: Buffer, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
     """(kind, begin, end) of every netlink attribute between two positions (netlink(7))."""
     while begin + 4 <= end:
         length, kind = struct.unpack_from("=HH", data, begin)
@@ -45,8 +51,8 @@ def attributes(data: bytes, begin: int, end: int) -> Iterator[tuple[int, int, in
         begin += (length + 3) & ~3
 
 
-def _text(data: bytes, begin: int, end: int) -> str:
-    return data[begin:end].rstrip(b"\0").decode("utf-8", "replace")
+def _text(data: Buffer, begin: int, end: int) -> str:
+    return bytes(data[begin:end]).rstrip(b"\0").decode("utf-8", "replace")
 
 
 class NftSource:
@@ -64,11 +70,15 @@ class NftSource:
         self.stream.bind((0, 0))
         self.stream.settimeout(5)
         self.stream.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+        self.buffer = bytearray(8 * ROOM)
         self.learned: Learned | None = None
         self.generation = -1
         self.lengths: tuple[int, ...] = ()
-        self.tables: tuple[str, ...] = ()
-        self.offsets: npt.NDArray[np.int64] = np.zeros((0, 2), dtype=np.int64)
+        self.requests: tuple[bytes, ...] = ()
+        self.stamped = False
+        self.messages: Ints = np.zeros(0, dtype=np.int64)
+        self.offsets: Ints = np.zeros((0, 2), dtype=np.int64)
+        self.uncounted: npt.NDArray[np.bool_] | None = None
 
     def fileno(self) -> int:
         """The socket's."""
@@ -80,7 +90,8 @@ class NftSource:
 
     def has_rules(self) -> bool:
         """Whether any of the iptables tables exists."""
-        return bool(self._existing(self._dump(GETCHAIN)))
+        data, _ = self._dumps((CHAINS,))
+        return any(table in TABLES for table in _tables(data))
 
     def read(self) -> Reading:
         """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules never stood still."""
@@ -92,23 +103,39 @@ class NftSource:
                     continue
                 begin = self.now()
             assert self.learned is not None
-            dumps = [self._dump(GETCHAIN), *(self._dump(GETRULE, table) for table in self.tables)]
-            after = self._generation()
+            data, lengths = self._dumps(self.requests)
             end = self.now()
-            if after == self.generation and tuple(map(len, dumps)) == self.lengths:
-                return Reading(begin, end, self.learned, _extract(b"".join(dumps), self.offsets))
+            if lengths == self.lengths and self._stood_still(data):
+                return Reading(begin, end, self.learned, self._values(data))
             self.generation = -1
         raise ChangingError("the rules kept changing while they were read")
+
+    def _stood_still(self, data: memoryview) -> bool:
+        """Whether everything that was read is of the generation that was learned."""
+        if not self.stamped:
+            return self._generation() == self.generation
+        stamps = np.frombuffer(data, dtype=np.uint16)[self.messages]
+        return bool((stamps == socket.htons(self.generation & 0xFFFF)).all())
+
+    def _values(self, data: memoryview) -> Ints:
+        """The big-endian 64-bit counters; int64 (n, 2), 0 where there is none. Attributes stand at multiples of four bytes."""
+        words = np.frombuffer(data, dtype=">u4")
+        values: Ints = words[self.offsets].astype(np.int64) << 32 | words[self.offsets + 1]
+        if self.uncounted is not None:
+            values[self.uncounted] = 0
+        return values
 
     def _learn(self, generation: int) -> bool:
         """Take the text of the rules and where each line's counters stand; False where the rules changed meanwhile."""
         printed = print_rules(self.save)
-        dumps = [self._dump(GETCHAIN)]
-        tables = tuple(t for t in self._existing(dumps[0]) if t not in unprintable(printed))
-        dumps += [self._dump(GETRULE, table) for table in tables]
+        existing = _tables(self._dumps((CHAINS,))[0])
+        tables = tuple(table for table in TABLES if table in existing and table not in unprintable(printed))
+        few = set(existing) == set(tables) and len(counting_lines(printed)) < MANY
+        self.requests = (CHAINS, *([_request(GETRULE, DUMP)] if few else [_request(GETRULE, DUMP, t) for t in tables]))
+        data, lengths = self._dumps(self.requests)
+        data = memoryview(bytes(data))
         if self._generation() != generation:
             return False
-        data = b"".join(dumps)
         places = dict(_places(data))
         unreal = {
             (table, chain) for table, chain, number in counting_lines(printed) if (table, chain, 0) not in places and not number
@@ -117,73 +144,95 @@ class NftSource:
         lines = counting_lines(text)
         if any(line not in places for line in lines):
             raise CorrelatorError(f"{self.save} prints rules that the kernel does not show")
-        self.offsets = np.array([places[line] for line in lines], dtype=np.int64).reshape(-1, 2)
-        self.lengths, self.tables, self.generation = tuple(map(len, dumps)), tables, generation
-        uncounted = tuple(i for i, line in enumerate(lines) if places[line][0] == UNCOUNTED)
+        found = np.array([places[line] for line in lines], dtype=np.int64).reshape(-1, 2)
+        missing = found[:, 0] == UNCOUNTED
+        self.offsets, self.uncounted = np.maximum(found, 0) >> 2, missing if missing.any() else None
+        self.lengths, self.generation = lengths, generation
+        self.messages, self.stamped = np.array([at + RES_ID for at in _messages(data)], dtype=np.int64) // 2, True
+        self.stamped = self._stood_still(data)
         left_out = tuple(f"table {name} holds rules that iptables cannot print: left out" for name in unprintable(printed))
-        self.learned = Learned(text, uncounted, left_out)
+        self.learned = Learned(text, tuple(np.flatnonzero(missing).tolist()), left_out)
         return True
 
     def _generation(self) -> int:
-        self._ask(GETGEN, REQUEST)
+        self.stream.send(GENERATION)
         data = self.stream.recv(4096)
         for kind, begin, end in attributes(data, HEADER, len(data)):
             if kind == 1:
                 return int.from_bytes(data[begin:end], "big")
         raise OSError("nf_tables tells no generation")
 
-    def _existing(self, chains: bytes) -> tuple[str, ...]:
-        found = {table for (table, _, _), _ in _places(chains)}
-        return tuple(table for table in TABLES if table in found)
+    def _dumps(self, requests: tuple[bytes, ...]) -> tuple[memoryview, tuple[int, ...]]:
+        """(all messages of these dumps one behind the other, without those that end a dump; the length of each dump).
 
-    def _ask(self, kind: int, flags: int, table: str = "") -> None:
-        body = b""
-        if table:
-            name = table.encode() + b"\0"
-            body = struct.pack("=HH", 4 + len(name), RULE_TABLE) + name + bytes(-len(name) % 4)
-        head = struct.pack("=IHHIIBBH", HEADER + len(body), NFNL_SUBSYS_NFTABLES << 8 | kind, flags, 1, 0, NFPROTO_IPV4, 0, 0)
-        self.stream.send(head + body)
-
-    def _dump(self, kind: int, table: str = "") -> bytes:
-        """All messages of a dump, one behind the other, without the one that ends it."""
-        self._ask(kind, REQUEST | DUMP, table)
-        parts = []
-        while True:
-            data = self.stream.recv(1 << 17)
-            last, size = _last_message(data)
-            if last == NLMSG_ERROR:
-                number = -int(struct.unpack_from("=i", data, len(data) - size + 16)[0])
-                if number == 2:  # the table is gone
-                    return b""
-                raise OSError(number, f"nf_tables: {os.strerror(number)}")
-            if last == NLMSG_DONE:
-                parts.append(data[:-size])
-                return b"".join(parts)
-            parts.append(data)
+        They stand in the buffer, until the next dump.
+        """
+        place, lengths = 0, []
+        for request in requests:
+            begin = place
+            self.stream.send(request)
+            while True:
+                if len(self.buffer) - place < ROOM:
+                    self.buffer = self.buffer + bytes(len(self.buffer))
+                size = self.stream.recv_into(memoryview(self.buffer)[place:])
+                kind, end = _last_message(self.buffer, place, size)
+                if kind == NLMSG_ERROR:
+                    number = -int(struct.unpack_from("=i", self.buffer, place + 16)[0])
+                    if number != 2:  # the table is gone
+                        raise OSError(number, f"nf_tables: {os.strerror(number)}")
+                place += size - end
+                if kind:
+                    break
+            lengths.append(place - begin)
+        return memoryview(self.buffer)[:place], tuple(lengths)
 
 
-def _last_message(data: bytes) -> tuple[int, int]:
+def _request(kind: int, flags: int, table: str = "") -> bytes:
+    body = b""
+    if table:
+        name = table.encode() + b"\0"
+        body = struct.pack("=HH", 4 + len(name), RULE_TABLE) + name + bytes(-len(name) % 4)
+    kind |= NFNL_SUBSYS_NFTABLES << 8
+    return struct.pack("=IHHIIBBH", HEADER + len(body), kind, REQUEST | flags, 1, 0, NFPROTO_IPV4, 0, 0) + body
+
+
+GENERATION, CHAINS = _request(GETGEN, 0), _request(GETCHAIN, DUMP)
+
+
+def _last_message(data: bytearray, at: int, size: int) -> tuple[int, int]:
     """(type, length) of the last message of a datagram, where it ends a dump; else (0, 0).
 
     The kernel appends NLMSG_DONE (20 bytes) behind what it sends, or sends it alone; an error comes alone.
     """
-    length, kind = struct.unpack_from("=IH", data)
-    if kind == NLMSG_ERROR:
-        return NLMSG_ERROR, len(data)
-    if kind == NLMSG_DONE:
-        return NLMSG_DONE, len(data)
-    if len(data) >= HEADER:
-        length, kind = struct.unpack_from("=IH", data, len(data) - HEADER)
-        if length == HEADER and kind == NLMSG_DONE:
-            return NLMSG_DONE, HEADER
+    kind = struct.unpack_from("=IH", data, at)[1]
+    if kind in (NLMSG_ERROR, NLMSG_DONE):
+        return kind, size
+    if size >= HEADER and struct.unpack_from("=IH", data, at + size - HEADER) == (HEADER, NLMSG_DONE):
+        return NLMSG_DONE, HEADER
     return 0, 0
 
 
-def _places(data: bytes) -> Iterator[tuple[Line, tuple[int, int]]]:
-    """Each policy and rule in dumped messages, with the positions of its packets and bytes (UNCOUNTED: it has none)."""
-    numbers: dict[tuple[str, str], int] = {}
+def _messages(data: memoryview) -> Iterator[int]:
+    """Where each message begins."""
     position = 0
     while position + HEADER <= len(data):
+        yield position
+        position += (struct.unpack_from("=I", data, position)[0] + 3) & ~3
+
+
+def _tables(chains: memoryview) -> set[str]:
+    """The tables that dumped chains are in."""
+    found: set[str] = set()
+    for at in _messages(chains):
+        end = at + struct.unpack_from("=I", chains, at)[0]
+        found.update(_text(chains, b, e) for kind, b, e in attributes(chains, at + HEADER, end) if kind == CHAIN_TABLE)
+    return found
+
+
+def _places(data: memoryview) -> Iterator[tuple[Line, tuple[int, int]]]:
+    """Each policy and rule in dumped messages, with the positions of its packets and bytes (UNCOUNTED: it has none)."""
+    numbers: dict[tuple[str, str], int] = {}
+    for position in _messages(data):
         length, kind = struct.unpack_from("=IH", data, position)
         end = position + length
         found = {k: (b, e) for k, b, e in attributes(data, position + HEADER, end)}
@@ -194,10 +243,9 @@ def _places(data: bytes) -> Iterator[tuple[Line, tuple[int, int]]]:
             table, chain = _text(data, *found[RULE_TABLE]), _text(data, *found[RULE_CHAIN])
             number = numbers[table, chain] = numbers.get((table, chain), 0) + 1
             yield (table, chain, number), _rule_counter(data, *found.get(RULE_EXPRESSIONS, (0, 0)))
-        position += (length + 3) & ~3
 
 
-def _rule_counter(data: bytes, begin: int, end: int) -> tuple[int, int]:
+def _rule_counter(data: Buffer, begin: int, end: int) -> tuple[int, int]:
     for _, at, until in attributes(data, begin, end):
         parts = {k: (b, e) for k, b, e in attributes(data, at, until)}
         if EXPR_NAME in parts and EXPR_DATA in parts and _text(data, *parts[EXPR_NAME]) == "counter":
@@ -205,17 +253,6 @@ def _rule_counter(data: bytes, begin: int, end: int) -> tuple[int, int]:
     return UNCOUNTED, UNCOUNTED
 
 
-def _counter(data: bytes, begin: int, end: int) -> tuple[int, int]:
+def _counter(data: Buffer, begin: int, end: int) -> tuple[int, int]:
     parts = {k: b for k, b, _ in attributes(data, begin, end)}
     return parts.get(COUNTER_PACKETS, UNCOUNTED), parts.get(COUNTER_BYTES, UNCOUNTED)
-
-
-def _extract(data: bytes, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """The big-endian 64-bit values at ``offsets`` (n, 2); int64 (n, 2), 0 where the offset is UNCOUNTED.
-
-    Attributes stand at multiples of four bytes.
-    """
-    words = np.frombuffer(data, dtype=">u4")
-    at = np.maximum(offsets, 0) >> 2
-    values = words[at].astype(np.int64) << 32 | words[at + 1]
-    return np.where(offsets == UNCOUNTED, 0, values)

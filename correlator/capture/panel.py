@@ -11,6 +11,7 @@ import time
 from typing import TextIO
 
 EVERY_S = 0.25
+NARROWEST, LOWEST = 20, 3
 
 
 class Panel:
@@ -31,9 +32,11 @@ class Panel:
         with contextlib.suppress(OSError):
             size = os.get_terminal_size(self.stream.fileno())
             columns, rows = size.columns, size.lines
+            if columns < NARROWEST or rows < LOWEST:  # a terminal that does not know its size says 0 (tty_ioctl(4))
+                return
             if (columns, rows) != self.size:
                 self._reserve(columns, rows)
-            self.stream.write(f"\0337\033[{rows};1H\033[2K\033[7m{text[: columns - 1]:<{columns - 1}}\033[0m\0338")
+            self.stream.write(f"\0337\033[{rows};1H\033[2K\033[7m{_fit(text, columns - 1):<{columns - 1}}\033[0m\0338")
             self.stream.flush()
 
     def _reserve(self, columns: int, rows: int) -> None:
@@ -48,3 +51,10 @@ class Panel:
                 self.stream.write(f"\0337\033[1;{rows}r\033[{rows};1H\033[2K\0338")
                 self.stream.flush()
         self.size = (0, 0)
+
+
+def _fit(text: str, width: int) -> str:
+    """As much of it as fits; parts (two spaces between them) are shown whole or not at all."""
+    if len(text) <= width:
+        return text
+    return text[: width + 2].rpartition("  ")[0][:width] or text[:width]

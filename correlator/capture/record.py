@@ -12,7 +12,7 @@ import select
 import shutil
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -24,7 +24,7 @@ from correlator.capture.events import COOKED, LINKTYPE_NETLINK, Events, read_tab
 from correlator.capture.facts import DOCKER_TIMEOUT, kernel
 from correlator.capture.interfaces import check_interfaces, default_interfaces, docker_bridges, list_interfaces, ports_of
 from correlator.capture.keeper import FactsKeeper
-from correlator.capture.privilege import check_privileges, invoking_user
+from correlator.capture.privilege import Lending, check_privileges, invoking_user
 from correlator.capture.rules_text import find_tools
 from correlator.capture.sampler import Sampler
 from correlator.capture.saved import SaveSource
@@ -36,6 +36,8 @@ from correlator.dataset.session import EVENTS, Folder, Manifest, is_session
 from correlator.errors import CorrelatorError, InputError
 
 TICK_NS, COUNT_NS = 50_000_000, 1_000_000_000
+BUSY, BUSY_TICK_NS = 20_000, 5_000_000
+"""So many frames in a tick are a good part of a ring: look again sooner."""
 GRACE_NS = 200_000_000
 """How long after the command's end: its last packets are still on their way."""
 DRAIN_NS = 80_000_000
@@ -57,6 +59,7 @@ class Options:
     bridge_ports: bool = False
     force: bool = False
     command: tuple[str, ...] = ()
+    conntrack: bool = True
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def check_output(options: Options) -> None:
         return
     if not options.force:
         raise InputError(f"{path}: is there already: name another folder with -o, or replace it with --force")
+    if path.is_symlink():
+        raise InputError(f"{path}: is a symbolic link: --force replaces folders only: name the one it points to")
     if not path.is_dir() or (any(path.iterdir()) and not is_session(path)):
         raise InputError(f"{path}: is no session of correlator: --force replaces sessions only")
 
@@ -120,12 +125,16 @@ class _Recording:
         self.command: Command | None = None
         self.indexes: dict[str, int] = {}
         self.counted = 0
+        self.lending = Lending()
+        self.replaced: Path | None = None
 
     # ---- opening: whatever can fail does so before anything is written -----------------------------------------
 
     def run(self) -> Outcome:
         """Everything, in order."""
         options, now = self.options, self.clock.now
+        self.lending.begin()
+        self.stack.callback(self.lending.end)
         tools = find_tools()
         sources, said = find_sources(tools, now)
         self.warnings += said
@@ -155,16 +164,32 @@ class _Recording:
         return self._record()
 
     def _open_folder(self) -> None:
-        if self.options.force and is_session(self.options.output):
-            shutil.rmtree(self.options.output)
-        elif self.options.force and self.options.output.is_dir():
-            self.options.output.rmdir()
-        self.folder.create()
+        """Make the folder; one that is to be replaced waits beside it until there is something to replace it with."""
+        output = self.options.output
+        if self.options.force and output.is_dir():
+            self.replaced = output.with_name(f".{output.name}.replaced-{os.getpid()}")
+            output.rename(self.replaced)
+        try:
+            self.folder.create()
+        except CorrelatorError:
+            self._discard()
+            raise
         self.stack.callback(self.folder.close)
 
     def _discard(self) -> None:
         """Nothing half-written is left of a recording that could not begin."""
         shutil.rmtree(self.options.output, ignore_errors=True)
+        if self.replaced is not None:
+            self.replaced.rename(self.options.output)
+
+    def _begin(self) -> None:
+        """The command runs: from now on there is something to keep."""
+        if self.options.command:
+            with self.lending.paused():
+                self.command = Command(self.options.command)
+            self.stack.callback(self.command.close)
+        if self.replaced is not None:
+            shutil.rmtree(self.replaced, ignore_errors=True)
 
     def _open_taps(self) -> None:
         self.indexes = list_interfaces()
@@ -176,14 +201,8 @@ class _Recording:
         now = self.clock.now
         self.events: Events | None = None
         try:
-            self.events = Events()
-            self.stack.callback(self.events.close)
-            self.folder.append(EVENTS, pcapng.section(self.manifest.tool))
-            self.folder.append(EVENTS, pcapng.interface("conntrack", LINKTYPE_NETLINK, 0))
-            self.sampler.sample()
-            self.sniffer.since = self.sampler.begin
-            self._write_events(self.events.take(), self.sampler.begin)
-            self._write_events(read_table())
+            if self.options.conntrack:
+                self._open_events()
         except OSError as error:
             if error.errno in DISK:
                 raise CorrelatorError(f"{self.options.output}: {error.strerror}") from None
@@ -197,6 +216,17 @@ class _Recording:
         self.rules_watch = self._watch(NETLINK_NETFILTER, (GROUP_NFTABLES,))
         self.links_watch = self._watch(NETLINK_ROUTE, GROUPS_ROUTE)
         self.folder.write_manifest(self._manifest())
+
+    def _open_events(self) -> None:
+        """Listen, and take the first sample and the table of those that are older."""
+        self.events = Events()
+        self.stack.callback(self.events.close)
+        self.folder.append(EVENTS, pcapng.section(self.manifest.tool))
+        self.folder.append(EVENTS, pcapng.interface("conntrack", LINKTYPE_NETLINK, 0))
+        self.sampler.sample()
+        self.sniffer.since = self.sampler.begin
+        self._write_events(self.events.take(), self.sampler.begin)
+        self._write_events(read_table())
 
     def _watch(self, family: int, groups: tuple[int, ...]) -> Watch | None:
         try:
@@ -214,9 +244,7 @@ class _Recording:
             self.say(f"recording {', '.join(self.sniffer.taps)} into {self.options.output}")
         status: int | None = None
         try:
-            if self.options.command:
-                self.command = Command(self.options.command)
-                self.stack.callback(self.command.close)
+            self._begin()
             self._loop()
             self._finish()
         except CommandError:
@@ -246,7 +274,7 @@ class _Recording:
         tick = self.clock.now()
         while True:
             now = self.clock.now()
-            wake = min(tick + TICK_NS, self.sampler.due)
+            wake = min(tick, self.sampler.due)
             ready = {handle for handle, _ in poller.poll(max((wake - now) / 1e6, 0))}
             self.sampler.sample_if_due()
             if self.rules_watch is not None and self.rules_watch.fileno() in ready and self.rules_watch.changed():
@@ -255,9 +283,8 @@ class _Recording:
                 self.keeper.note_change()
                 self._follow_interfaces()
             now = self.clock.now()
-            if now >= tick + TICK_NS:
-                tick = now
-                self._tick(now)
+            if now >= tick:
+                tick = now + (TICK_NS if self._tick(now) < BUSY else BUSY_TICK_NS)
             stop_at = self._stop_at(stop_at, until, ready, poller)
             if stop_at is not None and now >= stop_at:
                 return
@@ -281,8 +308,9 @@ class _Recording:
             self.stopped_by, stop_at = "duration", now
         return stop_at
 
-    def _tick(self, now: int) -> None:
-        self.sniffer.take()
+    def _tick(self, now: int) -> int:
+        """What is done over and over; how many frames there were."""
+        taken = self.sniffer.take()
         if self.events is not None:
             self._write_events(self.events.take())
         self.keeper.tick()
@@ -294,11 +322,11 @@ class _Recording:
                 (now - self.manifest.begin) / 1e9, self.sniffer.packets, self.sniffer.dropped, self.sampler.samples,
                 tuple(self.sampler.fastest(4)),
             ))  # fmt: skip
+        return taken
 
-    def _write_events(self, messages: Sequence[bytes], time_ns: int | None = None) -> None:
-        if messages:
-            time_ns = time_ns or self.clock.now()
-            self.folder.append(EVENTS, b"".join(pcapng.packet(COOKED + message, time_ns) for message in messages))
+    def _write_events(self, messages: Iterable[bytes], time_ns: int | None = None) -> None:
+        for message in messages:
+            self.folder.append(EVENTS, pcapng.packet(COOKED + message, time_ns or self.clock.now()))
 
     def _follow_interfaces(self) -> None:
         """Give up taps whose interface is gone, take up those that are wanted and have come."""

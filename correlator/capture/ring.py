@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,8 @@ TPACKET_V3 = 2
 BLOCK_SIZE, FRAME_SIZE, RETIRE_MS = 1 << 18, 2048, 20
 STATUS, COUNT, FIRST, LENGTH = 2, 3, 4, 5
 """Words of a block's header: who owns it (1: us), frames in it, offset of the first one, bytes used."""
+OFFSETS = 6
+"""Word of a frame's header (struct tpacket3_hdr): tp_mac and tp_net. Headers begin at multiples of eight bytes."""
 LINK_TYPES = {1: 1, 772: 1, 65534: 101, 768: 101, 778: 101, 776: 101, 519: 101, 823: 101}
 """ARPHRD_* of if_arp.h -> LINKTYPE_*: Ethernet and loopback, and what bears IP without a link header."""
 RETURN = 0x06
@@ -38,8 +39,8 @@ RETURN = 0x06
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Frames as the kernel handed them over: ``words`` uint32, the block's bytes; ``at`` int64 (n,) the word at which
-    each frame's header begins."""
+    """Frames as the kernel handed them over: ``words`` uint32, the block's bytes, in the ring itself; ``at`` int64 (n,)
+    the word at which each frame's header begins."""
 
     words: npt.NDArray[np.uint32]
     at: npt.NDArray[np.int64]
@@ -69,7 +70,7 @@ class Ring(L2ListenSocket):
         self.map = mmap.mmap(self.ins.fileno(), BLOCK_SIZE * self.blocks)
         self.view = memoryview(self.map)
         self.heads = self.view.cast("I")
-        self.next = 0
+        self.next = self.held = 0
         self.ins.bind((interface, ETH_P_ALL))
 
     def _attach(self, kept: int, expression: str) -> None:
@@ -86,19 +87,28 @@ class Ring(L2ListenSocket):
         code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
         self.ins.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(code)))
 
-    def take(self) -> Iterator[Block]:
-        """Every block that the kernel has handed over, copied out and given back."""
-        for _ in range(self.blocks):
-            base = self.next * BLOCK_SIZE
-            head = base // 4
+    def hold(self, enough: int) -> list[Block]:
+        """Blocks that the kernel has handed over, until ``enough`` frames are in them; ours until :meth:`release`."""
+        found: list[Block] = []
+        frames = 0
+        while self.held < self.blocks and frames < enough:
+            head = (self.next + self.held) % self.blocks * (BLOCK_SIZE // 4)
             if not self.heads[head + STATUS] & 1:
-                return
+                break
+            self.held += 1
             count, first, length = self.heads[head + COUNT], self.heads[head + FIRST], self.heads[head + LENGTH]
-            data = bytes(self.view[base : base + (length + 3 & ~3)])
-            self.heads[head + STATUS] = 0
-            self.next = (self.next + 1) % self.blocks
             if count:
-                yield Block(np.frombuffer(data, dtype=np.uint32), _chain(data, first, count))
+                words = np.frombuffer(self.heads[head : head + (length + 3 >> 2)], dtype=np.uint32)
+                found.append(Block(words, find_frames(words, first >> 2, count)))
+                frames += count
+        return found
+
+    def release(self) -> None:
+        """Give back every block that is held; nothing may read from it any more."""
+        for _ in range(self.held):
+            self.heads[self.next * (BLOCK_SIZE // 4) + STATUS] = 0
+            self.next = (self.next + 1) % self.blocks
+        self.held = 0
 
     def count(self) -> None:
         """Add what the kernel counted since the last call to ``received`` and ``dropped`` (reading resets it)."""
@@ -115,11 +125,20 @@ class Ring(L2ListenSocket):
         super().close()
 
 
-def _chain(data: bytes, first: int, count: int) -> npt.NDArray[np.int64]:
-    """Where each frame's header begins, in words: every header tells how far it is to the next."""
-    steps = memoryview(data).cast("I")
-    at, found = first >> 2, []
+def find_frames(words: npt.NDArray[np.uint32], first: int, count: int) -> npt.NDArray[np.int64]:
+    """Where each frame's header begins, in words; int64 (count,). The first is at ``first``.
+
+    Every header tells how far it is to the next, which takes a step of Python a frame. Headers also look alike (where the
+    link and network headers begin, in one word; their second): look for that at once, between frames there are remains of
+    others too, and believe it where the chain then is the same.
+    """
+    at = np.flatnonzero(words[first + OFFSETS :: 2] == words[first + OFFSETS]) * 2 + first
+    if len(at) != count:
+        at = at[words[at + 1] - words[first + 1] + 1 <= 2]
+    if len(at) == count and bool((at[:-1] + (words[at[:-1]] >> 2) == at[1:]).all()):
+        return at
+    steps, place, found = words.data, first, []
     for _ in range(count):
-        found.append(at)
-        at += steps[at] >> 2
+        found.append(place)
+        place += steps[place] >> 2
     return np.array(found, dtype=np.int64)

@@ -31,6 +31,12 @@ WHOLE = 262_144
 ETHERNET = 1
 FAR = 1 << 62
 RING_BYTES = 32 << 20
+AT_ONCE = 3000
+"""Frames of a tap that are written together, or the block that holds them: the processor's cache then holds them too, and
+no memory is asked of the kernel (15,000 together took 2.5 times as long)."""
+ROUNDS = 64
+PADDING = np.zeros(pcapng.TAIL_WORDS + 12, dtype=np.uint32)
+"""Behind the last frame: room for what is read and written beside it."""
 
 
 @dataclass
@@ -92,16 +98,29 @@ class Sniffer:
 
     def take(self, until: int | None = None) -> int:
         """Write what the kernel has handed over (frames up to ``until``, epoch ns); returns how many frames."""
-        self.clock.check()
-        found = [(tap, block) for tap in self.taps.values() for block in tap.ring.take()]
-        if not found:
-            return 0
-        batch = self._batch(found)
-        if until is not None or self.since:
+        before, more = self.packets, True
+        for _ in range(ROUNDS):
+            if not more:
+                break
+            self.clock.check()
+            more = self._take_some(until)
+        return self.packets - before
+
+    def _take_some(self, until: int | None) -> bool:
+        """Write some blocks of every tap; whether a tap may hold more."""
+        found = [(tap, block) for tap in self.taps.values() for block in tap.ring.hold(AT_ONCE)]
+        more = sum(len(block.at) for _, block in found) >= AT_ONCE
+        batch = self._batch(found) if found else None
+        found.clear()
+        for tap in self.taps.values():
+            tap.ring.release()
+        if batch is None:
+            return more
+        if (until is not None and batch.time[-1] > until) or batch.time[0] < self.since:
             batch = _select(batch, np.flatnonzero((batch.time >= self.since) & (batch.time <= (until or FAR))))
         self.folder.append(PACKETS, pcapng.packets(batch))
         self.packets += len(batch.at)
-        return len(batch.at)
+        return more
 
     def count(self) -> None:
         """Write drop counts that changed."""
@@ -128,25 +147,28 @@ class Sniffer:
         self.folder.append(PACKETS, pcapng.statistics(tap.number, self.clock.now(), tap.ring.received, tap.ring.dropped))
 
     def _batch(self, found: list[tuple[Tap, Block]]) -> pcapng.Batch:
-        words = np.concatenate([block.words for _, block in found])
+        """The frames of these blocks in order of time, copied out of the rings."""
+        words = np.concatenate([*(block.words for _, block in found), PADDING])
         bases = np.cumsum([0, *(len(block.words) for _, block in found[:-1])])
         at = np.concatenate([block.at + base for (_, block), base in zip(found, bases.tolist(), strict=True)])
         counts = [len(block.at) for _, block in found]
-        number = np.repeat(np.array([tap.number for tap, _ in found], dtype=np.int64), counts)
+        number = np.repeat(np.array([tap.number for tap, _ in found], dtype=np.uint32), counts)
         ethernet = np.repeat(np.array([tap.ring.link_type == ETHERNET for tap, _ in found]), counts)
-        head = {name: words[at + name].astype(np.int64) for name in (SECONDS, NANOSECONDS, CAPTURED, WIRE, FLAGS, MAC, KIND)}
-        time = self.clock.correct(head[SECONDS] * 1_000_000_000 + head[NANOSECONDS])
-        begin = at * 4 + (head[MAC] & 0xFFFF)
-        direction = np.where(head[KIND] >> 16 & 0xFF == OUTGOING, SENT, RECEIVED)
-        tagged = (head[FLAGS] & VLAN_VALID != 0) & ethernet
-        captured, wire = head[CAPTURED], head[WIRE]
+        time = self.clock.correct(words[at + SECONDS].astype(np.int64) * 1_000_000_000 + words[at + NANOSECONDS])
+        begin = at * 4 + (words[at + MAC] & 0xFFFF)
+        direction = np.where(words[at + KIND] >> 16 & 0xFF == OUTGOING, np.uint32(SENT), np.uint32(RECEIVED))
+        captured, wire = words[at + CAPTURED].astype(np.int64), words[at + WIRE]
+        tagged = (words[at + FLAGS] & VLAN_VALID != 0) & ethernet
         odd = tagged | (begin & 3 != 0)
         if odd.any():
             words, begin = _copy_odd(words, at, begin, captured, tagged, odd)
             captured, wire = captured + 4 * tagged, wire + 4 * tagged
-        kept = header_lengths(words.view(np.uint8), begin, captured, ethernet) if self.snap == 0 else captured
-        batch = pcapng.Batch(words, begin >> 2, kept, wire, time, number, direction)
-        return _select(batch, np.argsort(time, kind="stable"))
+        begin >>= 2
+        kept = header_lengths(words, begin, captured, ethernet) if self.snap == 0 else captured
+        batch = pcapng.Batch(words, begin, kept, wire, time, number, direction)
+        if (time[1:] < time[:-1]).any():
+            return _select(batch, np.argsort(time, kind="stable"))
+        return batch
 
 
 def _select(batch: pcapng.Batch, rows: Ints) -> pcapng.Batch:
@@ -177,4 +199,4 @@ def _copy_odd(
     copies[tags, 3] = tag[tags]
     moved = begin.copy()
     moved[rows] = (len(words) + np.arange(len(rows)) * (width + 1)) * 4
-    return np.r_[words, copies.ravel()], moved
+    return np.r_[words, copies.ravel(), PADDING], moved

@@ -27,11 +27,12 @@ SHORTEST_S, LEAST_SNAP, MOST_SNAP = 0.001, 64, 262_144
 @click.option("--snaplen", type=int, metavar="N", help="Keep the first N bytes of every frame; default: its headers only.")
 @click.option("--payload", is_flag=True, help="Keep frames whole, with what people say in them.")
 @click.option("--bridge-ports", is_flag=True, help="Listen on bridges' ports too: traffic between containers of one bridge.")
+@click.option("--no-conntrack", is_flag=True, help="Do not listen to conntrack, which makes the kernel tell of each connection.")
 @click.option("--force", is_flag=True, help="Replace a session that is there already.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 def capture(
     interfaces: tuple[str, ...], output: Path | None, interval: str, duration: str | None, expression: str,
-    snaplen: int | None, payload: bool, bridge_ports: bool, force: bool, command: tuple[str, ...],
+    snaplen: int | None, payload: bool, bridge_ports: bool, no_conntrack: bool, force: bool, command: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Record packets and rule counters, around COMMAND or until Ctrl-C; then report as `correlator replay` does.
 
@@ -55,7 +56,7 @@ def capture(
     options = Options(
         output if output is not None else Path(time.strftime("correlator-%Y%m%d-%H%M%S")), tuple(dict.fromkeys(interfaces)),
         round(seconds * 1e9), None if limit is None else round(limit * 1e9), expression,
-        -1 if payload else snaplen or 0, bridge_ports, force, command,
+        -1 if payload else snaplen or 0, bridge_ports, force, command, not no_conntrack,
     )  # fmt: skip
     panel = Panel(sys.stderr)
     try:

@@ -27,19 +27,23 @@ EXPORTED = "correlator export"
 """The application in files that `correlator export` wrote: they hold packets a second time."""
 
 
+MASKS = np.frombuffer(b"".join(bytes([0xFF] * (kept or 4)).ljust(4, b"\0") for kept in range(4)), dtype=np.uint32)
+"""What stays of the last word of data of which 0 (all), 1, 2 or 3 bytes are kept."""
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """n frames to write. ``words`` uint32: what they were copied from, with ``at`` int64 (n,) the word at which each
-    begins; ``kept`` and ``wire`` bytes, ``time`` epoch ns, ``interface`` and ``direction`` (1 received, 2 sent), all
-    int64 (n,)."""
+    """n frames to write. ``words`` uint32: what they were copied from, with :data:`HEAD_WORDS` before and
+    :data:`TAIL_WORDS` behind each, and ``at`` int64 (n,) the word at which each begins; ``time`` int64 (n,), epoch ns;
+    ``kept`` and ``wire`` bytes, ``interface`` and ``direction`` (1 received, 2 sent), integers (n,)."""
 
     words: Words
     at: Ints
     kept: Ints
-    wire: Ints
+    wire: npt.NDArray[np.integer]
     time: Ints
-    interface: Ints
-    direction: Ints
+    interface: npt.NDArray[np.integer]
+    direction: npt.NDArray[np.integer]
 
 
 def _option(code: int, value: bytes) -> bytes:
@@ -78,11 +82,13 @@ def packets(batch: Batch) -> bytes | memoryview:
     if not len(batch.at):
         return b""
     data = (batch.kept + 3) >> 2
-    sizes = data + (HEAD_WORDS + TAIL_WORDS)
-    ends = np.cumsum(sizes)
-    out = np.empty(int(ends[-1]), dtype=np.uint32)
+    there = np.flatnonzero(np.bincount(data)).tolist()
+    if len(there) == 1:
+        return _same_size(batch, slice(None), there[0]).ravel().data.cast("B")
     # frames of one length are rows of one array: a handful of copies instead of one a frame
-    for size in np.unique(data).tolist():
+    ends = np.cumsum(data + (HEAD_WORDS + TAIL_WORDS))
+    out = np.empty(int(ends[-1]), dtype=np.uint32)
+    for size in there:
         rows = np.flatnonzero(data == size)
         blocks = _same_size(batch, rows, size)
         windows(out, blocks.shape[1])[ends[rows] - blocks.shape[1]] = blocks
@@ -94,19 +100,16 @@ def windows(words: Words, width: int) -> Words:
     return np.lib.stride_tricks.as_strided(words, (max(len(words) - width + 1, 0), width), (4, 4))
 
 
-def _same_size(batch: Batch, rows: Ints, size: int) -> Words:
+def _same_size(batch: Batch, rows: Ints | slice, size: int) -> Words:
     """The blocks of frames that all keep ``size`` words; uint32 (rows, words of a block)."""
     width = size + HEAD_WORDS + TAIL_WORDS
-    blocks = np.empty((len(rows), width), dtype=np.uint32)
-    time = batch.time[rows]
-    head = (ENHANCED, width * 4, batch.interface[rows], time >> 32, time & 0xFFFFFFFF, batch.kept[rows], batch.wire[rows])
+    blocks = windows(batch.words, width)[batch.at[rows] - HEAD_WORDS]  # the data in its place, the rest written over
+    time, kept = batch.time[rows], batch.kept[rows]
+    head = (ENHANCED, width * 4, batch.interface[rows], time >> 32, time & 0xFFFFFFFF, kept, batch.wire[rows])
     for column, value in enumerate(head):
         blocks[:, column] = np.asarray(value)
     if size:
-        blocks[:, HEAD_WORDS : HEAD_WORDS + size] = windows(batch.words, size)[batch.at[rows]]
-        spare = batch.kept[rows] & 3
-        mask = np.where(spare == 0, 0xFFFFFFFF, (np.int64(1) << (8 * spare)) - 1).astype(np.uint32)
-        blocks[:, HEAD_WORDS + size - 1] &= mask
+        blocks[:, HEAD_WORDS + size - 1] &= MASKS[kept & 3]
     blocks[:, -4], blocks[:, -3], blocks[:, -2], blocks[:, -1] = FLAGS_OPTION, batch.direction[rows], 0, width * 4
     return blocks
 

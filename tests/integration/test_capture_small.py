@@ -139,7 +139,10 @@ from correlator.capture.rules_text import counting_lines
 from correlator.capture.saved import SaveSource
 backend, save = sys.argv[1:]
 source = {"nft": NftSource, "legacy": LegacySource}[backend](save, time.time_ns)
-direct, forked = source.read(), SaveSource(save, backend, time.time_ns).read()
+while True:  # nothing may have been counted meanwhile
+    direct, forked = source.read(), SaveSource(save, backend, time.time_ns).read()
+    if (source.read().values == direct.values).all():
+        break
 place = {line: i for i, line in enumerate(counting_lines(forked.learned.text))}
 for line, value in zip(counting_lines(direct.learned.text), direct.values.tolist(), strict=True):
     assert forked.values[place[line]].tolist() == value, line
@@ -153,7 +156,9 @@ def test_direct_reading_equals_iptables_save(backend: str) -> None:
     with Lab() as lab:
         rules = published_rules(*(("tcp", port, "172.17.0.2", 80) for port in range(1000, 1040)))
         raw = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -i eth0 -m ttl --ttl-gt 1\nCOMMIT\n"
-        lab.run("host", f"iptables-{backend}-restore", stdin=rules + raw)
+        mangle = "*mangle\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp -j TTL --ttl-set 60\n-A FORWARD -m ttl --ttl-eq 60\nCOMMIT\n"
+        security = "*security\n:FORWARD ACCEPT [0:0]\n-A FORWARD -p tcp\nCOMMIT\n"
+        lab.run("host", f"iptables-{backend}-restore", stdin=rules + raw + mangle + security)
         serve(lab, "c1", "tcp:80")
         assert client(lab, "out", "tcp", HOST, 1007, source=A, count=3) == 3
         assert client(lab, "out", "tcp", HOST, 1033, source=A, count=2) == 2
@@ -233,8 +238,40 @@ def test_what_cannot_begin_says_why(tmp_path: Path) -> None:
         assert not session.exists()
 
 
+AS_SETCAP = """
+import ctypes, os, struct, sys
+libc, bits = ctypes.CDLL(None), 1 << 12 | 1 << 13 | 1 << 2  # net_admin, net_raw; dac_read_search: to read these sources
+libc.prctl(8, 1, 0, 0, 0)  # PR_SET_KEEPCAPS
+os.setgroups([]), os.setgid(65534), os.setuid(65534)
+assert libc.capset(struct.pack("=Ii", 0x20080522, 0), struct.pack("=6I", bits, bits, 0, 0, 0, 0)) == 0
+from correlator.cli import main
+sys.argv[0] = "correlator"
+main()
+"""
+
+
+def test_granted_capabilities_are_enough(tmp_path: Path) -> None:
+    """A user whose interpreter was granted the two capabilities (as the message says) records: iptables-save has them too,
+    the command has not."""
+    tmp_path.chmod(0o777)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(parent.stat().st_mode | 0o055)
+    show = ("sh", "-c", "grep -E 'Cap(Eff|Prm|Inh|Amb)' /proc/self/status; id -u")
+    with Lab() as lab:
+        lab.rules(published_rules(WEB))
+        command = ["ip", "netns", "exec", lab.space("host"), sys.executable, "-c", AS_SETCAP, "capture", "-i", "eth0"]
+        done = subprocess.run(
+            [*command, "-o", str(tmp_path / "s"), "--", *show], capture_output=True, text=True, cwd=ROOT, check=False
+        )
+    assert done.returncode == 0, done.stderr
+    shown = done.stdout.splitlines()[:5]
+    assert [int(line.split()[1], 16) for line in shown[:4]] == [0] * 4
+    assert shown[4] == "65534"
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["reading"] == "kernel"
+
+
 def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
-    """A folder that is there is refused; --force replaces sessions only."""
+    """A folder that is there is refused; --force replaces sessions only, and only once the new one has begun."""
     session, other = tmp_path / "s", tmp_path / "photos"
     other.mkdir()
     (other / "cat.png").write_bytes(b"cat")
@@ -247,6 +284,12 @@ def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
         assert _capture(lab, *words, str(session), "--force").returncode == 0
         assert json.loads((session / "manifest.json").read_text())["begin"] > begun
         _one_line(_capture(lab, *words, str(other), "--force"), "--force replaces sessions only")
+        (tmp_path / "link").symlink_to(session)
+        _one_line(_capture(lab, *words, str(tmp_path / "link"), "--force"), "is a symbolic link")
+        kept = (session / "manifest.json").read_bytes()
+        _one_line(_capture(lab, *words, str(session), "--force", "--filter", "tcp prot 80"), "syntax")
+        assert (session / "manifest.json").read_bytes() == kept
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "photos", "s"]
     assert (other / "cat.png").read_bytes() == b"cat"
 
 
@@ -282,6 +325,22 @@ def test_how_much_of_a_frame_is_kept(words: tuple[str, ...], longest: int, tmp_p
     assert set(analysis.connections["status"]) == {"exact"}
     assert list(analysis.connections["outcome"]).count("DNAT") == 1
     assert not (analysis.ledger["residual_packets"] != 0).any()
+
+
+def test_without_conntracks_events(tmp_path: Path) -> None:
+    """--no-conntrack: nothing of conntrack is in the session, and connections that two interfaces show are exact without."""
+    with Lab() as lab:
+        lab.rules(published_rules(WEB))
+        serve(lab, "c1", "tcp:80")
+        process = _background(lab, "-o", str(tmp_path / "s"), "-i", "eth0", "-i", "docker0", "--no-conntrack")
+        assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
+        process.terminate()
+        printed, _ = process.communicate(timeout=60)
+    assert not (tmp_path / "s" / "events.pcapng").exists()
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["events_lost"] is None
+    assert "conntrack's events" not in printed
+    tcp = correlator.load(tmp_path / "s").connections.query("protocol == 'tcp'")
+    assert list(zip(tcp["outcome"], tcp["status"], strict=True)) == [("DNAT", "exact")] * 2
 
 
 def test_filter_keeps_what_matches(tmp_path: Path) -> None:

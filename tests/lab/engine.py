@@ -26,6 +26,7 @@ class Engine:
     def __init__(self, lab: Lab, backend: str = "nft") -> None:
         self.lab, self.backend = lab, backend
         self.folder = Path(tempfile.mkdtemp(prefix="ce", dir="/tmp"))  # short: unix(7) leaves 107 bytes for a path
+        self.name = f"{lab.prefix}engine"
         self.socket = f"unix://{self.folder}/s"
         self.environment = {**os.environ, "DOCKER_HOST": self.socket}
         self.log = (self.folder / "log").open("wb")
@@ -86,6 +87,8 @@ class Engine:
             "nsenter", f"--net=/var/run/netns/{self.lab.space('host')}", "dockerd", "--data-root", str(self.folder / "d"),
             "--exec-root", str(self.folder / "e"), "-H", self.socket, "-p", str(self.folder / "pid"), "--storage-driver", "vfs",
             "--ip6tables=false",
+            # where the host's own containerd is found it is used, and its containers are none of ours
+            "--containerd-namespace", self.name, "--containerd-plugins-namespace", f"{self.name}-plugins",
         ]  # fmt: skip
         self.process = subprocess.Popen(
             command, env={**os.environ, "PATH": path}, stdout=self.log, stderr=self.log, stdin=subprocess.DEVNULL
