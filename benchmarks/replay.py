@@ -33,9 +33,9 @@ DPKT = (
     "    for _, data in dpkt.pcap.Reader(open(path, 'rb')): dpkt.ethernet.Ethernet(data).data.data.flags"
 )
 SCAPY = (
-    "import sys; from scapy.utils import PcapReader; from scapy.layers.l2 import Ether\n"
+    "import sys; from scapy.utils import PcapReader; from scapy.layers.inet import TCP; from scapy.layers.l2 import Ether\n"
     "for path in sys.argv[1:]:\n"
-    "    for packet in PcapReader(path): packet['TCP'].flags"
+    "    for packet in PcapReader(path): packet[TCP].flags"
 )
 
 
