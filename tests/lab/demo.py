@@ -54,4 +54,7 @@ def main(keep: Path | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    try:
+        sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
+    except RuntimeError as error:
+        sys.exit(f"demo-live: the lab cannot be made here: {error}")
