@@ -218,14 +218,16 @@ class _Recording:
         self.folder.write_manifest(self._manifest())
 
     def _open_events(self) -> None:
-        """Listen, and take the first sample and the table of those that are older."""
+        """Listen, and take the first sample and the table of those that are older. What is new after the sample must not
+        pass for older than it: events have the time at which they are read, and few come before the sample begins."""
+        self.sampler.learn()
         self.events = Events()
         self.stack.callback(self.events.close)
         self.folder.append(EVENTS, pcapng.section(self.manifest.tool))
         self.folder.append(EVENTS, pcapng.interface("conntrack", LINKTYPE_NETLINK, 0))
         self.sampler.sample()
         self.sniffer.since = self.sampler.begin
-        self._write_events(self.events.take(), self.sampler.begin)
+        self._write_events(self.events.take())
         self._write_events(read_table())
 
     def _watch(self, family: int, groups: tuple[int, ...]) -> Watch | None:
@@ -324,9 +326,9 @@ class _Recording:
             ))  # fmt: skip
         return taken
 
-    def _write_events(self, messages: Iterable[bytes], time_ns: int | None = None) -> None:
+    def _write_events(self, messages: Iterable[bytes]) -> None:
         for message in messages:
-            self.folder.append(EVENTS, pcapng.packet(COOKED + message, time_ns or self.clock.now()))
+            self.folder.append(EVENTS, pcapng.packet(COOKED + message, self.clock.now()))
 
     def _follow_interfaces(self) -> None:
         """Give up taps whose interface is gone, take up those that are wanted and have come."""
