@@ -39,7 +39,7 @@ class Sampler:
         self.series = [Series(source) for source in sources]
         self.folder, self.now, self.interval = folder, now, interval
         self.due = now()
-        self.samples = self.late = self.missed = 0
+        self.samples = self.missed = 0
         self.warnings: dict[str, None] = {}
         self.begin = self.end = 0
 
@@ -59,23 +59,22 @@ class Sampler:
         now = self.now()
         if now < self.due:
             return False
-        late = now - self.due
-        self.sample(late if late > self.interval // 2 else 0)
+        self.sample(self.due)
         skipped = (self.now() - self.due) // self.interval
         self.missed += skipped
         self.due += (skipped + 1) * self.interval
         return True
 
-    def sample(self, late: int = 0) -> None:
-        """Read all sources now."""
-        self.late += bool(late)
+    def sample(self, due: int | None = None) -> None:
+        """Read all sources now; a reading that began more than half an interval after ``due`` is late."""
         for series in self.series:
             try:
                 reading = series.source.read()
             except ChangingError as error:
                 self.warnings[f"{series.source.backend}: a sample was left out: {error}"] = None
                 continue
-            self._write(series, reading, late)
+            late = reading.begin - due if due is not None else 0
+            self._write(series, reading, late if late > self.interval // 2 else 0)
             self.begin, self.end = reading.begin, reading.end
         self.samples += 1
 

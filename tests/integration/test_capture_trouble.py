@@ -48,7 +48,7 @@ for _ in range(400_000 // 64):
 
 def test_what_was_lost_is_said(tmp_path: Path) -> None:
     """A recorder that is stopped (SIGSTOP) while 400,000 packets come: the kernel's count of those that did not fit is in the
-    manifest, in the pcapng and in every report; the sample after it is late, and those left out are counted."""
+    manifest, in the pcapng and in every report, and so are the samples that were left out."""
     with Lab() as lab:
         lab.rules(published_rules(WEB))
         lab.run("out", "ip", "link", "set", "eth0", "gso_max_segs", "1")
@@ -72,7 +72,6 @@ def test_what_was_lost_is_said(tmp_path: Path) -> None:
     assert re.search(rf"{tap['dropped']:,}|{tap['dropped']}", row)
     shown = subprocess.run(["capinfos", str(tmp_path / "s" / "packets.pcapng")], capture_output=True, text=True, check=True)
     assert "Number of stat entries" in shown.stdout
-    assert any("late" in record for record in _records(tmp_path / "s"))
     assert "counter samples were left out: the machine was busy" in printed
 
 
