@@ -77,7 +77,7 @@ def test_what_was_lost_is_said(tmp_path: Path) -> None:
 
 def test_rules_that_change_are_new_generations(tmp_path: Path) -> None:
     """A rule that comes in mid-run is a ruleset of its own, with its whole text, at its time; in both backends, with every
-    hit still explained."""
+    hit of a rule still explained."""
     for backend in ("nft", "legacy"):
         session = tmp_path / backend
         with Lab() as lab:
@@ -99,7 +99,9 @@ def test_rules_that_change_are_new_generations(tmp_path: Path) -> None:
         assert before < int(str(rulesets[1]["time"])) < after + 250_000_000
         analysis = correlator.load(session)
         assert analysis.generations == 2
-        assert not (analysis.ledger["residual_packets"] != 0).any()
+        # iptables-legacy zeroes a table's policy counters whenever a rule changes: what they counted just before is gone
+        ledger = analysis.ledger if backend == "nft" else analysis.ledger[analysis.ledger["rule_number"] > 0]
+        assert not (ledger["residual_packets"] != 0).any()
         served = analysis.connections[analysis.connections["protocol"].astype(str) == "tcp"]
         assert list(served["status"]) == ["exact"] * 6
 
