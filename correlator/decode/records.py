@@ -8,7 +8,8 @@ ordinary (fragments, VLANs, ICMP errors, broken headers, other protocols) is mar
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from correlator.decode.compiled import kernel, part
 
 RECORD = np.dtype(
     [
@@ -30,23 +31,34 @@ OWN_SEEN, OWN_ASKED = 1, 2
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@part
+def byte(data, at):
+    """One byte; an unsigned index is none that counts from the end, so that neighbours are read as one word."""
+    return np.int64(data[np.uint64(at)])
+
+
+@part
 def _u16(data, at):
-    return np.int64(data[at]) << 8 | np.int64(data[at + 1])
+    return byte(data, at) << 8 | byte(data, at + 1)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@part
 def u32(data, at):
-    return _u16(data, at) << 16 | _u16(data, at + 2)
+    return byte(data, at) << 24 | byte(data, at + 1) << 16 | byte(data, at + 2) << 8 | byte(data, at + 3)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@part
+def little(data, at):
+    return byte(data, at) | byte(data, at + 1) << 8 | byte(data, at + 2) << 16 | byte(data, at + 3) << 24
+
+
+@part
 def _mixed(total, value):
     total = (total ^ np.uint64(value)) * _B
     return total ^ (total >> _C)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _payload(data, at, available):
     """Hash of the first 32, 16, 8 or 4 bytes of payload, as many as every sight of the packet shows."""
     words = 8
@@ -54,15 +66,12 @@ def _payload(data, at, available):
         words >>= 1
     total = np.uint64(words)
     for i in range(words):
-        p = at + 4 * i
-        word = np.uint64(data[p]) | np.uint64(data[p + 1]) << np.uint64(8)
-        word |= np.uint64(data[p + 2]) << np.uint64(16) | np.uint64(data[p + 3]) << np.uint64(24)
-        total = (total ^ word) * _A
+        total = (total ^ np.uint64(little(data, at + 4 * i))) * _A
         total ^= total >> np.uint64(29)
     return total
 
 
-@njit(cache=True, nogil=True)
+@part
 def _option_kinds(data, at, end):
     """Bit k: a TCP option of kind k < 32 is there."""
     kinds = np.int64(0)
@@ -81,7 +90,7 @@ def _option_kinds(data, at, end):
     return kinds
 
 
-@njit(cache=True, nogil=True)
+@part
 def _quoted(data, r, at, end):
     """The addresses that an ICMP error quotes."""
     inner = at + 8
@@ -98,7 +107,7 @@ def _quoted(data, r, at, end):
         r.inner_sport = r.inner_dport = _u16(data, l4 + 4)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _transport(data, r, at, end, room, key, shallow):
     """Ports, flags and payload; returns the key, and marks what is out of the ordinary. ``shallow``: ports alone."""
     if r.protocol == TCP:
@@ -144,7 +153,7 @@ def _transport(data, r, at, end, room, key, shallow):
     return _mixed(_mixed(key, size), _payload(data, at + header, shown if shown < size else size))
 
 
-@njit(cache=True, nogil=True)
+@part
 def parse(data, at, captured, wire_length, direction, mac, r, own, shallow):
     """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
     ``shallow``: its protocol, addresses and ports will do.
@@ -204,7 +213,32 @@ def parse(data, at, captured, wire_length, direction, mac, r, own, shallow):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@part
+def record_header(data, at, big):
+    """(seconds, fraction, bytes captured, bytes on the wire) of a pcap record."""
+    if big:
+        return u32(data, at), u32(data, at + 4), u32(data, at + 8), u32(data, at + 12)
+    return little(data, at), little(data, at + 4), little(data, at + 8), little(data, at + 12)
+
+
+@part
+def direction_of(data, at, end):
+    """The direction (1 in, 2 out) that the options of an enhanced packet block tell, 0 none; -1 where frames were dropped."""
+    direction = 0
+    while at + 4 <= end:
+        code = byte(data, at) | byte(data, at + 1) << 8
+        width = byte(data, at + 2) | byte(data, at + 3) << 8
+        if code == 0 or at + 4 + width > end:
+            break
+        if code == 2 and width == 4:
+            direction = (byte(data, at + 4) & 3) % 3
+        elif code == 4:
+            return -1
+        at += 4 + width + (-width & 3)
+    return direction
+
+
+@kernel
 def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out, own, skipped):
     """Parse records of a pcap file from ``position`` until its bytes (``size``) or ``out`` are full.
 
@@ -212,13 +246,7 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
     """
     frames, written = 0, 0
     while position + 16 <= size and written < len(out):
-        if big:
-            seconds, fraction = u32(data, position), u32(data, position + 4)
-            captured, wire = u32(data, position + 8), u32(data, position + 12)
-        else:
-            seconds = little(data, position)
-            fraction = little(data, position + 4)
-            captured, wire = little(data, position + 8), little(data, position + 12)
+        seconds, fraction, captured, wire = record_header(data, position, big)
         if captured > limit:
             return position, frames, written, 1
         if position + 16 + captured > size:
@@ -236,12 +264,7 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
     return position, frames, written, 0
 
 
-@njit(cache=True, nogil=True, inline="always")
-def little(data, at):
-    return np.int64(data[at]) | np.int64(data[at + 1]) << 8 | np.int64(data[at + 2]) << 16 | np.int64(data[at + 3]) << 24
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skipped):
     """Parse enhanced packet blocks (little-endian, nanoseconds) of a pcapng file until another block, the end, or a full ``out``.
 
@@ -259,18 +282,9 @@ def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skip
         if number >= len(codes) or captured > limit or 28 + captured > length - 4:
             return position, frames, written, 1
         frames += 1
-        at, end = position + 28 + captured + (-captured & 3), position + length - 4
-        direction = 0
-        while at + 4 <= end:
-            code = np.int64(data[at]) | np.int64(data[at + 1]) << 8
-            width = np.int64(data[at + 2]) | np.int64(data[at + 3]) << 8
-            if code == 0 or at + 4 + width > end:
-                break
-            if code == 2 and width == 4:
-                direction = (data[at + 4] & 3) % 3
-            elif code == 4:
-                return position, frames - 1, written, 1
-            at += 4 + width + (-width & 3)
+        direction = direction_of(data, position + 28 + captured + (-captured & 3), position + length - 4)
+        if direction < 0:
+            return position, frames - 1, written, 1
         r = out[written]
         wire, code = little(data, position + 24), codes[number]
         why = parse(data, position + 28, captured, wire, direction, macs[number], r, owns[code], False)
@@ -284,10 +298,9 @@ def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skip
     return position, frames, written, 0
 
 
-@njit(cache=True, nogil=True)
-def merge(a, b):
-    """Two runs of records in order of time as one; of one time, those of ``a`` first."""
-    out = np.empty(len(a) + len(b), dtype=a.dtype)
+@kernel
+def merge(a, b, out):
+    """Two runs of records in order of time as one, into ``out``; of one time, those of ``a`` first."""
     i, j = 0, 0
     for k in range(len(out)):
         if j >= len(b) or (i < len(a) and a[i].time <= b[j].time):
@@ -296,4 +309,3 @@ def merge(a, b):
         else:
             out[k] = b[j]
             j += 1
-    return out

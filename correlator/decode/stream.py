@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -210,24 +210,30 @@ class Source:
 
 def stream(sources: Sequence[Source]) -> Iterator[Records]:
     """Records of all files in order of time; of one time, in the order of the files."""
+    merged = _merged(sources)
     with ThreadPoolExecutor(max_workers=1) as reader:  # which goes on while what was read is used
-        ahead = [reader.submit(source.read) for source in sources]
-        yield from _merged(sources, ahead, reader)
+        ahead = reader.submit(next, merged, None)
+        while (records := ahead.result()) is not None:
+            ahead = reader.submit(next, merged, None)
+            yield records
 
 
-def _merged(sources: Sequence[Source], ahead: list[Future[Records]], reader: ThreadPoolExecutor) -> Iterator[Records]:
+def _merged(sources: Sequence[Source]) -> Iterator[Records]:
     while True:
-        for number, source in enumerate(sources):
+        for source in sources:
             behind = min((other.reach for other in sources if not other.over), default=0)
             if not source.over and source.reach <= behind:
-                source.hold(ahead[number].result())
-                if not source.over:
-                    ahead[number] = reader.submit(source.read)
+                source.hold(source.read())
         until = min((source.reach for source in sources if not source.over), default=_EVER)
         merged = np.zeros(0, dtype=RECORD)
         for source in sources:
             part = source.take(until)
-            merged = (merge(merged, part) if len(part) else merged) if len(merged) else part
+            if len(merged) and len(part):
+                both = np.empty(len(merged) + len(part), dtype=RECORD)
+                merge(merged, part, both)
+                merged = both
+            else:
+                merged = part if len(part) else merged
         if len(merged):
             yield merged
         if until == _EVER:

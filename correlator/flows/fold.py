@@ -101,14 +101,16 @@ class Fold:
 
     def _grow(self, why: int) -> None:
         if why == kernel.GROW_NAMES:
-            self.keys, self.values = kernel.grown_names(self.keys, self.values, 2 * len(self.keys))
+            keys, values = np.zeros(2 * len(self.keys), dtype=np.uint64), np.zeros(2 * len(self.keys), dtype=np.int32)
+            kernel.move_names(self.keys, self.values, keys, values)
+            self.keys, self.values = keys, values
         elif why == kernel.GROW_PAIRS:
             self.pairs = _roomier(self.pairs, int(self.counts[kernel.PAIRS]))
             self.connections = _roomier(self.connections, int(self.counts[kernel.CONNECTIONS]))
         elif why == kernel.GROW_RING:
-            ring = np.zeros(2 * len(self.ring), dtype=kernel.WAITING)
-            self.buckets = kernel.grown_ring(self.ring, self.buckets, ring, self.counts)
-            self.ring = ring
+            ring, buckets = np.zeros(2 * len(self.ring), dtype=kernel.WAITING), np.full(2 * len(self.ring), -1, dtype=np.int64)
+            kernel.move_ring(self.ring, ring, buckets, self.counts)
+            self.ring, self.buckets = ring, buckets
 
     def end(self, behind: npt.NDArray[np.bool_]) -> Folded:
         """What all of it was."""

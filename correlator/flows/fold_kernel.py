@@ -9,8 +9,8 @@ is *tainted*: its frames are left to those modules, which can weigh what they ma
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from correlator.decode.compiled import kernel, part
 from correlator.decode.records import ICMP, IN, RECORD, TCP, UDP
 from correlator.flows import conntrack
 from correlator.flows.conntrack import ACK, FIN, MEMORY_NS, RST, SYN, SYNACK
@@ -69,7 +69,7 @@ _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.ui
 S_NEW, S_ESTABLISHED = conntrack.S_NEW, conntrack.S_ESTABLISHED
 
 
-@njit(cache=True, nogil=True, inline="always")
+@part
 def name_of(protocol, a, b):
     """The same name for an unordered pair of endpoints as :func:`correlator.flows.connections.node`; never 0."""
     total = np.uint64(protocol) * _A
@@ -81,7 +81,7 @@ def name_of(protocol, a, b):
     return total | np.uint64(1)
 
 
-@njit(cache=True, nogil=True)
+@part
 def find(keys, values, name):
     """The slot of a name: where it is, or where it would go."""
     mask = np.uint64(len(keys) - 1)
@@ -91,7 +91,7 @@ def find(keys, values, name):
     return slot
 
 
-@njit(cache=True, nogil=True)
+@part
 def _call(keys, values, counts, pairs, name, pair):
     """Let a name mean a pair; two pairs of one name are tainted."""
     slot = find(keys, values, name)
@@ -102,7 +102,7 @@ def _call(keys, values, counts, pairs, name, pair):
         pairs[pair].tainted = pairs[values[slot]].tainted = 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _pair_of(keys, values, counts, pairs, protocol, one, other):
     """The pair of two endpoints, made where there is none."""
     name = name_of(protocol, one, other)
@@ -118,7 +118,7 @@ def _pair_of(keys, values, counts, pairs, protocol, one, other):
     return pair
 
 
-@njit(cache=True, nogil=True)
+@part
 def _taint(keys, values, counts, pairs, protocol, src, sport, dst, dport):
     """A frame that is out of the ordinary: its pair is left to those who can weigh it."""
     pair = _pair_of(
@@ -127,7 +127,7 @@ def _taint(keys, values, counts, pairs, protocol, src, sport, dst, dport):
     pairs[pair].tainted = 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _odd(keys, values, counts, pairs, r):
     _taint(keys, values, counts, pairs, r.protocol, r.src, r.sport, r.dst, r.dport)
     if r.inner_protocol:
@@ -138,7 +138,7 @@ def _odd(keys, values, counts, pairs, r):
         pairs[pair].tainted = 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _wait(ring, buckets, counts, r):
     """A frame came in: it waits for its other sight."""
     number = counts[TAIL]
@@ -153,7 +153,7 @@ def _wait(ring, buckets, counts, r):
     buckets[bucket] = number
 
 
-@njit(cache=True, nogil=True)
+@part
 def _match(ring, buckets, counts, r):
     """A frame left: the number of the oldest one waiting that it is the other sight of, -1 none, -2 not to be told."""
     number = buckets[r.key & np.uint64(len(buckets) - 1)]
@@ -170,7 +170,7 @@ def _match(ring, buckets, counts, r):
     return -2 if best < 0 and loose else best
 
 
-@njit(cache=True, nogil=True)
+@part
 def _kind_of(table, kinds, counts, cuts_length, cuts_ttl, reads, w, direction, state, nat, seen_reply):
     """The class of a packet, made where there is none; -1 where there are too many."""
     key = np.uint64(w.protocol) | np.uint64(direction) << np.uint64(8) | np.uint64(state) << np.uint64(10)
@@ -209,7 +209,7 @@ def _kind_of(table, kinds, counts, cuts_length, cuts_ttl, reads, w, direction, s
     return number
 
 
-@njit(cache=True, nogil=True)
+@part
 def _segment(flags):
     """As :func:`correlator.flows.conntrack.tcp_kind`."""
     if flags & 4:
@@ -221,7 +221,7 @@ def _segment(flags):
     return ACK if flags & 16 else 5
 
 
-@njit(cache=True, nogil=True)
+@part
 def _timeout(p):
     if p.protocol == TCP:
         return _TIMEOUTS[p.state]
@@ -230,7 +230,7 @@ def _timeout(p):
     return np.int64(_ICMP_TIMEOUT)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _open(keys, values, counts, pairs, connections, pair, w, client, seen, server, dialled, forward, state):
     """A connection begins: its number."""
     p = pairs[pair]
@@ -248,7 +248,7 @@ def _open(keys, values, counts, pairs, connections, pair, w, client, seen, serve
     return number
 
 
-@njit(cache=True, nogil=True)
+@part
 def _track(p, segment, w, forward):
     """One packet of a pair as :class:`correlator.flows.conntrack.Tracker` sees it.
 
@@ -287,7 +287,7 @@ def _track(p, segment, w, forward):
     return 0, direction, S_ESTABLISHED if p.seen_reply else S_NEW, np.int64(p.state)
 
 
-@njit(cache=True, nogil=True)
+@part
 def _agrees(c, direction, after, in_source, in_target, out_source, out_target, w):
     """Whether a packet shows the endpoints and interfaces that its connection has shown."""
     if direction == 0:
@@ -303,7 +303,7 @@ def _agrees(c, direction, after, in_source, in_target, out_source, out_target, w
     return w.interface == c.reply_in and w.out_interface == c.reply_out
 
 
-@njit(cache=True, nogil=True)
+@part
 def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cuts_length, cuts_ttl, reads,
               came, span, owner, length, kind_of, w):  # fmt: skip
     """One packet that was seen coming in and leaving. Returns False where there are too many kinds."""
@@ -358,7 +358,7 @@ def _crossing(keys, values, counts, pairs, connections, kinds, table, behind, cu
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fold(records, start, last, counts, ring, buckets, keys, values, pairs, connections, kinds, table, behind, cuts_length,
          cuts_ttl, reads, came, span, owner, length, kind_of):  # fmt: skip
     """Fold ``records[start:]`` in; ``last``: no more will come. Returns (number of records done, why it stopped)."""
@@ -409,7 +409,7 @@ def fold(records, start, last, counts, ring, buckets, keys, values, pairs, conne
         i += 1
 
 
-@njit(cache=True, nogil=True)
+@part
 def _doubt(ring, buckets, counts, keys, values, pairs, r):
     """Both ends rewritten at once: whatever waits and looks like it is out of the ordinary too."""
     number = buckets[r.key & np.uint64(len(buckets) - 1)]
@@ -422,25 +422,21 @@ def _doubt(ring, buckets, counts, keys, values, pairs, r):
         number = w.chain
 
 
-@njit(cache=True, nogil=True)
-def grown_names(keys, values, size):
-    """The same table of names with ``size`` slots (a power of two)."""
-    new_keys, new_values = np.zeros(size, dtype=np.uint64), np.zeros(size, dtype=np.int32)
+@kernel
+def move_names(keys, values, new_keys, new_values):
+    """Put the table of names into a larger one, empty as yet, with a power of two of slots."""
     for i in range(len(keys)):
         if keys[i]:
             slot = find(new_keys, new_values, keys[i])
             new_keys[slot], new_values[slot] = keys[i], values[i]
-    return new_keys, new_values
 
 
-@njit(cache=True, nogil=True)
-def grown_ring(ring, buckets, new, counts):
-    """Move what waits into a larger ring ``new``; returns its buckets."""
-    heads = np.full(len(new), -1, dtype=np.int64)
+@kernel
+def move_ring(ring, new, heads, counts):
+    """Move what waits into a larger ring ``new``, and chain it from its buckets ``heads`` (-1 as yet)."""
     for number in range(counts[HEAD], counts[TAIL]):
         slot = number & (len(new) - 1)
         new[slot] = ring[number & (len(ring) - 1)]
         bucket = new[slot].key & np.uint64(len(new) - 1)
         new[slot].chain = heads[bucket]
         heads[bucket] = number
-    return heads

@@ -78,7 +78,8 @@ def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFi
     folding = Fold(Asked(task.lengths, task.ttls, reads_of(task.fields)), spool, task.block)
     total, behind = sum(source.size for source in sources), np.zeros(256, dtype=bool)
     for records in stream(sources):
-        behind[: len(names.interfaces)] = [is_bridge_tap(one.name, facts) for one in names.interfaces]
+        taps = [is_bridge_tap(one.name, facts) for one in names.interfaces]  # the reader may be adding to them
+        behind[: len(taps)] = taps
         folding.take(records, behind)
         if progress is not None:
             progress(READING, 0.4 * sum(source.offset for source in sources) / max(total, 1))
@@ -175,5 +176,5 @@ def _warm() -> None:
     none, nothing = np.zeros(0, dtype=RECORD), np.zeros(0, dtype=np.int64)
     one, bytes_of = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
     scan_pcap(bytes_of, 0, 0, False, 1, 0, 0, 0, 0, none, one, np.zeros(4, dtype=np.int64))
-    merge(none, none)
+    merge(none, none, none)
     Fold(Asked(nothing, nothing, 0)).end(np.zeros(256, dtype=bool))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from correlator.decode.records import little, parse, u32
+from correlator.decode.compiled import kernel, part
+from correlator.decode.records import direction_of, little, parse, record_header
 from correlator.flows.fold_kernel import find, name_of
 
 PICKED = np.dtype([("start", "i8"), ("captured", "i8"), ("wire", "i8"), ("time", "i8"), ("interface", "i8"), ("direction", "i8"),
@@ -13,13 +13,14 @@ PICKED = np.dtype([("start", "i8"), ("captured", "i8"), ("wire", "i8"), ("time",
 """One frame that was picked: where it starts among the picked bytes, and what its record says."""
 
 
-@njit(cache=True, nogil=True)
+@part
 def _keep(data, at, captured, filled, p, out):
     p.start, p.captured = filled, captured
-    out[filled : filled + captured] = data[at : at + captured]
+    for i in range(captured):
+        out[filled + i] = data[at + i]
 
 
-@njit(cache=True, nogil=True)
+@part
 def _wanted(data, at, captured, wire, direction, mac, keys, values, wanted, scratch, own):
     """Whether a frame belongs to one of the ``wanted`` pairs (pairs,), as the fold's table of names tells."""
     r = scratch[0]
@@ -30,7 +31,7 @@ def _wanted(data, at, captured, wire, direction, mac, keys, values, wanted, scra
     return keys[slot] == 0 or wanted[values[slot]]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted, scratch, own, picked, out):
     """Copy the frames of ``wanted`` pairs out of a pcap file's bytes.
 
@@ -38,12 +39,7 @@ def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted,
     """
     frames, count, filled = 0, 0, 0
     while position + 16 <= size:
-        if big:
-            seconds, fraction = u32(data, position), u32(data, position + 4)
-            captured, wire = u32(data, position + 8), u32(data, position + 12)
-        else:
-            seconds, fraction = little(data, position), little(data, position + 4)
-            captured, wire = little(data, position + 8), little(data, position + 12)
+        seconds, fraction, captured, wire = record_header(data, position, big)
         if position + 16 + captured > size or count >= len(picked) or filled + captured > len(out):
             break
         frames += 1
@@ -58,7 +54,7 @@ def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted,
     return position, frames, count, filled
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def pick_blocks(data, position, size, first, macs, keys, values, wanted, scratch, own, picked, out):
     """The same of pcapng blocks; those that hold no packet are passed over."""
     frames, count, filled = 0, 0, 0
@@ -71,15 +67,7 @@ def pick_blocks(data, position, size, first, macs, keys, values, wanted, scratch
             if count >= len(picked) or filled + captured > len(out):
                 break
             frames += 1
-            at, end, direction = position + 28 + captured + (-captured & 3), position + length - 4, 0
-            while at + 4 <= end:
-                code = np.int64(data[at]) | np.int64(data[at + 1]) << 8
-                width = np.int64(data[at + 2]) | np.int64(data[at + 3]) << 8
-                if code == 0 or at + 4 + width > end:
-                    break
-                if code == 2 and width == 4:
-                    direction = (data[at + 4] & 3) % 3
-                at += 4 + width + (-width & 3)
+            direction = direction_of(data, position + 28 + captured + (-captured & 3), position + length - 4)
             number, wire = little(data, position + 8), little(data, position + 24)
             mac = macs[number] if number < len(macs) else 0
             if _wanted(data, position + 28, captured, wire, direction, mac, keys, values, wanted, scratch, own):

@@ -19,7 +19,7 @@ RULES = [
     parse_iptables_save("*filter\n:INPUT ACCEPT\n" + "".join(f"-A INPUT -p {name}\n" for name in names) + "COMMIT\n")
     for names in (("tcp", "udp"), ("udp", "icmp"), ("tcp",))
 ]
-VALUE = st.one_of(st.just(0), st.integers(0, 3), st.integers(0, 2**62))
+VALUE = st.one_of(st.just(0), st.integers(0, 3), st.integers(0, 2**59))
 Cell = tuple[int, int, int, int] | None
 """(least packets, most packets, least bytes, most bytes), or None where the entry is not there."""
 
