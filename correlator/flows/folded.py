@@ -6,7 +6,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -149,11 +149,16 @@ class Spool:
             yield Packets(*columns)
 
 
+DOUBTS = np.dtype([("tainted", "u1"), ("question", "u1")])
+"""What is asked of a pair once all is folded."""
+
+
 @dataclass(frozen=True)
 class Folded:
     """Ordinary ``packets`` and what they belong to: ``connections``, ``kinds`` and ``pairs`` as
     :mod:`correlator.flows.fold_kernel` declares them. ``keys`` uint64 and ``values`` int32: its table of names, which
-    tells the pair of any frame; empty where another process keeps it. ``begin``: the time of the first packet."""
+    tells the pair of any frame. Where another process keeps that, it is empty, and of pairs there are :data:`DOUBTS` only.
+    ``begin``: the time of the first packet."""
 
     packets: Blocks
     connections: Records
@@ -162,6 +167,18 @@ class Folded:
     keys: npt.NDArray[np.uint64]
     values: npt.NDArray[np.int32]
     begin: int
+
+    def handed_over(self) -> Folded:
+        """What another process is given of it."""
+        doubts = np.zeros(len(self.pairs), dtype=DOUBTS)
+        for name in DOUBTS.names or ():
+            doubts[name] = self.pairs[name]
+        return replace(self, pairs=doubts, keys=self.keys[:0], values=self.values[:0])
+
+    def names_only(self) -> Folded:
+        """What tells the pair of any frame; packets on disk stay there."""
+        packets = self.packets if isinstance(self.packets, Spool) else Held(join([]))
+        return replace(self, packets=packets, connections=self.connections[:0].copy(), pairs=self.pairs[:0].copy())
 
     @cached_property
     def whole(self) -> Packets:

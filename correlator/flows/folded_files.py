@@ -149,8 +149,9 @@ def serve() -> None:
         if found is None:
             answer(found)
         else:
-            answer(replace(found, folded=replace(found.folded, keys=found.folded.keys[:0], values=found.folded.values[:0])))
+            answer(replace(found, folded=found.folded.handed_over()))
             likely = _likely(found.folded)  # while the asker works out what it wants
+            found = replace(found, folded=found.folded.names_only())
             frames = pick_files(found, task.files, likely) if likely.any() else []
             wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
             answer(frames if (wanted == likely).all() else pick_files(found, task.files, wanted))

@@ -10,7 +10,8 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.reconcile.counters import UNBOUNDED
-from correlator.reconcile.tables import ordinary_hits, place_hits, rule_numbers
+from correlator.reconcile.placed import placed
+from correlator.reconcile.tables import rule_numbers
 from correlator.reconcile.words import categorical, table
 
 if TYPE_CHECKING:
@@ -102,11 +103,10 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
     wanted = np.unique(lines.interval * width + lines.entry)
     cells, connections = [where * width + hits.entry], [numbering.of_rows[hits.row]]
     if verdict.ordinary is not None and verdict.ledger is not None:
-        owner = verdict.ordinary.whole.owner
-        for entry in np.unique(lines.entry).tolist():
-            interval, packet = ordinary_intervals(verdict, entry)
-            cells.append(np.where(interval >= 0, interval * width + entry, -1))
-            connections.append(numbering.ordinary[owner[packet]])
+        for part in placed(verdict, np.unique(lines.entry).tolist()):
+            asked = np.isin(part.interval * width + part.entry, wanted) & (part.interval >= 0)
+            cells.append(part.interval[asked] * width + part.entry)
+            connections.append(numbering.ordinary[part.owner[asked]])
     cell, connection = np.concatenate(cells), np.concatenate(connections)
     at = np.searchsorted(wanted, cell)
     asked = (cell >= 0) & (at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == cell) if len(wanted) else cell < 0
@@ -134,20 +134,6 @@ def doubted_entries(verdict: Verdict) -> list[int]:
         if not (whole and plain and exact):
             doubted.append(entry)
     return doubted
-
-
-def ordinary_intervals(verdict: Verdict, entry: int) -> tuple[Ints, Ints]:
-    """(interval, packet) of an entry's hits by ordinary connections, in order of time."""
-    low, packet = ordinary_hits(verdict, entry)
-    interval, _, _ = place_hits(verdict, entry, ordinary_ranks(verdict, entry, low))
-    return interval, packet
-
-
-def ordinary_ranks(verdict: Verdict, entry: int, low: Ints) -> Ints:
-    """The number of each of these hits among all of the entry's, in order of time."""
-    start, end = np.searchsorted(verdict.hits.entry, [entry, entry + 1])
-    ranks: Ints = np.arange(len(low)) + np.searchsorted(verdict.hits.low[start:end], low, side="right")
-    return ranks
 
 
 def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
@@ -199,19 +185,16 @@ def _ordinary_connections(verdict: Verdict, width: int) -> Ints:
     ordinary = verdict.ordinary
     if ordinary is None:
         return result
-    owner, combination = np.divmod(ordinary.pairs, len(ordinary.way))
-    covered, known = _covering(verdict), dict[object, int]()
-    for entry, members in verdict.tallies.members.items():
-        if covered is not None and not covered(entry):
-            interval, packet = ordinary_intervals(verdict, entry)
-            result[entry] = len(np.unique(ordinary.whole.owner[packet[interval >= 0]]))
-            continue
-        if members not in known:
-            hits = np.zeros(len(ordinary.way), dtype=bool)
-            hits[[way for way, _ in members]] = True
-            mine = owner[hits[combination]]
-            known[members] = int(np.count_nonzero(np.diff(mine, prepend=-1)))
-        result[entry] = known[members]
+    covered, members = _covering(verdict), verdict.tallies.members
+    beyond = [entry for entry in members if covered is not None and not covered(entry)]
+    for number, combinations in ordinary.patterns:
+        for entry in {entry for combination in combinations.tolist() for entry in ordinary.hits[combination]}:
+            result[entry] += number
+    owners = {entry: np.zeros(len(ordinary.kept), dtype=bool) for entry in beyond}
+    for part in placed(verdict, beyond):
+        owners[part.entry][part.owner[part.interval >= 0]] = True
+    for entry, found in owners.items():
+        result[entry] = np.count_nonzero(found)
     return result
 
 

@@ -10,6 +10,9 @@ BASE = 240 << 20
 """What the interpreter, its libraries and a few thousand connections take."""
 HELD, BLOCK = 60, 240
 """Bytes for each ordinary packet that is held, and for each of the block that is worked on."""
+PACKETS_SHARE, LARGEST_BLOCK = 0.5, 1 << 20
+"""How much of the limit packets may take (the rest is for connections), and the most packets that are worked on at a time
+where they do not fit: more are not faster."""
 APART = 1400
 """Bytes for each frame that is looked at by itself."""
 SMALLEST_RECORD, USUAL_RECORD = 70, 110
@@ -33,9 +36,10 @@ def available() -> int:
 def block_of(size: int, limit: int) -> int:
     """How many ordinary packets to work on at a time, for files of so many bytes; 0: all of them fit into memory."""
     packets = size // SMALLEST_RECORD // 2
-    if BASE + packets * HELD <= limit:
+    room = int((limit - BASE) * PACKETS_SHARE)
+    if packets * HELD <= room:
         return 0
-    return max((limit - BASE) // BLOCK, LEAST_BLOCK)
+    return min(max(room // BLOCK, LEAST_BLOCK), LARGEST_BLOCK)
 
 
 def refuse(source: str, frames: int, limit: int, why: str) -> None:

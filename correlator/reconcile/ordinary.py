@@ -19,6 +19,7 @@ from correlator.flows.crossings import mix
 from correlator.flows.witness import told_openings
 from correlator.reconcile.kinds import LEAVES_YES, Rows, cut_points
 from correlator.reconcile.moments import widen
+from correlator.reconcile.slots import Slots, patterns_of, slots_of
 from correlator.reconcile.tally import Tally, tally
 from correlator.reconcile.walks import walk_rows
 
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 ICMP, TCP = 1, 6
+STRETCH = 1 << 16
+"""Connections that are worked on at a time."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,16 @@ class Block:
 @dataclass(frozen=True)
 class Ordinary:
     """Connections that are decided. ``folded`` holds them among others; arrays over its connections (c,): ``kept`` bool,
-    ``group`` int64 (class of endpoints). ``combination`` int64 (groups, kinds): number of the row of ``rows`` and
-    ``walked`` that stands for it, -1 where it does not occur. ``way`` (rows,): the one way of each; None where it is left
+    ``group`` int32 (class of endpoints). ``combination`` int32 (groups, kinds): number of the row of ``rows`` and
+    ``walked`` that stands for it, -1 where it does not occur; those of a group
+    follow each other. ``way`` (rows,): the one way of each; None where it is left
     to others. ``names``: interfaces by code.
     """
 
     folded: Folded
     kept: Bools
-    group: Ints
-    combination: Ints
+    group: npt.NDArray[np.int32]
+    combination: npt.NDArray[np.int32]
     rows: Rows
     walked: Walked
     way: tuple[Way | None, ...]
@@ -83,6 +87,9 @@ class Ordinary:
 
     def blocks(self) -> Iterator[Block]:
         """The packets of these connections, in order of time, a block at a time."""
+        if len(self.folded.packets.begins) == 1:
+            yield self.whole
+            return
         first = 0
         for packets in self.folded.packets:
             block = self._block(packets, first)
@@ -92,7 +99,7 @@ class Ordinary:
     def _block(self, packets: Packets, first: int) -> Block:
         if not self.kept.all():
             packets = packets.take(self.kept[packets.owner])
-        combination = self.combination.astype(np.int32)[self.group.astype(np.int32)[packets.owner], packets.kind]
+        combination = self.combination[self.group[packets.owner], packets.kind]
         return Block(first, packets.owner, packets.kind, combination, packets.came, packets.span, packets.length)
 
     @cached_property
@@ -103,16 +110,20 @@ class Ordinary:
     @cached_property
     def tally(self) -> Tally | None:
         """The only block's packets by way; None where there are more blocks."""
-        blocks = list(self.blocks()) if len(self.folded.packets.begins) == 1 else []
-        return tally(self.hits, blocks[0].combination, *blocks[0].moments, blocks[0].length) if blocks else None
+        return self._tally(self.whole) if len(self.folded.packets.begins) == 1 else None
 
     def tallies(self) -> Iterator[Tally]:
-        """Every block's packets by way: put together once where there is one block, else whenever they are read."""
-        if self.tally is not None:
-            yield self.tally
-            return
+        """Every block's packets by way."""
+        for _, part in self.parts():
+            yield part
+
+    def parts(self) -> Iterator[tuple[Block, Tally]]:
+        """Every block with its packets by way: put together once where there is one block, else whenever they are read."""
         for block in self.blocks():
-            yield tally(self.hits, block.combination, *block.moments, block.length)
+            yield block, self.tally if self.tally is not None else self._tally(block)
+
+    def _tally(self, block: Block) -> Tally:
+        return tally(self.hits, block.combination, *block.moments, block.length)
 
     @cached_property
     def whole(self) -> Block:
@@ -120,24 +131,19 @@ class Ordinary:
         return self._block(self.folded.whole, 0)
 
     @cached_property
-    def direction(self) -> npt.NDArray[np.uint8]:
-        """0 original, 1 reply, of all packets."""
-        return self.folded.kinds["direction"][self.whole.kind]
+    def reply(self) -> npt.NDArray[np.uint8]:
+        """0 original, 1 reply, of each combination."""
+        return self.rows.columns["reply"].astype(np.uint8)
 
     @cached_property
-    def pairs(self) -> Ints:
-        """Every owner * len(way) + combination that occurs, in order."""
-        width, count = len(self.way), len(self.kept)
-        if width * count <= 1 << 26:
-            seen = np.zeros(count * width, dtype=bool)
-            for block in self.blocks():
-                seen[block.owner.astype(np.int64) * width + block.combination] = True
-            return np.flatnonzero(seen)
-        found = np.zeros(0, dtype=np.int64)
-        for block in self.blocks():
-            code = block.owner.astype(np.int64) * len(self.way) + block.combination
-            found = np.union1d(found, code[np.diff(code, prepend=-1) != 0])
-        return found
+    def slots(self) -> Slots:
+        """A place for every combination that packets of each connection can be of."""
+        return slots_of(self)
+
+    @cached_property
+    def patterns(self) -> tuple[tuple[int, Ints], ...]:
+        """How many connections have packets of just these combinations, of each set of them that occurs."""
+        return patterns_of(self)
 
     @cached_property
     def taken(self) -> Ints:
@@ -189,7 +195,7 @@ def decide(folded: Folded, scene: Surroundings, stage: Stage) -> Ordinary:
     group, examples = _groups(folded, kept, stage.program.reads, scene.host)
     kinds = max(len(folded.kinds), 1)
     found = _occurring(folded, kept, group, len(examples), kinds)
-    combination = np.full((len(examples), kinds), -1, dtype=np.int64)
+    combination = np.full((len(examples), kinds), -1, dtype=np.int32)
     combination.ravel()[found] = np.arange(len(found))
     rows = expand_rows(folded, examples[found // kinds], found % kinds)
     walked = walk_rows(rows, [stage], scene)
@@ -214,9 +220,23 @@ def _one_way(walked: Walked, kind: int) -> Way | None:
     return ways[0] if len(ways) == 1 and kind not in walked.too_many and not ways[0].path.untracked else None
 
 
-def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[Ints, Ints]:
+def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[npt.NDArray[np.int32], Ints]:
     """(class of every connection's endpoints, a connection of each class); classes of those not kept mean nothing."""
-    c, cuts = folded.connections, cut_points([reads], host)
+    group, examples = np.zeros(len(kept), dtype=np.int32), list[int]()
+    number, cuts = dict[int, int](), cut_points([reads], host)
+    for begin in range(0, len(kept), STRETCH):
+        part = slice(begin, begin + STRETCH)
+        names = np.where(kept[part], _class(folded.connections[part], cuts, reads), np.uint64(0))
+        found, first, at = np.unique(names, return_index=True, return_inverse=True)
+        for name, where in zip(found.tolist(), first.tolist(), strict=True):
+            if number.setdefault(name, len(number)) == len(examples):
+                examples.append(begin + where)
+        group[part] = np.array([number[name] for name in found.tolist()], dtype=np.int32)[at]
+    return group, np.array(examples, dtype=np.int64)
+
+
+def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: Reads) -> npt.NDArray[np.uint64]:
+    """A name for what rules can tell of the endpoints of each of some connections, (n,)."""
     protocol = c["protocol"]
     ends = [c[name] for name in ("client", "dialled", "server", "seen")]
     addresses = [end >> 16 for end in ends]
@@ -230,18 +250,16 @@ def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[Ints
     key.append(sum(part.astype(np.int64) << i for i, part in enumerate(same)))
     if any(name.startswith("set:") for name in reads.fields):
         key += addresses
-    name = np.where(kept, mix(*key), np.uint64(0))
-    _, first, group = np.unique(name, return_index=True, return_inverse=True)
-    return group.astype(np.int64), first.astype(np.int64)
+    return mix(*key)
 
 
-def _occurring(folded: Folded, kept: Bools, group: Ints, groups: int, kinds: int) -> Ints:
+def _occurring(folded: Folded, kept: Bools, group: npt.NDArray[np.int32], groups: int, kinds: int) -> Ints:
     """Combinations (group * kinds + kind) that any packet of a kept connection shows."""
-    narrow, every = group.astype(np.int32), kept.all()
+    every = kept.all()
     seen = np.zeros(groups * kinds if groups * kinds <= 1 << 24 else 0, dtype=bool)
     found: set[int] = set()
     for packets in folded.packets:
-        code = narrow[packets.owner].astype(np.int64) * kinds + packets.kind
+        code = group[packets.owner].astype(np.int64) * kinds + packets.kind
         code = code if every else code[kept[packets.owner]]
         if len(seen):
             seen[code] = True
@@ -250,7 +268,7 @@ def _occurring(folded: Folded, kept: Bools, group: Ints, groups: int, kinds: int
     return np.flatnonzero(seen) if len(seen) else np.array(sorted(found), dtype=np.int64)
 
 
-def _touched(folded: Folded, group: Ints, combination: Ints, bad: Bools) -> Bools:
+def _touched(folded: Folded, group: npt.NDArray[np.int32], combination: npt.NDArray[np.int32], bad: Bools) -> Bools:
     """Connections with a packet of a combination that is ``bad`` (rows,)."""
     result = np.zeros(len(folded.connections), dtype=bool)
     for packets in folded.packets:

@@ -10,11 +10,11 @@ import numpy as np
 
 from correlator.flows.conntrack import STATE_NAMES
 from correlator.reconcile.analysis import PathView
-from correlator.reconcile.balances import doubted_entries, ordinary_ranks
+from correlator.reconcile.balances import doubted_entries
 from correlator.reconcile.ordinary import expand_rows
 from correlator.reconcile.outcomes import COUNTED_FEWER
+from correlator.reconcile.placed import placed
 from correlator.reconcile.steps import steps_of
-from correlator.reconcile.tables import ordinary_hits, place_hits
 from correlator.reconcile.words import DIRECTIONS
 
 if TYPE_CHECKING:
@@ -86,11 +86,9 @@ class OrdinaryPackets:
         doubted = doubted_entries(verdict)
         sure = [n for n, way in enumerate(ordinary.way) if way is not None and not set(way.hits) <= set(doubted)]
         flags = np.where(np.isin(combination, np.array(sure, dtype=np.int32)), COVERED, 0).astype(np.uint8)
-        for entry in doubted:
-            low, packet = ordinary_hits(verdict, entry)
-            interval, good, over = place_hits(verdict, entry, ordinary_ranks(verdict, entry, low))
-            for bit, which in ((UNCONFIRMED, ~good), (FEWER, over), (COVERED, interval >= 0)):
-                flags[packet[which]] |= bit
+        for part in placed(verdict, doubted):
+            for bit, which in ((UNCONFIRMED, ~part.good), (FEWER, part.over), (COVERED, part.interval >= 0)):
+                flags[part.packet[which]] |= bit
         grouped = Grouped.by(owner, len(ordinary.folded.connections))
         return OrdinaryPackets(ordinary, grouped, combination, length, ordinary.whole.came, ordinary.whole.kind, owner, flags)
 

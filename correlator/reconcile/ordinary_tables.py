@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
-from correlator.reconcile.balances import doubted_entries, ordinary_ranks
+from correlator.reconcile.balances import doubted_entries
 from correlator.reconcile.outcomes import COUNTED_FEWER, path_outcome
-from correlator.reconcile.tables import AMBIGUOUS, EVIDENCE, EXACT, STATUSES, UNVERIFIED, ordinary_hits, place_hits, rule_numbers
+from correlator.reconcile.placed import placed
+from correlator.reconcile.tables import AMBIGUOUS, EVIDENCE, EXACT, STATUSES, UNVERIFIED, rule_numbers
 from correlator.reconcile.words import DIRECTIONS, categorical, table, tuple_columns
 
 if TYPE_CHECKING:
@@ -32,22 +34,22 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
     assert ordinary is not None
     at = np.flatnonzero(ordinary.kept)
     at = at[np.argsort(numbering.ordinary[at], kind="stable")]
-    c = ordinary.folded.connections[at]
-    ends = [c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen")]
+    c = _Fields(ordinary.folded.connections, at)
+    ends = [c[name] for name in ("client", "dialled", "server", "seen")]
     combination = ordinary.combination[ordinary.group[at], c["kind"]]
     outcomes, rules = _outcomes(verdict, ordinary)
-    replies = c["packets"][:, 1]
-    state = np.select(
-        [(c["refusals"] > 0) & (c["refusals"] == replies), replies > 0, c["protocol"] == TCP], [0, 1, 2], 3
-    )  # fmt: skip
+    (packets, replies), (size, answered) = c["packets"].T, c["bytes"].T
+    refusals = c["refusals"]
+    state = np.select([(refusals > 0) & (refusals == replies), replies > 0, c["protocol"] == TCP],
+                      [np.int8(0), np.int8(1), np.int8(2)], np.int8(3))  # fmt: skip
     status = _worst(verdict, ordinary)[at]
     why = np.array(["", COUNTED_FEWER, "no counters" if verdict.ledger is None else "outside of the counter log"], dtype=object)
     names = list(ordinary.names)
     columns: dict[str, Any] = {
-        "connection": numbering.ordinary[at], **tuple_columns(c["protocol"].astype(np.int64), *ends),
-        "first_seen": c["first"].astype(np.int64), "last_seen": c["last"].astype(np.int64),
-        "packets_original": c["packets"][:, 0], "packets_reply": replies, "bytes_original": c["bytes"][:, 0],
-        "bytes_reply": c["bytes"][:, 1], "in_interface": _named(c["in_code"], names), "out_interface": _named(c["out_code"], names),
+        "connection": numbering.ordinary[at], **tuple_columns(c["protocol"], *ends),
+        "first_seen": c["first"], "last_seen": c["last"], "packets_original": packets, "packets_reply": replies,
+        "bytes_original": size, "bytes_reply": answered, "in_interface": _named(c["in_code"], names),
+        "out_interface": _named(c["out_code"], names),
         "outcome": _named(combination, outcomes), "rule": np.array(rules, dtype=object)[combination],
         "state": pd.Categorical.from_codes(state, categories=["refused", "established", "half-open", "one-way"]),
         "linked": np.zeros(len(at), dtype=np.int64), "status": pd.Categorical.from_codes(status, categories=list(STATUSES)),
@@ -56,8 +58,19 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
     return table(columns, schema.CONNECTIONS)
 
 
+@dataclass(frozen=True)
+class _Fields:
+    """Fields of some records, each copied when it is asked for: whole records would take twice as much."""
+
+    records: npt.NDArray[np.void]
+    at: Ints
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self.records[name][self.at]
+
+
 def _named(codes: npt.NDArray[Any], names: list[str]) -> pd.Categorical:
-    return categorical(codes.astype(np.int64), lambda code: names[code])
+    return categorical(codes, lambda code: names[code])
 
 
 def _outcomes(verdict: Verdict, ordinary: Ordinary) -> tuple[list[str], list[str]]:
@@ -83,28 +96,30 @@ def _outcomes(verdict: Verdict, ordinary: Ordinary) -> tuple[list[str], list[str
     return outcomes, rules
 
 
-def _worst(verdict: Verdict, ordinary: Ordinary) -> Ints:
+def _worst(verdict: Verdict, ordinary: Ordinary) -> npt.NDArray[np.int8]:
     """Number in STATUSES of every connection's worst hit, (c,)."""
     count = len(ordinary.kept)
     if verdict.counters is None or verdict.counters.samples < 2 or verdict.ledger is None:
-        return np.full(count, UNVERIFIED)
-    owner = ordinary.whole.owner
+        return np.full(count, UNVERIFIED, dtype=np.int8)
     ambiguous, uncovered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    counts = verdict.tallies.counts
-    for entry in doubted_entries(verdict):
-        account = verdict.ledger.accounts[entry]
-        if not (account.residual < 0).any() and int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry]):
-            continue
-        low, packet = ordinary_hits(verdict, entry)
-        interval, _, over = place_hits(verdict, entry, ordinary_ranks(verdict, entry, low))
-        ambiguous[owner[packet[over]]] = True
-        # a rule's hits are covered where any of them is (hits_table)
-        per_rule = np.zeros(2 * count, dtype=np.int8)
-        direction = ordinary.direction[packet]
-        per_rule[owner[packet] * 2 + direction] |= 1
-        per_rule[(owner[packet] * 2 + direction)[interval >= 0]] |= 2
-        uncovered |= ((per_rule == 1).reshape(-1, 2)).any(axis=1)
-    return np.where(ambiguous, AMBIGUOUS, np.where(uncovered, UNVERIFIED, EXACT))
+    # a rule's hits are covered where any of them is (hits_table)
+    per_rule = {entry: np.zeros(2 * count, dtype=np.uint8) for entry in doubted_entries(verdict) if _wanting(verdict, entry)}
+    for part in placed(verdict, list(per_rule)):
+        ambiguous[part.owner[part.over]] = True
+        side = part.owner * 2 + ordinary.reply[part.combination]
+        per_rule[part.entry][side] |= 1
+        per_rule[part.entry][side[part.interval >= 0]] |= 2
+    for told in per_rule.values():
+        uncovered |= (told == 1).reshape(-1, 2).any(axis=1)
+    return np.where(ambiguous, np.int8(AMBIGUOUS), np.where(uncovered, np.int8(UNVERIFIED), np.int8(EXACT)))
+
+
+def _wanting(verdict: Verdict, entry: int) -> bool:
+    """Whether an entry counted fewer hits than packets made somewhere, or some hit lies outside of all samples."""
+    assert verdict.ledger is not None
+    account = verdict.ledger.accounts[entry]
+    whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(verdict.tallies.counts[entry])
+    return not whole or bool((account.residual < 0).any())
 
 
 def ordinary_hits_table(verdict: Verdict, numbering: Numbering, wanted: Bools | None = None) -> pd.DataFrame:
@@ -169,21 +184,17 @@ def _grouped(verdict: Verdict, ordinary: Ordinary, wanted: Bools | None) -> pd.D
 def _with_doubts(verdict: Verdict, ordinary: Ordinary, rows: pd.DataFrame) -> pd.DataFrame:
     """The same with what the counters say of hits that they do not plainly confirm."""
     flags = {name: rows[name].to_numpy().copy() for name in ("ambiguous", "covered", "counters")}
-    owner, direction = ordinary.whole.owner, ordinary.direction
     key = rows["owner"].to_numpy() * 2 + rows["direction"].to_numpy()
-    for entry in doubted_entries(verdict):
-        mine = np.flatnonzero(rows["entry"].to_numpy() == entry)
-        if not len(mine):
-            continue
-        low, packet = ordinary_hits(verdict, entry)
-        interval, good, over = place_hits(verdict, entry, ordinary_ranks(verdict, entry, low))
-        wanted = owner[packet].astype(np.int64) * 2 + direction[packet]
+    of = {entry: np.flatnonzero(rows["entry"].to_numpy() == entry) for entry in doubted_entries(verdict)}
+    for mine in of.values():
+        flags["covered"][mine] = False
+    for part in placed(verdict, [entry for entry, mine in of.items() if len(mine)]):
+        mine = of[part.entry]
+        wanted = part.owner * 2 + ordinary.reply[part.combination]
         at = np.searchsorted(key[mine], wanted)
         asked = (at < len(mine)) & (key[mine][np.minimum(at, len(mine) - 1)] == wanted)
-        at, interval, good, over = mine[at[asked]], interval[asked], good[asked], over[asked]
-        flags["counters"][at[~good]] = False
-        flags["ambiguous"][at[over]] = True
-        covered = np.zeros(len(rows), dtype=bool)
-        covered[at[interval >= 0]] = True
-        flags["covered"][mine] = covered[mine]
+        at = mine[at[asked]]
+        flags["counters"][at[~part.good[asked]]] = False
+        flags["ambiguous"][at[part.over[asked]]] = True
+        flags["covered"][at[part.interval[asked] >= 0]] = True
     return rows.assign(**flags)

@@ -37,16 +37,15 @@ def intervals_of(verdict: Verdict) -> tuple[Ints, Bools, Bools]:
     good, over = np.zeros(len(hits), dtype=bool), np.zeros(len(hits), dtype=bool)
     if ledger is None:
         return interval, good, over
-    for entry in ledger.accounts:
-        start, end = np.searchsorted(hits.entry, [entry, entry + 1]).tolist()
-        if start == end:
-            continue
-        rank = np.arange(end - start)
-        if verdict.ordinary is not None:
-            for part in verdict.tallies.blocks():
-                others = np.sort(part.gather(part.low, part.members.get(entry, ())), kind="stable")
-                rank += np.searchsorted(others, hits.low[start:end], side="left")
-        interval[start:end], good[start:end], over[start:end] = place_hits(verdict, entry, rank)
+    places = {entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist() for entry in ledger.accounts}
+    ranks = {entry: np.arange(end - start) for entry, (start, end) in places.items() if start < end}
+    for part in verdict.tallies.blocks() if ranks else ():
+        for entry, rank in ranks.items():
+            others = np.sort(part.gather(part.low, part.members.get(entry, ())), kind="stable")
+            rank += np.searchsorted(others, hits.low[slice(*places[entry])], side="left")
+    for entry, rank in ranks.items():
+        at = slice(*places[entry])
+        interval[at], good[at], over[at] = place_hits(verdict, entry, rank)
     return interval, good, over
 
 
@@ -65,20 +64,6 @@ def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, B
     if not len(balanced):
         return where, np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
     return where, (where >= 0) & balanced[at], (where >= 0) & (account.residual[at] < 0)
-
-
-def ordinary_hits(verdict: Verdict, entry: int) -> tuple[Ints, Ints]:
-    """(times, packets) of an entry's hits by ordinary connections, in order of time; both (h,)."""
-    times, packets, first = [], [], 0
-    for part in verdict.tallies.blocks():
-        members = part.members.get(entry, ())
-        times.append(part.gather(part.low, members))
-        packets.append(part.gather(part.packet, members).astype(np.int64) + first)
-        first += len(part.low)
-    none = np.zeros(0, dtype=np.int64)
-    low, packet = np.concatenate(times or [none]), np.concatenate(packets or [none])
-    order = np.lexsort((packet, low))
-    return low[order], packet[order]
 
 
 def rule_numbers(verdict: Verdict) -> tuple[Ints, Ints]:

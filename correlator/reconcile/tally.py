@@ -176,4 +176,4 @@ class _Ranked:
         upto = int(np.searchsorted(self.numbers, self.passed + sure))
         self.found[self.at : upto] = ordered[self.numbers[self.at : upto] - self.passed]
         self.at, self.passed = upto, self.passed + sure
-        self.waiting = [ordered[sure:]]
+        self.waiting = [ordered[sure:].copy()]  # a view would keep all of them

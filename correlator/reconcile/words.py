@@ -37,10 +37,11 @@ def protocol(number: int) -> str:
 
 def categorical(values: Ints, name: Any) -> pd.Categorical:
     """Integers as a categorical of what ``name`` calls them."""
-    found, codes = np.unique(values, return_inverse=True)
-    words = [name(int(value)) for value in found]
+    codes, found = pd.factorize(values)
     number: dict[str, int] = {}
-    position = np.array([number.setdefault(word, len(number)) for word in words] or [0], dtype=np.int64)
+    position = np.zeros(max(len(found), 1), dtype=np.int32)
+    for at in np.argsort(found).tolist():
+        position[at] = number.setdefault(name(int(found[at])), len(number))
     return pd.Categorical.from_codes(position[codes] if len(codes) else codes, categories=list(number))
 
 
@@ -55,26 +56,33 @@ def tuple_columns(numbers: Ints, client: Ints, dialled: Ints, server: Ints, seen
 
 
 def table(columns: dict[str, Any], schema: Columns) -> pd.DataFrame:
-    """A DataFrame with exactly the columns and dtypes that a schema declares."""
-    frame = pd.DataFrame({name: columns[name] for name in schema})
-    for name, (dtype, _) in schema.items():
-        if str(frame[name].dtype) != dtype:
-            frame[name] = frame[name].astype(dtype)
-    return frame
+    """A DataFrame with exactly the columns and dtypes that a schema declares, each column by itself in memory; what it is made
+    from is taken out of ``columns``."""
+    return pd.DataFrame({name: _typed(columns.pop(name), dtype) for name, (dtype, _) in schema.items()}, copy=False)
+
+
+def _typed(values: Any, dtype: str) -> pd.Series:
+    """A column; it keeps nothing alive of which it is a part."""
+    if dtype == "category":
+        return pd.Series(values, dtype=None if isinstance(values, pd.Categorical) else dtype, copy=False)
+    found = np.array(values, dtype=dtype, order="C", copy=None)
+    return pd.Series(found if found.base is None else found.copy(), dtype=dtype, copy=False)
 
 
 def join_tables(tables: list[pd.DataFrame], by: str) -> pd.DataFrame:
-    """Tables of one schema as one, ordered by a column; rows that share its value stay in their order."""
+    """Tables of one schema as one, ordered by a column; rows that share its value stay in their order. The tables are used up."""
     from pandas.api.types import union_categoricals
 
     filled = [part for part in tables if len(part)]
     if len(filled) < 2:
         return filled[0] if filled else tables[0]
+    tables.clear()  # so that each column can go when it is done
+    order = np.argsort(np.concatenate([part[by].to_numpy() for part in filled]), kind="stable")
     columns: dict[str, Any] = {}
     for name, dtype in filled[0].dtypes.items():
-        parts = [part[name] for part in filled]
+        parts = [part.pop(name) for part in filled]
         if isinstance(dtype, pd.CategoricalDtype):
-            columns[str(name)] = union_categoricals(parts)
+            columns[str(name)] = union_categoricals(parts).take(order)
         else:
-            columns[str(name)] = pd.Series(np.concatenate(parts), dtype=dtype)
-    return pd.DataFrame(columns).sort_values(by, kind="stable", ignore_index=True)
+            columns[str(name)] = pd.Series(np.concatenate(parts)[order], dtype=dtype, copy=False)
+    return pd.DataFrame(columns, copy=False)
