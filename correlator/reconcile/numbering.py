@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,18 @@ class Numbering:
     ordinary: Ints
     of_rows: Ints
     total: int
+
+    @cached_property
+    def owners(self) -> Ints:
+        """The fold's connections that are kept, in the order of their numbers."""
+        at = np.flatnonzero(self.ordinary)
+        numbers = self.ordinary[at]
+        return at if (numbers[1:] > numbers[:-1]).all() else at[np.argsort(numbers, kind="stable")]
+
+    def owners_between(self, begin: int, end: int) -> Ints:
+        """Those with numbers from ``begin`` up to ``end``."""
+        first, last = np.searchsorted(self.ordinary[self.owners], [begin, end])
+        return self.owners[first:last]
 
 
 def place(names: tuple[str, ...], interface: Ints, frame: Ints, time: Ints) -> Ints:

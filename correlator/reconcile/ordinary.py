@@ -71,8 +71,7 @@ class Block:
 class Ordinary:
     """Connections that are decided. ``folded`` holds them among others; arrays over its connections (c,): ``kept`` bool,
     ``group`` int32 (class of endpoints). ``combination`` int32 (groups, kinds): number of the row of ``rows`` and
-    ``walked`` that stands for it, -1 where it does not occur; those of a group
-    follow each other. ``way`` (rows,): the one way of each; None where it is left
+    ``walked`` that stands for it, -1 where it does not occur. ``way`` (rows,): the one way of each; None where it is left
     to others. ``names``: interfaces by code.
     """
 
@@ -134,6 +133,14 @@ class Ordinary:
     def reply(self) -> npt.NDArray[np.uint8]:
         """0 original, 1 reply, of each combination."""
         return self.rows.columns["reply"].astype(np.uint8)
+
+    @cached_property
+    def group_of(self) -> Ints:
+        """The class of endpoints of each combination; int64 (rows,)."""
+        result = np.zeros(len(self.way), dtype=np.int64)
+        group, kind = np.nonzero(self.combination >= 0)
+        result[self.combination[group, kind]] = group
+        return result
 
     @cached_property
     def slots(self) -> Slots:

@@ -13,7 +13,7 @@ from correlator.reconcile.analysis import PathView
 from correlator.reconcile.balances import doubted_entries
 from correlator.reconcile.ordinary import expand_rows
 from correlator.reconcile.outcomes import COUNTED_FEWER
-from correlator.reconcile.placed import placed
+from correlator.reconcile.placed import COVERED, FEWER, UNCONFIRMED, placed
 from correlator.reconcile.steps import steps_of
 from correlator.reconcile.words import DIRECTIONS
 
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
-
-
-UNCONFIRMED, FEWER, COVERED = 1, 2, 4
-"""What counters say of a packet's hits: some is not confirmed; its rule counted fewer than that; some lies between samples."""
 
 
 def judge(verdict: Verdict, flags: npt.NDArray[np.uint8]) -> tuple[str, bool]:

@@ -11,7 +11,8 @@ import pandas as pd
 from correlator.dataset import schema
 from correlator.reconcile.balances import doubted_entries
 from correlator.reconcile.outcomes import COUNTED_FEWER, path_outcome
-from correlator.reconcile.placed import placed
+from correlator.reconcile.placed import COVERED, FEWER, UNCONFIRMED, doubts_of
+from correlator.reconcile.sums import add_up
 from correlator.reconcile.tables import AMBIGUOUS, EVIDENCE, EXACT, STATUSES, UNVERIFIED, rule_numbers
 from correlator.reconcile.words import DIRECTIONS, categorical, table, tuple_columns
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.numbering import Numbering
     from correlator.reconcile.ordinary import Ordinary
+    from correlator.reconcile.placed import Doubts
     from correlator.reconcile.replay import Verdict
+    from correlator.reconcile.sums import Sums
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
@@ -32,8 +35,7 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
     """One row a connection, in the order of their numbers, as :data:`correlator.dataset.schema.CONNECTIONS` has it."""
     ordinary = verdict.ordinary
     assert ordinary is not None
-    at = np.flatnonzero(ordinary.kept)
-    at = at[np.argsort(numbering.ordinary[at], kind="stable")]
+    at = numbering.owners
     c = _Fields(ordinary.folded.connections, at)
     ends = [c[name] for name in ("client", "dialled", "server", "seen")]
     combination = ordinary.combination[ordinary.group[at], c["kind"]]
@@ -101,16 +103,12 @@ def _worst(verdict: Verdict, ordinary: Ordinary) -> npt.NDArray[np.int8]:
     count = len(ordinary.kept)
     if verdict.counters is None or verdict.counters.samples < 2 or verdict.ledger is None:
         return np.full(count, UNVERIFIED, dtype=np.int8)
+    wanting = [entry for entry in doubted_entries(verdict) if _wanting(verdict, entry)]
     ambiguous, uncovered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    # a rule's hits are covered where any of them is (hits_table)
-    per_rule = {entry: np.zeros(2 * count, dtype=np.uint8) for entry in doubted_entries(verdict) if _wanting(verdict, entry)}
-    for part in placed(verdict, list(per_rule)):
-        ambiguous[part.owner[part.over]] = True
-        side = part.owner * 2 + ordinary.reply[part.combination]
-        per_rule[part.entry][side] |= 1
-        per_rule[part.entry][side[part.interval >= 0]] |= 2
-    for told in per_rule.values():
-        uncovered |= (told == 1).reshape(-1, 2).any(axis=1)
+    for told in doubts_of(verdict, wanting).values():
+        either = told.reshape(-1, 2)
+        ambiguous |= (either & FEWER > 0).any(axis=1)
+        uncovered |= ((either > 0) & (either & COVERED == 0)).any(axis=1)  # a rule's hits are covered where any of them is
     return np.where(ambiguous, np.int8(AMBIGUOUS), np.where(uncovered, np.int8(UNVERIFIED), np.int8(EXACT)))
 
 
@@ -122,79 +120,40 @@ def _wanting(verdict: Verdict, entry: int) -> bool:
     return not whole or bool((account.residual < 0).any())
 
 
-def ordinary_hits_table(verdict: Verdict, numbering: Numbering, wanted: Bools | None = None) -> pd.DataFrame:
-    """One row per connection (those in ``wanted`` (c,), where given), direction and rule, as
-    :data:`correlator.dataset.schema.HITS` declares it."""
+def ordinary_hits_table(verdict: Verdict, numbering: Numbering, owners: Ints, doubts: Doubts) -> pd.DataFrame:
+    """One row per connection of ``owners`` (rows of the fold's connections, in the order of their numbers), direction and rule,
+    as :data:`correlator.dataset.schema.HITS` declares it."""
     ordinary = verdict.ordinary
     assert ordinary is not None
-    rows = _grouped(verdict, ordinary, wanted)
-    owner, entry, direction = (rows[name].to_numpy() for name in ("owner", "entry", "direction"))
-    c, entries = ordinary.folded.connections[owner], verdict.register.entries
-    numbers, _ = rule_numbers(verdict)
-    number = numbers[verdict.stages.stages[verdict.stages.number(0, 0)].first]
+    numbers, generation = rule_numbers(verdict)
+    rows = add_up(ordinary, owners, generation[ordinary.rows.program], len(verdict.register))
+    owner, entry = rows.owner, rows.entry
+    c, entries = _Fields(ordinary.folded.connections, owner), verdict.register.entries
+    number = numbers[rows.generation, entry]
+    ambiguous, covered, confirmed = _judged(verdict, rows, doubts)
     unverified = verdict.counters is None or verdict.counters.samples < 2
-    certain = UNVERIFIED if unverified else EXACT
-    status = np.where(rows["ambiguous"], AMBIGUOUS, np.where(rows["covered"], certain, UNVERIFIED))
+    certain = np.int8(UNVERIFIED if unverified else EXACT)
+    status = np.where(ambiguous, np.int8(AMBIGUOUS), np.where(covered, certain, np.int8(UNVERIFIED)))
     columns: dict[str, Any] = {
         "connection": numbering.ordinary[owner],
-        **tuple_columns(c["protocol"].astype(np.int64), *(c[n].astype(np.int64) for n in ("client", "dialled", "server", "seen"))),
-        "direction": pd.Categorical.from_codes(direction, categories=list(DIRECTIONS)),
+        **tuple_columns(c["protocol"], *(c[name] for name in ("client", "dialled", "server", "seen"))),
+        "direction": pd.Categorical.from_codes(rows.direction, categories=list(DIRECTIONS)),
         "table": categorical(entry, lambda e: entries[e].table), "chain": categorical(entry, lambda e: entries[e].chain),
-        "rule_number": number[entry], "rule": categorical(entry, lambda e: entries[e].text),
-        "target": categorical(entry, lambda e: entries[e].target), "packets": rows["packets"].to_numpy(),
-        "bytes": rows["bytes"].to_numpy(), "first_seen": rows["first_seen"].to_numpy(), "last_seen": rows["last_seen"].to_numpy(),
-        "evidence": pd.Categorical.from_codes(1 + 2 * rows["counters"].to_numpy(), categories=list(EVIDENCE)),
+        "rule_number": np.where(number < 0, numbers.max(axis=0)[entry], number),
+        "rule": categorical(entry, lambda e: entries[e].text), "target": categorical(entry, lambda e: entries[e].target),
+        "packets": rows.packets, "bytes": rows.bytes, "first_seen": rows.first, "last_seen": rows.last,
+        "evidence": pd.Categorical.from_codes(np.int8(1) + np.int8(2) * confirmed, categories=list(EVIDENCE)),
         "status": pd.Categorical.from_codes(status, categories=list(STATUSES)),
     }  # fmt: skip
     return table(columns, schema.HITS)
 
 
-def _grouped(verdict: Verdict, ordinary: Ordinary, wanted: Bools | None) -> pd.DataFrame:
-    """Hits by owner, direction and entry: packets, bytes, first and last time, and what the counters say of them."""
-    combination, length = ordinary.whole.combination, ordinary.whole.length
-    owner, came = ordinary.whole.owner, ordinary.whole.came
-    if wanted is not None:
-        mine = wanted[owner]
-        combination, length, owner, came = combination[mine], length[mine], owner[mine], came[mine]
-    owner = owner.astype(np.int64)
-    width = len(ordinary.way)
-    packets = pd.DataFrame({"key": owner * width + combination, "bytes": length.astype(np.int64), "time": came})
-    few = packets.groupby("key", sort=True).agg(
-        packets=("time", "size"), bytes=("bytes", "sum"), first_seen=("time", "min"), last_seen=("time", "max")
-    ).reset_index()  # fmt: skip
-    key = few["key"].to_numpy()
-    taken = [way.hits if way is not None else () for way in ordinary.way]
-    sizes = np.array([len(hits) for hits in taken], dtype=np.int64)
-    offsets = np.cumsum(sizes) - sizes
-    flat = np.array([entry for hits in taken for entry in hits], dtype=np.int64)
-    count = sizes[key % width]
-    at = np.repeat(np.arange(len(few)), count)
-    within = np.arange(len(at)) - np.repeat(np.cumsum(count) - count, count)
-    entry = flat[np.repeat(offsets[key % width], count) + within]
-    reply = ordinary.rows.columns["reply"]
-    rows = few.iloc[at].assign(owner=key[at] // width, direction=reply[key[at] % width], entry=entry)
+def _judged(verdict: Verdict, rows: Sums, doubts: Doubts) -> tuple[Bools, Bools, Bools]:
+    """(whether a rule counted fewer than these hits, whether any lies between samples, whether counters confirm all), (h,)."""
     counted = verdict.ledger is not None
-    rows = rows.groupby(["owner", "direction", "entry"], sort=True).agg(
-        packets=("packets", "sum"), bytes=("bytes", "sum"), first_seen=("first_seen", "min"), last_seen=("last_seen", "max")
-    ).reset_index().assign(ambiguous=False, covered=counted, counters=counted)  # fmt: skip
-    rows = _with_doubts(verdict, ordinary, rows) if counted else rows
-    return rows.sort_values(["owner", "direction", "first_seen", "entry"], kind="stable", ignore_index=True)
-
-
-def _with_doubts(verdict: Verdict, ordinary: Ordinary, rows: pd.DataFrame) -> pd.DataFrame:
-    """The same with what the counters say of hits that they do not plainly confirm."""
-    flags = {name: rows[name].to_numpy().copy() for name in ("ambiguous", "covered", "counters")}
-    key = rows["owner"].to_numpy() * 2 + rows["direction"].to_numpy()
-    of = {entry: np.flatnonzero(rows["entry"].to_numpy() == entry) for entry in doubted_entries(verdict)}
-    for mine in of.values():
-        flags["covered"][mine] = False
-    for part in placed(verdict, [entry for entry, mine in of.items() if len(mine)]):
-        mine = of[part.entry]
-        wanted = part.owner * 2 + ordinary.reply[part.combination]
-        at = np.searchsorted(key[mine], wanted)
-        asked = (at < len(mine)) & (key[mine][np.minimum(at, len(mine) - 1)] == wanted)
-        at = mine[at[asked]]
-        flags["counters"][at[~part.good[asked]]] = False
-        flags["ambiguous"][at[part.over[asked]]] = True
-        flags["covered"][at[part.interval[asked] >= 0]] = True
-    return rows.assign(**flags)
+    ambiguous, covered, confirmed = np.zeros(len(rows), dtype=bool), np.full(len(rows), counted), np.full(len(rows), counted)
+    for entry, told in doubts.items():
+        mine = np.flatnonzero(rows.entry == entry)
+        bits = told[rows.owner[mine] * 2 + rows.direction[mine]]
+        ambiguous[mine], covered[mine], confirmed[mine] = bits & FEWER > 0, bits & COVERED > 0, bits & UNCONFIRMED == 0
+    return ambiguous, covered, confirmed

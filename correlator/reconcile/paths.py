@@ -13,8 +13,9 @@ from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PathView
 from correlator.reconcile.attribution import NO_WAY, Attribution
 from correlator.reconcile.blind import unseen
-from correlator.reconcile.ordinary_paths import COVERED, FEWER, UNCONFIRMED, Grouped, OrdinaryPackets, judge
+from correlator.reconcile.ordinary_paths import Grouped, OrdinaryPackets, judge
 from correlator.reconcile.outcomes import way_at
+from correlator.reconcile.placed import COVERED, FEWER, UNCONFIRMED
 from correlator.reconcile.steps import steps_of
 from correlator.reconcile.tables import rule_numbers, wire_agrees
 from correlator.reconcile.words import DIRECTIONS

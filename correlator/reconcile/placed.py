@@ -17,10 +17,17 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.ordinary import Block
     from correlator.reconcile.replay import Verdict
-    from correlator.reconcile.tally import Tally
+    from correlator.reconcile.tally import Members, Tally
 
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
+
+
+UNCONFIRMED, FEWER, COVERED = 1, 2, 4
+"""What counters say of some hits of one rule: some is not confirmed; its rule counted fewer than that; some lies between
+samples."""
+Doubts = dict[int, "npt.NDArray[np.uint8]"]
+"""entry -> these bits by connection and direction (row of the fold's connections * 2 + direction); 0 where there is no hit."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +50,32 @@ def placed(verdict: Verdict, entries: Sequence[int]) -> Iterator[Placed]:
     if ordinary is None or not entries:
         return
     begins = ordinary.folded.packets.begins
-    waiting = {entry: np.zeros((4, 0), dtype=np.int64) for entry in entries}
+    alike: dict[Members, list[int]] = {}
+    for entry in entries:
+        alike.setdefault(verdict.tallies.alike(entry)[1], []).append(entry)
+    waiting = {members: np.zeros((4, 0), dtype=np.int64) for members in alike}
     passed = dict.fromkeys(entries, 0)
     for number, (block, part) in enumerate(ordinary.parts()):
         until = begins[number + 1] - SLACK_NS if number + 1 < len(begins) else None  # later blocks' hits are not before that
-        for entry in entries:
-            rows = np.concatenate([waiting[entry], _hits(block, part, entry)], axis=1)
-            rows = rows[:, np.lexsort((rows[1], rows[0]))]
+        for members, same in alike.items():
+            rows = _in_order(np.concatenate([waiting[members], _hits(block, part, same[0])], axis=1))
             sure = rows.shape[1] if until is None else int(np.searchsorted(rows[0], until))
-            waiting[entry] = rows[:, sure:].copy()
-            if sure:
-                low, packet, owner, combination = rows[:, :sure]
+            waiting[members] = rows[:, sure:].copy()
+            low, packet, owner, combination = rows[:, :sure]
+            for entry in same if sure else ():
                 yield Placed(entry, packet, owner, combination, *place_hits(verdict, entry, _ranks(verdict, entry, low, passed)))
+
+
+def doubts_of(verdict: Verdict, entries: Sequence[int]) -> Doubts:
+    """What counters say of these entries' hits by ordinary connections."""
+    ordinary = verdict.ordinary
+    found = {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint8) for entry in entries} if ordinary is not None else {}
+    for part in placed(verdict, entries):
+        assert ordinary is not None
+        side = part.owner * 2 + ordinary.reply[part.combination]
+        for bit, which in ((UNCONFIRMED, ~part.good), (FEWER, part.over), (COVERED, part.interval >= 0)):
+            found[part.entry][side[which]] |= np.uint8(bit)
+    return found
 
 
 def _hits(block: Block, part: Tally, entry: int) -> Ints:
@@ -65,6 +86,12 @@ def _hits(block: Block, part: Tally, entry: int) -> Ints:
         part.gather(part.low, members), packet.astype(np.int64) + block.first, block.owner[packet].astype(np.int64),
         block.combination[packet].astype(np.int64),
     ])  # fmt: skip
+
+
+def _in_order(rows: Ints) -> Ints:
+    """Hits by time, then packet; the order of packets mostly is that of times."""
+    rows = rows[:, np.argsort(rows[1], kind="stable")]
+    return rows if (rows[0, 1:] >= rows[0, :-1]).all() else rows[:, np.argsort(rows[0], kind="stable")]
 
 
 def _ranks(verdict: Verdict, entry: int, low: Ints, passed: dict[int, int]) -> Ints:

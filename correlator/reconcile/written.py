@@ -22,12 +22,19 @@ from correlator.reconcile.tables import hits_table, packets_table
 from correlator.reconcile.words import join_tables
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy.typing as npt
     import pandas as pd
 
     from correlator.reconcile.analysis import PacketPaths, PathView
+    from correlator.reconcile.placed import Doubts
 
     Ints = npt.NDArray[np.int64]
+
+
+PART = 1 << 16
+"""Connections whose hits are written at a time."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +84,41 @@ class Tables:
 
     def hits(self) -> pd.DataFrame:
         """All hits."""
-        own, numbers = self._attributed_hits, self.numbering.attributed
-        if self.verdict.ordinary is None:
+        return self._hits_between(1, self.numbering.total + 1)
+
+    def hits_in_parts(self) -> Iterator[pd.DataFrame]:
+        """All hits, those of some connections at a time, in the order of connections."""
+        for begin in range(1, max(self.numbering.total, 1) + 1, PART):
+            yield self._hits_between(begin, begin + PART)
+
+    def _hits_between(self, begin: int, end: int) -> pd.DataFrame:
+        """The hits of connections with numbers from ``begin`` up to ``end``."""
+        own = self._own_hits
+        if self.verdict.ordinary is None and begin == 1 and end > self.numbering.total:
             return own
+        mine = own[((own["connection"] >= begin) & (own["connection"] < end)).to_numpy()].reset_index(drop=True)
+        return join_tables([mine, *self._ordinary_hits(self.numbering.owners_between(begin, end))], "connection")
+
+    @cached_property
+    def _own_hits(self) -> pd.DataFrame:
+        """The attribution's hits under the numbers of all connections."""
+        own = self._attributed_hits
+        return own.assign(connection=self.numbering.attributed[own["connection"].to_numpy()])
+
+    def _ordinary_hits(self, owners: Ints) -> list[pd.DataFrame]:
+        """The hits of some of the fold's connections (rows, in the order of their numbers), where there are any."""
+        if self.verdict.ordinary is None or not len(owners):
+            return []
         from correlator.reconcile.ordinary_tables import ordinary_hits_table
 
-        own = own.assign(connection=numbers[own["connection"].to_numpy()])
-        return join_tables([own, ordinary_hits_table(self.verdict, self.numbering)], "connection")
+        return [ordinary_hits_table(self.verdict, self.numbering, owners, self._doubts)]
+
+    @cached_property
+    def _doubts(self) -> Doubts:
+        from correlator.reconcile.balances import doubted_entries
+        from correlator.reconcile.placed import doubts_of
+
+        return doubts_of(self.verdict, doubted_entries(self.verdict))
 
     @cached_property
     def _whole(self) -> Tables:
@@ -96,19 +131,15 @@ class Tables:
 
     def hits_of(self, connections: Ints | None, targets: tuple[str, ...]) -> pd.DataFrame:
         """The hits of these connections, or of rules with these targets."""
-        own, numbers, ordinary = self._attributed_hits, self.numbering.attributed, self.verdict.ordinary
-        own = own.assign(connection=numbers[own["connection"].to_numpy()])
+        own, owners = self._own_hits, self.numbering.owners
         own = own[own["connection"].isin(connections) if connections is not None else own["target"].isin(targets)]
         tables = [own.reset_index(drop=True)]
-        if ordinary is not None:
-            from correlator.reconcile.ordinary_tables import ordinary_hits_table
-
-            wanted = ordinary.kept & (np.isin(self.numbering.ordinary, connections) if connections is not None else True)
-            if connections is None and not self._aims(targets):
-                wanted[:] = False
-            if wanted.any():
-                found = ordinary_hits_table(self.verdict, self.numbering, wanted)
-                tables.append(found if connections is not None else found[found["target"].isin(targets)].reset_index(drop=True))
+        if connections is not None:
+            tables += self._ordinary_hits(owners[np.isin(self.numbering.ordinary[owners], connections)])
+        elif self._aims(targets):
+            for begin in range(0, len(owners), PART):
+                for found in self._ordinary_hits(owners[begin : begin + PART]):
+                    tables.append(found[found["target"].isin(targets)].reset_index(drop=True))
         return join_tables(tables, "connection")
 
     def _aims(self, targets: tuple[str, ...]) -> bool:
