@@ -11,9 +11,15 @@ from correlator.firewall.model import Ruleset
 from correlator.firewall.view import Host
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import numpy as np
     import numpy.typing as npt
     import pandas as pd
+
+
+PART = 1 << 16
+"""Rows of a table that comes in parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Written(Protocol):
     """What writes the tables of an analysis when they are asked for; see the properties of :class:`Analysis`."""
 
     def hits(self) -> pd.DataFrame: ...
+    def hits_in_parts(self) -> Iterator[pd.DataFrame]: ...
     def hits_of(self, connections: npt.NDArray[np.int64] | None, targets: tuple[str, ...]) -> pd.DataFrame: ...
     def packets(self) -> pd.DataFrame: ...
     def packets_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame: ...
@@ -101,7 +108,7 @@ class Written(Protocol):
     def packet_paths(self) -> PacketPaths: ...
     def frames(self) -> pd.DataFrame: ...
     def flows(self) -> pd.DataFrame: ...
-    def community(self) -> pd.DataFrame: ...
+    def community(self, begin: int, end: int) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,20 @@ class Analysis:
         """One table as exports hold it (:data:`correlator.dataset.schema.EXPORTS`): connections with their Community IDs,
         which take a second for half a million connections, so that only who asks waits for them."""
         frame: pd.DataFrame = getattr(self, name)
-        if name != "connections":
-            return frame
-        ids = self.tables.community()
-        return frame.assign(**{column: ids[column] for column in COMMUNITY})
+        return frame if name != "connections" else self._with_ids(0, len(frame))
+
+    def in_parts(self, name: str) -> Iterator[pd.DataFrame]:
+        """The same table, some rows at a time, one part at least: of hits, what is large is never put together."""
+        if name == "hits" and "hits" not in self.__dict__:
+            yield from self.tables.hits_in_parts()
+            return
+        whole: pd.DataFrame = getattr(self, name)
+        for begin in range(0, max(len(whole), 1), PART):
+            end = begin + PART
+            yield self._with_ids(begin, end) if name == "connections" else whole.iloc[begin:end]
+
+    def _with_ids(self, begin: int, end: int) -> pd.DataFrame:
+        """Rows of connections with their Community IDs."""
+        rows = self.connections.iloc[begin:end]
+        ids = self.tables.community(begin + 1, begin + 1 + len(rows))
+        return rows.assign(**{column: ids[column].to_numpy() for column in COMMUNITY})

@@ -67,15 +67,17 @@ def _ids(protocol: Ints, ends: tuple[Ints, ...], source: Ints, target: Ints, one
     )  # fmt: skip
 
 
-def community_table(verdict: Verdict, attribution: Attribution, numbering: Numbering) -> pd.DataFrame:
-    """The columns :data:`correlator.dataset.schema.COMMUNITY` of all connections, in the order of their numbers."""
-    own = flows_table(verdict, attribution)
-    found = {name: np.full(numbering.total, "", dtype=object) for name in schema.COMMUNITY}
+def community_table(verdict: Verdict, own: pd.DataFrame, numbering: Numbering, begin: int, end: int) -> pd.DataFrame:
+    """The columns :data:`correlator.dataset.schema.COMMUNITY` of connections with numbers from ``begin`` up to ``end``, in their
+    order; ``own``: :func:`flows_table`."""
+    numbers = numbering.attributed[1:]
+    mine = (numbers >= begin) & (numbers < end)
+    found = {name: np.full(end - begin, "", dtype=object) for name in schema.COMMUNITY}
     for name, column in found.items():
-        column[numbering.attributed[1:] - 1] = own[name].to_numpy()
-    if verdict.ordinary is not None:
-        kept = verdict.ordinary.kept
-        c, at = verdict.ordinary.folded.connections[kept], numbering.ordinary[kept] - 1
+        column[numbers[mine] - begin] = own[name].to_numpy()[mine]
+    owners = numbering.owners_between(begin, end)
+    if verdict.ordinary is not None and len(owners):
+        c, at = verdict.ordinary.folded.connections[owners], numbering.ordinary[owners] - begin
         n = len(c)
         source, target, one_way = icmp_ports(np.full(n, ECHO), np.zeros(n, dtype=np.int64))
         ends = tuple(c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen"))

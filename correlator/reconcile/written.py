@@ -174,9 +174,13 @@ class Tables:
         whole = self._whole
         return flows_table(whole.verdict, whole.attribution)
 
-    def community(self) -> pd.DataFrame:
-        """The Community IDs of both tuples of every connection."""
-        return community_table(self.verdict, self.attribution, self.numbering)
+    def community(self, begin: int, end: int) -> pd.DataFrame:
+        """The Community IDs of both tuples of connections with numbers from ``begin`` up to ``end``."""
+        return community_table(self.verdict, self._own_flows, self.numbering, begin, end)
+
+    @cached_property
+    def _own_flows(self) -> pd.DataFrame:
+        return flows_table(self.verdict, self.attribution)
 
     @cached_property
     def _paths(self) -> Paths:

@@ -87,11 +87,13 @@ def export_table(analysis: Analysis, name: str, path: Path, form: str = "") -> i
 
         write_whole(path, lambda file: write_conn_log(analysis, file))
         return len(analysis.connections)
-    frame = analysis.table(name)
-    writers: dict[str, Callable[[Path], None]] = {
-        "parquet": lambda file: frame.to_parquet(file, index=False),
-        "json": lambda file: frame.to_json(file, orient="records", indent=1),
-        "csv": lambda file: frame.to_csv(file, index=False),
-    }
-    write_whole(path, writers[form])
-    return len(frame)
+    from correlator.report.writers import WRITERS
+
+    rows = 0
+
+    def write(file: Path) -> None:
+        nonlocal rows
+        rows = WRITERS[form](analysis.in_parts(name), file)
+
+    write_whole(path, write)
+    return rows
