@@ -1,6 +1,6 @@
 """``python -m correlator``."""
 
-from correlator.cli import main
+from correlator.cli import run
 
 if __name__ == "__main__":
-    main()
+    run()

@@ -283,6 +283,14 @@ def test_a_log_that_does_not_fit_is_refused(case: Path) -> None:
     assert "do not fit" in done.stderr
 
 
+def test_a_full_disk_is_one_line() -> None:
+    """Where the report cannot be written, that is said in one line, with a non-zero exit code."""
+    command = [str(Path(sys.executable).with_name("correlator")), "replay", str(CASE)]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "correlator: No space left on device\n")
+
+
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
     """Rules, connections, clients, tables, endings and times that are none."""
     assert "no such rule" in refused("show", CASE, "--rule", "nat/DOCKER:99")

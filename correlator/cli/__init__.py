@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -33,8 +34,10 @@ for command in (capture, replay, show, plot, report, export):
 
 def main() -> None:
     """Run the command line; every error that correlator raises on purpose is one line and an exit code."""
+    gc.set_threshold(100_000, 20, 20)  # imports and tables make many objects and hardly any garbage
     try:
         commands(standalone_mode=False)
+        sys.stdout.flush()
     except CorrelatorError as error:
         click.echo(f"correlator: {error}", err=True)
         sys.exit(error.exit_code)
@@ -45,5 +48,21 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go()
         sys.exit(141)
+    except OSError as error:  # a full disk, most of the time
+        _let_go()
+        where = f"{error.filename}: " if error.filename else ""
+        click.echo(f"correlator: {where}{error.strerror or error}", err=True)
+        sys.exit(1)
+
+
+def _let_go() -> None:
+    """What was not written yet goes nowhere: Python would try again at the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def run() -> None:
+    """:func:`main` in a process of its own, which ends at once: nobody needs its tables taken apart first."""
+    main()
+    os._exit(0)

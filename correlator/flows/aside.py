@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 READING = "reading packets"
 ASIDE_BYTES = 8 << 20
 """Files as large as this in sum are worth a process."""
-SERVE = "from correlator.flows.folded_files import serve; serve()"
+SERVE = "import gc; gc.disable(); from correlator.flows.folded_files import serve; serve()"
 
 
 class Aside:
