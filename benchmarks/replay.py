@@ -3,7 +3,8 @@
 ``python -m benchmarks.replay`` makes a session of a million packets seen on eth0 and again on docker0 (60,000 connections, the
 rules of a Docker host, counter samples every 100 ms over ten minutes), checks that every count of the answer is right, and
 times it against ``tcpdump -r``, tshark, nfstream, dpkt and scapy over the same files. ``--growth`` prints how time and memory
-grow with packets, rules and samples; ``--profile`` what the time is spent on. Ratios, not seconds, are worth quoting.
+grow with packets, rules and samples; ``--profile`` what the time is spent on; ``--large`` replays 20 GB within 1 GB. Ratios,
+not seconds, are worth quoting.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.large import large
 from benchmarks.rulesets import docker_ports, kube_services
 from benchmarks.workload import Answer
 
@@ -212,8 +214,11 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true", help="tcpdump only")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--large", type=float, metavar="GB", nargs="?", const=20.0, help="a file of 20 GB (or so many)")
     options = parser.parse_args()
-    if options.growth:
+    if options.large:
+        large(ENVIRONMENT, options.large)
+    elif options.growth:
         growth()
     elif options.profile:
         profile(options.packets, options.connections)

@@ -25,6 +25,8 @@ FRAME = LINK + IP + TCP
 HOST, WEB, BRIDGE = 0xAC1F25A4, 0xAC110002, 0xAC110001
 CLIENT_NET, SERVER_NET = 0xAC1F2000, 0xC6336400
 MACS = {"eth0": 0x02AA00000001, "docker0": 0x02AA00000002, "gateway": 0x02BB00000001, "web": 0x02BB00000002}
+AT_A_TIME = 1 << 18
+"""Frames that are made at a time."""
 SYN, SYNACK, ACK, DATA, FIN = 0x02, 0x12, 0x10, 0x18, 0x11
 FORWARD, DROPPED, OUTBOUND = 0, 1, 2
 SHARES = (0.87, 0.03, 0.10)
@@ -107,9 +109,10 @@ class _Plan:
 
 def make_workload(
     folder: Path, packets: int, connections: int, seconds: int = 600, seed: int = 1, interval_ns: int = 100_000_000,
-    extra: tuple[str, str] = ("", ""), shift_ns: int = 0,
+    extra: tuple[str, str] = ("", ""), shift_ns: int = 0, payload: bool = False,
 ) -> Answer:  # fmt: skip
-    """Write the recording of ``packets`` crossings of ``connections``; ``extra``: more lines for nat and filter's DOCKER."""
+    """Write the recording of ``packets`` crossings of ``connections``; ``extra``: more lines for nat and filter's DOCKER.
+    With ``payload`` frames are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     plan = _plan(rng, packets, connections, seconds)
@@ -120,7 +123,7 @@ def make_workload(
     client = np.where(kinds == OUTBOUND, SERVER_NET + np.arange(connections) % 200, client)
     frames = {}
     for interface in ("eth0", "docker0"):
-        frames[interface] = _write_pcap(folder / f"{interface}.pcap", interface, plan, client, port)
+        frames[interface] = _write_pcap(folder / f"{interface}.pcap", interface, plan, client, port, payload)
     cells = _write_log(folder / "counters.log", plan, seconds, interval_ns, extra, shift_ns)
     _write_facts(folder)
     names = ("DNAT", "dropped", "MASQUERADE")
@@ -175,47 +178,67 @@ def _plan(rng: np.random.Generator, packets: int, connections: int, seconds: int
     return _Plan(*(part[order] for part in (time, owner, kind, reply, flags, seq, ack, payload, late)))
 
 
-def _write_pcap(path: Path, interface: str, plan: _Plan, client: Ints, port: Ints) -> int:
-    """What tcpdump -s FRAME would have saved there; returns the number of frames."""
+def _write_pcap(path: Path, interface: str, plan: _Plan, client: Ints, port: Ints, payload: bool) -> int:
+    """What tcpdump would have saved there, with ``-s FRAME`` where no ``payload`` is; returns the number of frames."""
     inside = interface == "docker0"
     inward = np.where(plan.kind == OUTBOUND, plan.reply, ~plan.reply)  # towards the container
     seen = ~(inside & (plan.kind == DROPPED))
     second = inward == inside  # this interface sees it on its way out of the host
     time = plan.time + np.where(second, plan.late, 0)
     order = np.flatnonzero(seen)[np.argsort(time[seen], kind="stable")]
-    p = _Plan(*(getattr(plan, name)[order] for name in plan.__dataclass_fields__))
-    inward, second, time = inward[order], second[order], time[order]
+    with path.open("wb") as file:
+        file.write(np.array([0xA1B23C4D, 0x00040002, 0, 0, 0x40000 if payload else FRAME, 1], dtype="<u4").tobytes())
+        for begin in range(0, len(order), AT_A_TIME):
+            part = order[begin : begin + AT_A_TIME]
+            p = _Plan(*(getattr(plan, name)[part] for name in plan.__dataclass_fields__))
+            frames = _frames(interface, p, inward[part], second[part], time[part], client, port)
+            file.write(_whole(frames, p.payload) if payload else frames.tobytes())
+    return len(order)
+
+
+def _whole(frames: npt.NDArray[np.uint8], payload: Ints) -> bytes:
+    """Records with their payload."""
+    size = frames.shape[1] + payload
+    _put(frames, 8, size - 16, 4, little=True)
+    data = np.full(int(size.sum()), ord("x"), dtype=np.uint8)
+    data[(np.cumsum(size) - size)[:, None] + np.arange(frames.shape[1])] = frames
+    return data.tobytes()
+
+
+def _frames(
+    interface: str, p: _Plan, inward: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], time: Ints, client: Ints, port: Ints
+) -> npt.NDArray[np.uint8]:
+    """Records of packets, headers only."""
+    inside = interface == "docker0"
     away, own = client[p.connection], port[p.connection]
     outbound = p.kind == OUTBOUND
     here = WEB if inside else HOST
     there_port, here_port = np.where(outbound, 443, own), np.where(outbound, own, 80)
     source, target = np.where(inward, away, here), np.where(inward, here, away)
     sport, dport = np.where(inward, there_port, here_port), np.where(inward, here_port, there_port)
-    frame = np.zeros((len(order), 16 + FRAME), dtype=np.uint8)
+    frame = np.zeros((len(time), 16 + FRAME), dtype=np.uint8)
     _put(frame, 0, time // 10**9, 4, little=True)
     _put(frame, 4, time % 10**9, 4, little=True)
     total = IP + TCP + p.payload
-    _put(frame, 8, np.full(len(order), FRAME), 4, little=True)
+    _put(frame, 8, np.full(len(time), FRAME), 4, little=True)
     _put(frame, 12, total + LINK, 4, little=True)
     ours, others = MACS[interface], MACS["web" if inside else "gateway"]
     _put(frame, 16, np.where(second, others, ours), 6)
     _put(frame, 22, np.where(second, ours, others), 6)
-    _put(frame, 28, np.full(len(order), 0x0800), 2)
-    _put(frame, 30, np.full(len(order), 0x45), 1)
+    _put(frame, 28, np.full(len(time), 0x0800), 2)
+    _put(frame, 30, np.full(len(time), 0x45), 1)
     _put(frame, 32, total, 2)
     _put(frame, 34, (p.seq >> 3) + p.connection & 0xFFFF, 2)
-    _put(frame, 36, np.full(len(order), 0x4000), 2)
+    _put(frame, 36, np.full(len(time), 0x4000), 2)
     _put(frame, 38, 64 - second.astype(np.int64), 1)
-    _put(frame, 39, np.full(len(order), 6), 1)
+    _put(frame, 39, np.full(len(time), 6), 1)
     for at, values, width in (
         (42, source, 4), (46, target, 4), (50, sport, 2), (52, dport, 2), (54, p.seq, 4), (58, p.ack, 4),
-        (62, np.full(len(order), 0x80), 1), (63, p.flags, 1), (64, np.full(len(order), 502), 2),
+        (62, np.full(len(time), 0x80), 1), (63, p.flags, 1), (64, np.full(len(time), 502), 2),
     ):  # fmt: skip
         _put(frame, at, values, width)
     frame[:, 70:82] = np.frombuffer(bytes((1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1)), dtype=np.uint8)
-    head = np.array([0xA1B23C4D, 0x00040002, 0, 0, FRAME, 1], dtype="<u4").tobytes()
-    path.write_bytes(head + frame.tobytes())
-    return len(order)
+    return frame
 
 
 def _put(frame: npt.NDArray[np.uint8], at: int, values: Ints, width: int, little: bool = False) -> None:
