@@ -220,8 +220,8 @@ class Analysis:
 
     def in_parts(self, name: str) -> Iterator[pd.DataFrame]:
         """The same table, some rows at a time, one part at least: of hits, what is large is never put together."""
-        if name == "hits" and "hits" not in self.__dict__:
-            yield from self.tables.hits_in_parts()
+        if name == "hits":  # all of a connection's in one part
+            yield from (self.hits,) if "hits" in self.__dict__ else self.tables.hits_in_parts()
             return
         whole: pd.DataFrame = getattr(self, name)
         for begin in range(0, max(len(whole), 1), PART):

@@ -9,9 +9,10 @@ import numpy as np
 from correlator.errors import InputError
 from correlator.report.plot.bands import bands
 from correlator.report.plot.density import choose_edges
+from correlator.report.plot.hits import tell
 from correlator.report.plot.model import MINUS, Change, TimelineData
 from correlator.report.plot.order import Book
-from correlator.report.plot.rows import Rows, read_hits, read_ledger
+from correlator.report.plot.rows import Rows, read_ledger
 from correlator.report.plot.selection import Choice, select
 from correlator.report.plot.window import window
 from correlator.report.plot.words import balance, notes, subtitle, title
@@ -37,12 +38,11 @@ def timeline_data(analysis: Analysis, choice: Choice | None = None) -> TimelineD
     borders = (0.0, *(change.middle for change in changes), (last - first) / 1e9)
     chosen = select(analysis, book, choice, begin, end)
     builder = _builder(analysis, book, chosen, first, (low, high), borders)
-    moved = set(
-        np.flatnonzero(np.bincount(np.concatenate([builder.hits.line, builder.ledger.line[builder.ledger.moved]]))).tolist()
-    )
+    moved = {*np.flatnonzero(builder.told.number).tolist(), *builder.ledger.line[builder.ledger.moved].tolist()}
     rows = builder.build(book.traverse(moved, chosen.wanted or moved))
     shown = _most_telling(rows) if len(rows) > ROWS else rows
-    strips = bands(analysis, chosen.connections, first, builder.edges, high - low)
+    drawn = chosen.connections & builder.told.touched[1:] if chosen.wanted else chosen.connections
+    strips = bands(analysis, drawn, first, builder.edges, high - low)
     if not rows and not strips:
         raise InputError(f"{analysis.source}: nothing to plot: no connection and no hit of a rule in what was asked for")
     compared, covered = builder.compared, analysis.covered
@@ -60,12 +60,12 @@ def _builder(
     analysis: Analysis, book: Book, chosen: Selection, start: int, window: tuple[float, float], borders: tuple[float, ...]
 ) -> Rows:
     """What builds the rows: the ledger stands for the hits where counters were read and count what was chosen."""
-    compared = analysis.samples > 1 and not chosen.of_client
-    hits = read_hits(analysis.hits, chosen.of_hits, chosen.hits, start, compared)
+    compared = analysis.samples > 1 and chosen.theirs is None
     ledger = read_ledger(analysis.balances, chosen.of_ledger, chosen.ledger & compared, start)
     edges, own = choose_edges(ledger.begin, ledger.end, *window)
-    outcomes = analysis.connections["outcome"].astype(str).tolist()
-    return Rows(book.lines, hits, ledger, edges, own, compared, window, borders, outcomes)
+    size = (len(book.lines), len(analysis.connections))
+    told = tell(analysis.in_parts("hits"), chosen.hits, size, start, compared, edges, window)
+    return Rows(book.lines, told, ledger, edges, own, compared, borders, analysis.connections["outcome"])
 
 
 def extent(analysis: Analysis) -> tuple[int, int]:

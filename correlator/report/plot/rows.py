@@ -8,41 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.report.names import rule_name
-from correlator.report.plot.density import packets_between, spread
+from correlator.report.plot.density import spread
 from correlator.report.plot.model import Marks, Row
 from correlator.report.plot.short import short_rule
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     import pandas as pd
 
+    from correlator.report.plot.hits import HitColumns, Told
     from correlator.report.plot.model import Bools, Floats, Ints
     from correlator.report.plot.order import Line, Place
 
-MARKS = 48
-"""Up to so many hits (of a connection and direction) of a row are drawn one by one."""
-
 DROPS = ("DROP", "REJECT", "drop", "reject")
-
-
-@dataclass(frozen=True)
-class HitColumns:
-    """The hits of a picture as arrays (h,): ``line`` of the book, ``begin`` and ``end`` in s, ``packets``, ``connection``,
-    ``ambiguous``, and ``loose``: confirmed by no counter."""
-
-    line: Ints
-    begin: Floats
-    end: Floats
-    packets: Ints
-    connection: Ints
-    ambiguous: Bools
-    loose: Bools
-
-    def take(self, at: npt.NDArray[np.int64] | Bools) -> HitColumns:
-        """Those at ``at``."""
-        return HitColumns(
-            self.line[at], self.begin[at], self.end[at], self.packets[at], self.connection[at], self.ambiguous[at], self.loose[at],
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -63,22 +40,6 @@ class LedgerColumns:
         """The rows of one line."""
         first, last = np.searchsorted(self.line, [line, line + 1])
         return slice(int(first), int(last))
-
-
-def read_hits(hits: pd.DataFrame, lines: Ints, keep: Bools, start: int, counted: bool) -> HitColumns:
-    """The rows of ``hits`` to ``keep`` (h,), whose lines of the book are ``lines`` (h,)."""
-    status = hits["status"].astype("category")
-
-    def is_(word: str) -> Bools:
-        known = list(status.cat.categories)
-        result: Bools = status.cat.codes.to_numpy() == (known.index(word) if word in known else -2)
-        return result[keep]
-
-    return HitColumns(
-        lines[keep], (hits["first_seen"].to_numpy()[keep] - start) / 1e9, (hits["last_seen"].to_numpy()[keep] - start) / 1e9,
-        hits["packets"].to_numpy()[keep], hits["connection"].to_numpy()[keep], is_("ambiguous"),
-        is_("unverified") if counted else np.zeros(int(keep.sum()), dtype=bool),
-    )  # fmt: skip
 
 
 def read_ledger(ledger: pd.DataFrame, lines: Ints, keep: Bools, start: int) -> LedgerColumns:
@@ -102,57 +63,53 @@ def read_ledger(ledger: pd.DataFrame, lines: Ints, keep: Bools, start: int) -> L
 class Rows:
     """Builds rows over the bins between ``edges`` (``own``: the counters' intervals).
 
-    ``compared``: the ledger stands for the hits; without it they alone are drawn. ``outcomes`` (c,) of connections 1 to c.
+    ``compared``: the ledger stands for the hits; without it they alone are drawn. ``outcomes``: the word of connections 1 to c.
     """
 
     lines: list[Line]
-    hits: HitColumns
+    told: Told
     ledger: LedgerColumns
     edges: Floats
     own: bool
     compared: bool
-    window: tuple[float, float]
     borders: tuple[float, ...]
-    outcomes: list[str]
+    outcomes: pd.Series
 
     def build(self, places: list[Place]) -> tuple[Row, ...]:
         """One row a place."""
-        mine = np.argsort(self.hits.line, kind="stable")
-        starts = np.searchsorted(self.hits.line[mine], np.arange(len(self.lines) + 1))
-        return tuple(self._row(p, self.hits.take(mine[starts[p.line] : starts[p.line + 1]])) for p in places)
+        mine = np.argsort(self.told.few.line, kind="stable")
+        starts = np.searchsorted(self.told.few.line[mine], np.arange(len(self.lines) + 1))
+        return tuple(self._row(p, self.told.few.take(mine[starts[p.line] : starts[p.line + 1]])) for p in places)
 
-    def _row(self, place: Place, hits: HitColumns) -> Row:
+    def _row(self, place: Place, few: HitColumns) -> Row:
         line = self.lines[place.line]
-        book = self._book(place.line)
-        bins, total = self._compared(book, hits.take(hits.loose)) if self.compared else self._explained(hits)
+        book, told = self._book(place.line), self.told
+        guessed = told.bins.get(place.line, np.zeros(len(self.edges) - 1))
+        bins, total = self._compared(book, guessed) if self.compared else self._explained(guessed)
         off = book.residual != 0
-        low, high = self.window
-        estimated = hits.loose if self.compared else np.ones(len(hits.line), dtype=bool)
         return Row(
             rule_name(line.table, line.chain, line.number), place.hook, line.table, place.depth,
             short_rule(line.table, line.chain, line.number, line.text, line.target), place.also, line.target in DROPS,
-            self._there(line), *bins, book.end[~off & (book.residual_bytes != 0)], book.end[book.reset], self._marks(hits), total,
+            self._there(line), *bins, book.end[~off & (book.residual_bytes != 0)], book.end[book.reset], self._marks(few), total,
             int(book.explained[~book.uncounted].sum() + book.residual.sum()) if self.compared else -1, int(book.residual.sum()),
-            int((off | (book.residual_bytes != 0)).sum()), int(np.count_nonzero(np.bincount(hits.connection))),
-            bool((estimated & ((hits.begin < low) | (hits.end > high)) & (hits.packets > 2)).any()),
+            int((off | (book.residual_bytes != 0)).sum()), int(told.connections[place.line]), bool(told.about[place.line]),
         )  # fmt: skip
 
     def _book(self, line: int) -> LedgerColumns:
         at = self.ledger.slice_of(line)
         return LedgerColumns(*(values[at] for values in vars(self.ledger).values()))
 
-    def _explained(self, hits: HitColumns) -> tuple[tuple[Floats, Floats, Floats, Floats], int]:
+    def _explained(self, found: Floats) -> tuple[tuple[Floats, Floats, Floats, Floats], int]:
         """((explained, over, under, unconfirmed), packets) where no counter is at hand."""
-        zero, found = np.zeros(len(self.edges) - 1), packets_between(hits.begin, hits.end, hits.packets, self.edges)
+        zero = np.zeros(len(self.edges) - 1)
         return (found, zero, zero, zero), round(float(found.sum()))
 
-    def _compared(self, book: LedgerColumns, loose: HitColumns) -> tuple[tuple[Floats, Floats, Floats, Floats], int]:
-        """The same from the ledger's lines, beside hits that are ``loose``."""
+    def _compared(self, book: LedgerColumns, outside: Floats) -> tuple[tuple[Floats, Floats, Floats, Floats], int]:
+        """The same from the ledger's lines, beside hits that no counter places (b,)."""
 
         def laid(amount: Ints) -> Floats:
             return spread(book.begin, book.end, amount.astype(float), self.edges)
 
-        outside = packets_between(loose.begin, loose.end, loose.packets, self.edges)
         bins = (
             laid(np.where(book.uncounted, 0, book.explained)), laid(np.maximum(book.residual, 0)),
             laid(np.maximum(-book.residual, 0)), laid(np.where(book.uncounted, book.explained, 0)) + outside,
@@ -160,9 +117,9 @@ class Rows:
         return bins, int(book.explained.sum()) + round(float(outside.sum()))
 
     def _marks(self, hits: HitColumns) -> Marks | None:
-        if not 0 < len(hits.line) <= MARKS:
+        if not len(hits.line):
             return None
-        words = tuple(self.outcomes[number - 1] if number else "unknown" for number in hits.connection.tolist())
+        words = tuple(str(self.outcomes.iat[number - 1]) if number else "unknown" for number in hits.connection.tolist())
         return Marks(hits.begin, hits.end, hits.packets, words, hits.ambiguous)
 
     def _there(self, line: Line) -> tuple[tuple[float, float], ...]:

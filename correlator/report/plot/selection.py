@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +11,8 @@ from correlator.errors import InputError
 from correlator.report.names import parse_rule_name
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from correlator.reconcile.analysis import Analysis
     from correlator.report.plot.model import Bools, Ints
     from correlator.report.plot.order import Book
@@ -28,16 +30,25 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """Masks over connections (c,), hits (h,) and ledger lines (l,), and the lines of the book behind the latter two;
-    ``wanted`` are those that were named, ``of_client`` says that only one client's connections were chosen."""
+    """Masks over connections (c,) and ledger lines (l,), and the lines of the book behind the latter. ``wanted`` lines are those
+    that were named (with none, all are), ``theirs`` (c,) the connections of the client that was named, None without one."""
 
+    book: Book
+    begin: int
+    end: int
     connections: Bools
-    hits: Bools
     ledger: Bools
-    of_hits: Ints
     of_ledger: Ints
-    wanted: frozenset[int] = field(default_factory=frozenset)
-    of_client: bool = False
+    wanted: frozenset[int]
+    theirs: Bools | None
+
+    def hits(self, table: pd.DataFrame) -> tuple[Ints, Bools]:
+        """The lines of the book behind rows of hits (h,), and which of them are shown."""
+        lines, number = self.book.lines_of(table), table["connection"].to_numpy()
+        mine = ((table["last_seen"] >= self.begin) & (table["first_seen"] <= self.end)).to_numpy() & (lines >= 0)
+        if self.theirs is not None:
+            mine &= self.theirs[number - 1] & (number > 0)
+        return lines, mine & np.isin(lines, list(self.wanted)) if self.wanted else mine
 
 
 def select(analysis: Analysis, book: Book, choice: Choice, begin: int, end: int) -> Selection:
@@ -45,27 +56,20 @@ def select(analysis: Analysis, book: Book, choice: Choice, begin: int, end: int)
 
     Raises :class:`~correlator.errors.InputError` for rules and clients that are not there.
     """
-    table, hits, ledger = analysis.connections, analysis.hits, analysis.balances
+    table, ledger, theirs = analysis.connections, analysis.balances, None
     wanted = frozenset(line for name in choice.rules for line in _lines_named(analysis, book, name))
-    of_hits, of_ledger = book.lines_of(hits), book.lines_of(ledger)
+    of_ledger = book.lines_of(ledger)
     connections = ((table["last_seen"] >= begin) & (table["first_seen"] <= end)).to_numpy()
-    mine = ((hits["last_seen"] >= begin) & (hits["first_seen"] <= end)).to_numpy() & (of_hits >= 0)
     lines = ((ledger["end"] > begin) & (ledger["begin"] < end)).to_numpy() & (of_ledger >= 0)
-    number = hits["connection"].to_numpy()
     if choice.client is not None:
         theirs = (table["src"].astype(str) == choice.client).to_numpy()
         if not theirs.any():
             seen = ", ".join(sorted(map(str, table["src"].unique()))[:8])
             raise InputError(f"no connection of client {choice.client}: clients are {seen}")
         connections = connections & theirs
-        mine = mine & theirs[number - 1] & (number > 0)
     if wanted:
-        mine = mine & np.isin(of_hits, list(wanted))
         lines = lines & np.isin(of_ledger, list(wanted))
-        theirs = np.zeros(len(table) + 1, dtype=bool)
-        theirs[number[mine]] = True
-        connections = connections & theirs[1:]
-    return Selection(connections, mine, lines, of_hits, of_ledger, wanted, choice.client is not None)
+    return Selection(book, begin, end, connections, lines, of_ledger, wanted, theirs)
 
 
 def _lines_named(analysis: Analysis, book: Book, name: str) -> tuple[int, ...]:
