@@ -62,7 +62,9 @@ def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length:
 
 
 def tally_of(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Tally:
-    """The same packets by way, not by hit."""
+    """The same packets by way, not by hit; without those that have no way."""
+    there = way < walked.forks[walked.kind[rows]]
+    rows, way = rows[there], way[there]
     offsets = np.cumsum([0, *(len(ways) for ways in walked.ways)])
     flat = [found.hits for ways in walked.ways for found in ways]
     numbers = offsets[walked.kind[rows]] + way
