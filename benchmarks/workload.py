@@ -42,7 +42,7 @@ RULES = """*nat
 {nat/OUTPUT:1} -A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER
 {nat/POSTROUTING:1} -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
 {nat/POSTROUTING:2} -A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 80 -j MASQUERADE
-{nat/DOCKER:1} -A DOCKER -i docker0 -j RETURN
+%COMES%{nat/DOCKER:1} -A DOCKER -i docker0 -j RETURN
 {nat/DOCKER:2} -A DOCKER ! -i docker0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80
 %NAT%COMMIT
 *filter
@@ -74,6 +74,14 @@ OUTWARD = (
     "filter/DOCKER-ISOLATION-STAGE-1:2", "filter/FORWARD:5",
 )  # fmt: skip
 DNAT = ("nat/PREROUTING:1", "nat/DOCKER:2")
+CAME = "nat/POSTROUTING:3"
+COMES = (
+    f"{{{CAME}}} -A POSTROUTING -d 172.17.0.2/32 -o docker0 -j RETURN\n"
+    "[0:0] -A POSTROUTING -s 172.17.0.9/32 -d 172.17.0.9/32 -p tcp -m tcp --dport 8080 -j MASQUERADE\n",
+    "[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8081 -j DNAT --to-destination 172.17.0.9:8080\n",
+    "[0:0] -A DOCKER -d 172.17.0.9/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 8080 -j ACCEPT\n",
+)  # fmt: skip
+"""Rules that come with another container, in POSTROUTING and both DOCKER chains; and one that a published SYN meets."""
 WAYS: dict[str, tuple[str, ...]] = {
     "published syn": (*DNAT, *USER, *STAGE, "filter/FORWARD:4", "filter/DOCKER:1", "nat/POSTROUTING:policy"),
     "to container": (*USER, *STAGE, "filter/FORWARD:3"),
@@ -109,10 +117,11 @@ class _Plan:
 
 def make_workload(
     folder: Path, packets: int, connections: int, seconds: int = 600, seed: int = 1, interval_ns: int = 100_000_000,
-    extra: tuple[str, str] = ("", ""), shift_ns: int = 0, payload: bool = False,
+    extra: tuple[str, str] = ("", ""), shift_ns: int = 0, payload: bool = False, changes: int = 0, facts: bool = True,
 ) -> Answer:  # fmt: skip
     """Write the recording of ``packets`` crossings of ``connections``; ``extra``: more lines for nat and filter's DOCKER.
-    With ``payload`` frames are whole."""
+    With ``payload`` frames are whole. Rules change so many times: :data:`COMES` come, go, come again. Without ``facts``,
+    pcaps and counters are all."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     plan = _plan(rng, packets, connections, seconds)
@@ -124,8 +133,9 @@ def make_workload(
     frames = {}
     for interface in ("eth0", "docker0"):
         frames[interface] = _write_pcap(folder / f"{interface}.pcap", interface, plan, client, port, payload)
-    cells = _write_log(folder / "counters.log", plan, seconds, interval_ns, extra, shift_ns)
-    _write_facts(folder)
+    cells = _write_log(folder / "counters.log", plan, seconds, interval_ns, extra, shift_ns, changes)
+    if facts:
+        _write_facts(folder)
     names = ("DNAT", "dropped", "MASQUERADE")
     counts = {name: int((kinds == kind).sum()) for kind, name in enumerate(names)}
     return Answer(cells, counts, frames)
@@ -258,10 +268,12 @@ def _names(plan: _Plan) -> Ints:
 
 
 def _write_log(
-    path: Path, plan: _Plan, seconds: int, interval_ns: int, extra: tuple[str, str], shift_ns: int
+    path: Path, plan: _Plan, seconds: int, interval_ns: int, extra: tuple[str, str], shift_ns: int, changes: int
 ) -> dict[str, tuple[int, int]]:
     """The snapshots; returns what every rule counted over all of it."""
-    text = RULES.replace("%NAT%", extra[0]).replace("%FILTER%", extra[1])
+    texts = [RULES, RULES]
+    for marker, more, comes in zip(("%COMES%", "%NAT%", "%FILTER%"), ("", *extra), COMES, strict=True):
+        texts = [texts[0].replace(marker, more), texts[1].replace(marker, more + comes)]
     begins = BEGIN_NS + np.arange(0, seconds * 10**9 + 1, interval_ns)
     ends = begins + 2_000_000
     at = np.searchsorted(ends - 1_000_000, plan.time, side="left")  # a packet in mid-reading is counted or not
@@ -279,18 +291,42 @@ def _write_log(
                sum(bytes_upto[n] for n, name in enumerate(names) if rule in WAYS[name]))
         for rule in sorted(rules)
     }  # fmt: skip
+    at_change = [(number + 1) * len(begins) // (changes + 1) for number in range(changes)]
+    opens = way == names.index("published syn")
+    came = _came(plan.time[opens], at[opens], length[opens], begins, ends, at_change)
+    if changes:
+        totals[CAME] = came[:2]
     with path.open("w") as file:
-        pieces = _pieces(text)
+        pieces = [_pieces(text) for text in texts]
         columns = {rule: [values.tolist() for values in totals[rule]] for rule in totals}
+        there = (np.searchsorted(at_change, np.arange(len(begins)), side="right") % 2).tolist()
         for sample in range(len(begins)):
             begin, end = int(begins[sample]) + shift_ns, int(ends[sample]) + shift_ns
             file.write(f"# sample begin={begin // 10**9}.{begin % 10**9:09d} end={end // 10**9}.{end % 10**9:09d}\n")
-            for piece, rule in pieces:
+            for piece, rule in pieces[there[sample]]:
                 file.write(piece)
                 if rule is not None:
                     found = columns.get(rule)
                     file.write(f"[{found[0][sample]}:{found[1][sample]}]" if found else "[0:0]")
-    return {rule: (int(values[0][-1]), int(values[1][-1])) for rule, values in totals.items()}
+    counted = {rule: (int(values[0][-1]), int(values[1][-1])) for rule, values in totals.items()}
+    return {**counted, CAME: came[2]} if changes else counted
+
+
+def _came(
+    time: Ints, at: Ints, length: Ints, begins: Ints, ends: Ints, at_change: list[int]
+) -> tuple[Ints, Ints, tuple[int, int]]:
+    """What the rule that comes and goes counts since it last came: packets and bytes at every sample; and what it counted in
+    all. ``time``, ``at`` and ``length`` of the packets that meet it."""
+    packets, sizes, total = np.zeros(len(begins), dtype=np.int64), np.zeros(len(begins), dtype=np.int64), (0, 0)
+    moments = [*((ends[sample - 1] + begins[sample]) // 2 for sample in at_change), 1 << 62]
+    for number in range(0, len(at_change), 2):
+        mine = (time >= moments[number]) & (time < moments[number + 1])
+        total = (total[0] + int(mine.sum()), total[1] + int(length[mine].sum()))
+        until = at_change[number + 1] if number + 1 < len(at_change) else len(begins)
+        there = slice(at_change[number], until)
+        packets[there] = np.cumsum(np.bincount(at[mine], minlength=len(begins) + 1))[there]
+        sizes[there] = np.cumsum(np.bincount(at[mine], length[mine], len(begins) + 1))[there].astype(np.int64)
+    return packets, sizes, total
 
 
 def _pieces(text: str) -> list[tuple[str, str | None]]:

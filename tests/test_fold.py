@@ -22,12 +22,12 @@ from tests.conftest import CAPTURES
 HITS = ["connection", "direction", "first_seen", "table", "chain", "rule_number"]
 
 
-def both_ways(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Analysis, Analysis]:
+def both_ways(folder: Path, monkeypatch: pytest.MonkeyPatch, offset: float | None = None) -> tuple[Analysis, Analysis]:
     """(folded, packet by packet)."""
     monkeypatch.setattr(intake, "FOLD_BYTES", 0)
-    folded = correlator.load(folder)
+    folded = correlator.load(folder, clock_offset=offset)
     monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
-    return folded, correlator.load(folder)
+    return folded, correlator.load(folder, clock_offset=offset)
 
 
 def plain(frame: pd.DataFrame, by: list[str] | None) -> pd.DataFrame:
@@ -78,6 +78,30 @@ def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.M
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(replace(folded, source=""), replace(other, source=""))
     assert_right(folded, answer.hits, answer.connections, answer.frames)
+
+
+def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container starts during a recording: every count as planned, also of the rule that came with it; most connections,
+    those that live across the change among them, are folded; and the same unfolded."""
+    answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, changes=1)
+    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    assert_same(folded, other)
+    assert_right(folded, answer.hits, answer.connections, answer.frames)
+    verdict = folded.tables.verdict  # type: ignore[attr-defined]
+    assert folded.generations == 2
+    assert verdict.ordinary.kept.mean() > 0.9
+    c = verdict.ordinary.folded.connections[verdict.ordinary.kept]
+    assert ((c["first"] < verdict.ordinary.timetable.until[0]) & (c["last"] > verdict.ordinary.timetable.since[0])).any()
+
+
+@pytest.mark.parametrize("offset", [None, 0.0, 0.3])
+@pytest.mark.parametrize("changes", [2, 5])
+def test_rules_that_come_and_go(
+    changes: int, offset: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the clock is said to be, and however often rules change, folded and unfolded are the same."""
+    make_workload(tmp_path / "w", 10_000, 600, seconds=30, changes=changes, shift_ns=300_000_000)
+    assert_same(*both_ways(tmp_path / "w", monkeypatch, offset))
 
 
 @pytest.mark.parametrize("apart", [False, True])
@@ -136,8 +160,9 @@ def assert_planned(
     assert (analysis.connections["status"] == "exact").all()
     assert not analysis.balances[["residual_packets", "residual_bytes"]].any(axis=None)
     rules = analysis.rules[analysis.rules["explained_packets"] > 0]
-    found = {
-        f"{row.table}/{row.chain}:{row.rule_number or 'policy'}": (row.explained_packets, row.explained_bytes)
-        for row in rules.itertuples()
-    }
+    found: dict[str, tuple[int, int]] = {}
+    for row in rules.itertuples():
+        name = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}"
+        known = found.get(name, (0, 0))
+        found[name] = (known[0] + row.explained_packets, known[1] + row.explained_bytes)
     assert found == hits

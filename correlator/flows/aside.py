@@ -30,7 +30,7 @@ SERVE = "import gc; gc.disable(); from correlator.flows.folded_files import serv
 
 
 class Aside:
-    """The process: does one task, and can be asked for frames when it is done."""
+    """The process: does one task, and can be asked for frames when it is done, and again."""
 
     def __init__(self) -> None:
         """Raises OSError where no process can be had."""
@@ -61,10 +61,11 @@ class Aside:
         """Let it look for the frames of ``wanted`` pairs (pairs,)."""
         self._send(wanted)
 
-    def frames(self) -> list[Frames]:
-        """The frames that it was asked for, of each file; the process ends with it."""
+    def frames(self, more: bool = False) -> list[Frames]:
+        """The frames that it was asked for, of each file; the process ends with it, unless ``more`` will be asked for."""
         frames: list[Frames] = self._answer()
-        self.close()
+        if not more:
+            self.close()
         return frames
 
     def close(self) -> None:

@@ -153,8 +153,10 @@ def serve() -> None:
             likely = _likely(found.folded)  # while the asker works out what it wants
             found = replace(found, folded=found.folded.names_only())
             frames = pick_files(found, task.files, likely) if likely.any() else []
-            wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
-            answer(frames if (wanted == likely).all() else pick_files(found, task.files, wanted))
+            while True:
+                wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
+                answer(frames if frames and (wanted == likely).all() else pick_files(found, task.files, wanted))
+                frames = []
     except (BrokenPipeError, EOFError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody wants more of it
 

@@ -10,12 +10,12 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.reconcile.counters import UNBOUNDED
+from correlator.reconcile.ordinary_counts import ordinary_connections
 from correlator.reconcile.placed import placed
-from correlator.reconcile.tables import rule_numbers
+from correlator.reconcile.tables import confirmed, rule_numbers
 from correlator.reconcile.words import categorical, table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
 
     import numpy.typing as npt
 
@@ -129,9 +129,7 @@ def doubted_entries(verdict: Verdict) -> list[int]:
     doubted = []
     for entry, account in ledger.accounts.items():
         whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
-        plain = not account.open_ended.any() and not account.residual.any() and not account.residual_bytes.any()
-        exact = (counters.packets_of(entry)[1] < UNBOUNDED).all()
-        if not (whole and plain and exact):
+        if not whole or (account.explained[~confirmed(account, counters, entry)] > 0).any():
             doubted.append(entry)
     return doubted
 
@@ -144,6 +142,7 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
     width = len(verdict.register)
     parts: list[dict[str, Any]] = []
     totals = counters.totals() if counters is not None and ledger is not None else None
+    ordinary = ordinary_connections(verdict)
     for generation, (ruleset, of) in enumerate(zip(verdict.stages.rulesets, verdict.register.of, strict=True)):
         sums = {name: np.zeros(width, dtype=np.int64) for name in ("explained", "residual", "explained_bytes", "residual_bytes")}
         if counters is not None and ledger is not None and totals is not None:
@@ -165,7 +164,7 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
             "counted_packets": counted, "explained_packets": sums["explained"][of], "residual_packets": sums["residual"][of],
             "counted_bytes": counted_bytes, "explained_bytes": sums["explained_bytes"][of],
             "residual_bytes": sums["residual_bytes"][of],
-            "connections": (np.bincount(pairs[0], minlength=width) + _ordinary_connections(verdict, width))[of],
+            "connections": (np.bincount(pairs[0], minlength=width) + ordinary[generation])[of],
         })  # fmt: skip
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     which = columns.pop("entry")
@@ -177,35 +176,3 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
 
 def _bytes(verdict: Verdict, width: int) -> Ints:
     return np.array([verdict.tallies.bytes_of(entry) for entry in range(width)], dtype=np.int64)
-
-
-def _ordinary_connections(verdict: Verdict, width: int) -> Ints:
-    """How many ordinary connections hit each entry; int64 (E,). They met one ruleset."""
-    result = np.zeros(width, dtype=np.int64)
-    ordinary = verdict.ordinary
-    if ordinary is None:
-        return result
-    covered, members = _covering(verdict), verdict.tallies.members
-    beyond = [entry for entry in members if covered is not None and not covered(entry)]
-    for number, combinations in ordinary.patterns:
-        for entry in {entry for combination in combinations.tolist() for entry in ordinary.hits[combination]}:
-            result[entry] += number
-    owners = {entry: np.zeros(len(ordinary.kept), dtype=bool) for entry in beyond}
-    for part in placed(verdict, beyond):
-        owners[part.entry][part.owner[part.interval >= 0]] = True
-    for entry, found in owners.items():
-        result[entry] = np.count_nonzero(found)
-    return result
-
-
-def _covering(verdict: Verdict) -> Callable[[int], bool] | None:
-    """Whether all of an entry's hits lie between the first and the last sample; None where nothing was counted."""
-    ledger, counters, counts = verdict.ledger, verdict.counters, verdict.tallies.counts
-    if ledger is None or counters is None:
-        return None
-
-    def covers(entry: int) -> bool:
-        account = ledger.accounts.get(entry)
-        return account is not None and int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
-
-    return covers

@@ -55,8 +55,9 @@ class _Change:
 
 def order_changes(explored: Explored, choices: Choices, stages: Stages, low: Ints, high: Ints) -> Choices:
     """Choices with the moments of change as units; ``low``/``high`` (m,) bound when each row was counted."""
-    for number, stage in enumerate(stages.stages):
-        changes = _changes_of(stage, stages)
+    in_order = sorted(range(len(stages.stages)), key=lambda number: (stages.stages[number].first, stages.stages[number].last))
+    for number in in_order:
+        changes = _changes_of(stages.stages[number], stages)
         if changes:
             choices = _order(explored, choices, changes, number, low, high)
     return choices

@@ -45,6 +45,34 @@ class _Stretches:
     clean: Bools
 
 
+@dataclass(frozen=True)
+class _Settled:
+    """Hits of settled packets, arrays (n,): ``early`` in order, with ``late_of`` and ``size`` beside it; ``late`` in order;
+    ``sizes`` and ``late_sizes`` (n+1,): bytes of those before each, in either order."""
+
+    early: Ints
+    late_of: Ints
+    size: Ints
+    late: Ints
+    sizes: Ints
+    late_sizes: Ints
+
+    @staticmethod
+    def of(early: Ints, late: Ints, size: Ints) -> _Settled:
+        order, back = (np.argsort(values, kind="stable") for values in (early, late))  # runs that are in order already
+        sums = [np.r_[0, np.cumsum(size[by], dtype=np.int64)] for by in (order, back)]
+        return _Settled(early[order], late[order], size[order], late[back], *sums)
+
+    def within(self, begin: int, first: int, last: int, end: int, perhaps: bool) -> tuple[int, int]:
+        """(hits, bytes) that may lie between the readings [begin, first] and [last, end], or that must."""
+        if perhaps:
+            upto, passed = int(np.searchsorted(self.early, end, side="right")), int(np.searchsorted(self.late, begin))
+            return upto - passed, int(self.sizes[upto] - self.late_sizes[passed])
+        between = slice(int(np.searchsorted(self.early, first, side="right")), int(np.searchsorted(self.early, last)))
+        inside = self.late_of[between] < last
+        return int(inside.sum()), int(self.size[between][inside].sum())
+
+
 class Equations:
     """Sums over the options' hits, numbered as they are asked for."""
 
@@ -53,33 +81,38 @@ class Equations:
         self.clock = clock
         self.numbers: dict[Sum, int] = {}
         self.stretches: dict[int, _Stretches] = {}
-        self.base: dict[int, tuple[Ints, Ints, Ints]] = {}
+        self.base: dict[int, _Settled] = {}
         differing = {entry for unit in amounts for amount in unit for entry in amount if any(a != amount for a in unit)}
         possible: dict[int, set[tuple[int, int, int]]] = defaultdict(set)
         for unit in amounts:
             for amount in unit:
                 for entry, hits in amount.items():
                     possible[entry].update(hits)
+        known: dict[object, _Settled] = {}
         for entry in sorted(e for e in differing if not counters.silent[e]):
-            parts = [(part, part.members[entry]) for part in base if entry in part.members]
-            low, high, size = (
-                np.concatenate([part.gather(getattr(part, name), members) for part, members in parts] or [_NONE])
-                for name in ("low", "high", "bytes")
-            )
-            early, late = self._on_counters(low, high)
-            self.base[entry] = (early, late, size)
+            if base.alike(entry) not in known:
+                known[base.alike(entry)] = self._settled(base, entry)
+            self.base[entry] = known[base.alike(entry)]
             extra = np.array(sorted(possible[entry]), dtype=np.int64).reshape(-1, 3)
             extra_early, extra_late = self._on_counters(extra[:, 0], extra[:, 1])
-            self.stretches[entry] = self._cut(entry, np.r_[early, extra_early], np.r_[late, extra_late])
+            self.stretches[entry] = self._cut(entry, self.base[entry], extra_early, extra_late)
+
+    def _settled(self, base: Tallies, entry: int) -> _Settled:
+        parts = [(part, part.members[entry]) for part in base if entry in part.members]
+        low, high, size = (
+            np.concatenate([part.gather(getattr(part, name), members) for part, members in parts] or [_NONE])
+            for name in ("low", "high", "bytes")
+        )
+        return _Settled.of(*self._on_counters(low, high), size)
 
     def _on_counters(self, low: Ints, high: Ints) -> tuple[Ints, Ints]:
         return to_counters(self.clock, low)[0], to_counters(self.clock, high)[1]
 
-    def _cut(self, entry: int, early: Ints, late: Ints) -> _Stretches:
+    def _cut(self, entry: int, settled: _Settled, early: Ints, late: Ints) -> _Stretches:
         """From one clean reading to the next; where readings between them are not clean, each step besides."""
         c = self.counters
-        begun = np.searchsorted(np.sort(early), c.end, side="right")
-        over = np.searchsorted(np.sort(late), c.begin, side="left")
+        begun = np.searchsorted(settled.early, c.end, side="right") + np.searchsorted(np.sort(early), c.end, side="right")
+        over = np.searchsorted(settled.late, c.begin, side="left") + np.searchsorted(np.sort(late), c.begin, side="left")
         clean = begun == over
         nodes = np.flatnonzero(clean)
         pairs = dict.fromkeys(pairwise(nodes.tolist()), True)
@@ -124,7 +157,6 @@ class Equations:
     def bounds(self) -> dict[int, tuple[int, int]]:
         """What the options have to add up to, by sum: counted minus what settled packets explain."""
         result: dict[int, tuple[int, int]] = {}
-        known: dict[tuple[int, int], tuple[Bools, Bools]] = {}
         moves: dict[tuple[int, int], tuple[Ints, Ints]] = {}
         for (entry, stretch, part, how), number in self.numbers.items():
             c, s = self.counters, self.stretches[entry]
@@ -132,12 +164,7 @@ class Equations:
             if (entry, part) not in moves:
                 moves[entry, part] = c.bytes_of(entry) if part else c.packets_of(entry)
             low, high = (moved[a:b] for moved in moves[entry, part])
-            if (entry, stretch) not in known:
-                early, late, _ = self.base[entry]
-                may = (late >= c.begin[a]) & (early <= c.end[b])
-                known[entry, stretch] = may, (early > c.end[a]) & (late < c.begin[b])
-            mask = known[entry, stretch][0 if how == AT_LEAST else 1]
-            done = int(self.base[entry][2][mask].sum()) if part else int(mask.sum())
+            done = self.base[entry].within(int(c.begin[a]), int(c.end[a]), int(c.begin[b]), int(c.end[b]), how == AT_LEAST)[part]
             top = int(UNBOUNDED) if how == AT_LEAST or (high >= UNBOUNDED).any() else int(high.sum()) - done
             bottom = -int(UNBOUNDED) if how == AT_MOST else int(low.sum()) - done
             result[number] = (bottom, top)

@@ -86,30 +86,20 @@ class Stages:
             self.stages.append(self._compile(*key))
         return self._known[key]
 
+    def plain(self) -> list[int]:
+        """The stage of each generation."""
+        return [self.number(generation, generation) for generation in range(len(self.rulesets))]
+
+    def changing(self, stage: int) -> frozenset[int]:
+        """The register's numbers of rules that were not there throughout a stage."""
+        return frozenset(self.stages[stage].numbers[entry] for entry in self.stages[stage].program.maybe)
+
     def _compile(self, first: int, last: int) -> Stage:
         if first == last:
             program = compile_ruleset(self.rulesets[first], self.phantoms)
             return Stage(program, tuple(self.register.of[first].tolist()), first, last)
         ruleset, numbers, maybe = merge(self.rulesets[first : last + 1], self.register.of[first : last + 1])
         return Stage(compile_ruleset(ruleset, self.phantoms, maybe), numbers, first, last)
-
-    def assign(self, low: Ints, high: Ints, begin: Ints, end: Ints, generation: Ints) -> Ints:
-        """The stage of every crossing (n,), whose passing lies in [low, high] on the counters' clock.
-
-        ``begin``, ``end`` and ``generation`` (samples,) are the readings'.
-        """
-        if not len(begin):
-            return np.full(len(low), self.number(0, 0), dtype=np.int64)
-        count = len(begin)
-        before = np.searchsorted(end, low, side="left") - 1
-        after = np.searchsorted(begin, high, side="right")
-        first = generation[np.clip(before, 0, count - 1)]
-        last = generation[np.clip(after, 0, count - 1)]
-        result = np.zeros(len(low), dtype=np.int64)
-        keys, inverse = np.unique(np.stack([first, last]), axis=1, return_inverse=True)
-        for i, (one, other) in enumerate(keys.T.tolist()):
-            result[inverse == i] = self.number(int(one), int(other))
-        return result
 
 
 def merge(rulesets: tuple[Ruleset, ...], of: tuple[Ints, ...]) -> tuple[Ruleset, tuple[int, ...], frozenset[int]]:

@@ -1,6 +1,6 @@
 """What a replay takes in: ordinary connections folded while their files are read, all else as a capture.
 
-Where files are small, or hold what the fold is not for (cooked captures, bridge ports, several rulesets, ...), everything
+Where files are small, or hold what the fold is not for (cooked captures, bridge ports, ...), everything
 is read as a capture: the result is the same.
 """
 
@@ -71,9 +71,10 @@ class Reading:
         self.folds = fold and _foldable(inputs, self.stages)
         self.aside = aside
         if self.folds:
-            reads = self.stages.stages[self.stages.number(0, 0)].program.reads
+            reads = [self.stages.stages[number].program.reads for number in self.stages.plain()]
+            lengths, ttls, fields = (set().union(*(getattr(one, name) for one in reads)) for name in ("lengths", "ttls", "fields"))
             block = block_of(_size(inputs), self.limit)
-            self.task = Task(inputs.files, inputs.facts, cuts(reads.lengths), cuts({2, *reads.ttls}), reads.fields, block)
+            self.task = Task(inputs.files, inputs.facts, cuts(lengths), cuts({2, *ttls}), fields, block)
             if aside is not None:
                 aside.begin(self.task)
 
@@ -117,11 +118,11 @@ def _size(inputs: Inputs) -> int:
 
 
 def _foldable(inputs: Inputs, stages: Stages) -> bool:
-    if _size(inputs) < FOLD_BYTES or len(stages.rulesets) != 1 or len(inputs.files) > 200:
+    if _size(inputs) < FOLD_BYTES or len(inputs.files) > 200:
         return False
-    reads = stages.stages[stages.number(0, 0)].program.reads
-    fields = {name for name in reads.fields if not name.startswith("set:")}
-    return {"addr.json", "link.json"} <= inputs.facts.present and not reads.macs and fields <= FOLDED_FIELDS
+    reads = [stages.stages[number].program.reads for number in stages.plain()]
+    fields = {name for one in reads for name in one.fields if not name.startswith("set:")}
+    return {"addr.json", "link.json"} <= inputs.facts.present and not any(one.macs for one in reads) and fields <= FOLDED_FIELDS
 
 
 def ask(intake: Intake, wanted: npt.NDArray[np.bool_]) -> None:
@@ -130,18 +131,25 @@ def ask(intake: Intake, wanted: npt.NDArray[np.bool_]) -> None:
         intake.aside.ask(wanted)
 
 
-def rest(intake: Intake, wanted: npt.NDArray[np.bool_]) -> Capture:
-    """The frames of ``wanted`` pairs (pairs,) that were asked for, as a capture with the fold's interfaces."""
+def rest(intake: Intake, wanted: npt.NDArray[np.bool_], more: bool = False) -> Capture:
+    """The frames of ``wanted`` pairs (pairs,) that were asked for, as a capture with the fold's interfaces; ``more``: others
+    may be asked for later."""
     from correlator.decode.capture import decode
 
     if intake.folded is None or not wanted.any():
-        if intake.aside is not None:
-            intake.aside.close()
+        if not more:
+            done(intake)
         return intake.capture
-    frames = intake.aside.frames() if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
+    frames = intake.aside.frames(more) if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
     refuse(intake.source, sum(map(len, frames)), intake.limit, "that many packets are out of the ordinary")
     found = concat([decode(part) for part in frames])
     whole = intake.capture
     table = np.array([whole.names.index(name) for name in found.names] or [0], dtype=np.int16)
     packets = found.packets.assign(interface=table[found.packets["interface"].to_numpy()])
     return Capture(whole.interfaces, packets, whole.warnings, whole.addresses, whole.skipped)
+
+
+def done(intake: Intake) -> None:
+    """No more frames will be asked for."""
+    if intake.aside is not None:
+        intake.aside.close()

@@ -7,7 +7,7 @@ occurs is a walk of every packet. Combinations that leave more than one way are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from correlator.firewall.view import Host
     from correlator.flows.folded import Folded, Packets
     from correlator.flows.witness import Witness
-    from correlator.reconcile.generations import Stage
     from correlator.reconcile.kinds import Surroundings
+    from correlator.reconcile.timetable import Timetable
     from correlator.reconcile.walks import Walked, Way
 
     Ints = npt.NDArray[np.int64]
@@ -70,15 +70,16 @@ class Block:
 @dataclass(frozen=True)
 class Ordinary:
     """Connections that are decided. ``folded`` holds them among others; arrays over its connections (c,): ``kept`` bool,
-    ``group`` int32 (class of endpoints). ``combination`` int32 (groups, kinds): number of the row of ``rows`` and
-    ``walked`` that stands for it, -1 where it does not occur. ``way`` (rows,): the one way of each; None where it is left
-    to others. ``names``: interfaces by code.
+    ``group`` int32 (class of endpoints). ``timetable`` tells the stage that a packet met, and ``combination``, int32
+    (groups, kinds) of each stage, the row of ``rows`` and ``walked`` that stands for it (-1: it does not occur). ``way``
+    (rows,): the one way of each; None where it is left to others. ``names``: interfaces by code.
     """
 
     folded: Folded
     kept: Bools
     group: npt.NDArray[np.int32]
-    combination: npt.NDArray[np.int32]
+    timetable: Timetable
+    combination: dict[int, npt.NDArray[np.int32]]
     rows: Rows
     walked: Walked
     way: tuple[Way | None, ...]
@@ -98,7 +99,9 @@ class Ordinary:
     def _block(self, packets: Packets, first: int) -> Block:
         if not self.kept.all():
             packets = packets.take(self.kept[packets.owner])
-        combination = self.combination[self.group[packets.owner], packets.kind]
+        combination = np.empty(len(packets), dtype=np.int32)
+        for which, stage in self.timetable.stretches(packets.came, packets.span):
+            combination[which] = self.combination[stage][self.group[packets.owner[which]], packets.kind[which]]
         return Block(first, packets.owner, packets.kind, combination, packets.came, packets.span, packets.length)
 
     @cached_property
@@ -138,8 +141,9 @@ class Ordinary:
     def group_of(self) -> Ints:
         """The class of endpoints of each combination; int64 (rows,)."""
         result = np.zeros(len(self.way), dtype=np.int64)
-        group, kind = np.nonzero(self.combination >= 0)
-        result[self.combination[group, kind]] = group
+        for combination in self.combination.values():
+            group, kind = np.nonzero(combination >= 0)
+            result[combination[group, kind]] = group
         return result
 
     @cached_property
@@ -151,6 +155,19 @@ class Ordinary:
     def patterns(self) -> tuple[tuple[int, Ints], ...]:
         """How many connections have packets of just these combinations, of each set of them that occurs."""
         return patterns_of(self)
+
+    @cached_property
+    def opening(self) -> npt.NDArray[np.int32]:
+        """The combination of every connection's first packet, int32 (c,); of those that are not kept it means nothing."""
+        kind = self.folded.connections["kind"]
+        if len(self.combination) == 1:
+            only: npt.NDArray[np.int32] = next(iter(self.combination.values()))[self.group, kind]
+            return only
+        result = np.full(len(self.kept), -1, dtype=np.int32)
+        for block in self.blocks():
+            fresh = np.flatnonzero(result[block.owner] < 0)[::-1]  # of several values for one place, the last one stays
+            result[block.owner[fresh]] = block.combination[fresh]
+        return result
 
     @cached_property
     def taken(self) -> Ints:
@@ -194,24 +211,36 @@ def _openers(folded: Folded) -> Crossings:
     )  # fmt: skip
 
 
-def decide(folded: Folded, scene: Surroundings, stage: Stage) -> Ordinary:
+def decide(folded: Folded, scene: Surroundings, timetable: Timetable) -> Ordinary:
     """Walk every combination; what is kept are whole pairs, since a pair is one thing to conntrack."""
+    stages = timetable.stages
     c = folded.connections
     spoiled = folded.pairs["tainted"].astype(bool) | untold(folded, scene.witness)
     kept = ~spoiled[c["pair"]] & (c["dialled"] >= 0)
-    group, examples = _groups(folded, kept, stage.program.reads, scene.host)
+    group, examples = _groups(folded, kept, [stages.stages[number].program.reads for number in stages.plain()], scene.host)
+    group, examples = _by_life(folded, timetable, group, examples)
     kinds = max(len(folded.kinds), 1)
-    found = _occurring(folded, kept, group, len(examples), kinds)
-    combination = np.full((len(examples), kinds), -1, dtype=np.int32)
-    combination.ravel()[found] = np.arange(len(found))
-    rows = expand_rows(folded, examples[found // kinds], found % kinds)
-    walked = walk_rows(rows, [stage], scene)
-    ways = tuple(_one_way(walked, kind) for kind in walked.kind.tolist())
+    combination: dict[int, npt.NDArray[np.int32]] = {}
+    parts: list[Rows] = []
+    for stage, found in sorted(_occurring(folded, timetable, kept, group, len(examples) * kinds, kinds).items()):
+        first = sum(map(len, parts))
+        combination[stage] = np.full((len(examples), kinds), -1, dtype=np.int32)
+        combination[stage].ravel()[found] = np.arange(first, first + len(found))
+        parts.append(expand_rows(folded, examples[found // kinds], found % kinds, stage))
+    none = np.zeros(0, dtype=np.int64)
+    rows = joined(parts or [expand_rows(folded, none, none)])
+    walked = walk_rows(rows, stages.stages, scene)
+    changing = {stage: stages.changing(stage) for stage in combination}
+    ways = tuple(
+        _one_way(walked, kind, changing[stage])
+        for kind, stage in zip(walked.kind.tolist(), rows.program.tolist(), strict=True)
+    )
+    result = Ordinary(folded, kept, group, timetable, combination, rows, walked, ways, scene.names)
     bad = np.array([way is None for way in ways], dtype=bool)
     if bad.any():
-        kept = kept & ~_touched(folded, group, combination, bad)
+        kept = kept & ~_touched(result, bad)
     spoiled[c["pair"][~kept]] = True
-    return Ordinary(folded, kept & ~spoiled[c["pair"]], group, combination, rows, walked, ways, scene.names)
+    return replace(result, kept=kept & ~spoiled[c["pair"]])
 
 
 def rest_pairs(ordinary: Ordinary) -> Bools:
@@ -221,16 +250,18 @@ def rest_pairs(ordinary: Ordinary) -> Bools:
     return result
 
 
-def _one_way(walked: Walked, kind: int) -> Way | None:
-    """The way of a kind that has one, and whose packets conntrack follows."""
+def _one_way(walked: Walked, kind: int, changing: frozenset[int]) -> Way | None:
+    """The way of a kind that has one, whose packets conntrack follows, and that tells nothing of when rules changed."""
     ways = walked.ways[kind]
-    return ways[0] if len(ways) == 1 and kind not in walked.too_many and not ways[0].path.untracked else None
+    if len(ways) != 1 or kind in walked.too_many or ways[0].path.untracked:
+        return None
+    return None if changing & {*ways[0].hits, *ways[0].absent} else ways[0]
 
 
-def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[npt.NDArray[np.int32], Ints]:
+def _groups(folded: Folded, kept: Bools, reads: list[Reads], host: Host) -> tuple[npt.NDArray[np.int32], Ints]:
     """(class of every connection's endpoints, a connection of each class); classes of those not kept mean nothing."""
     group, examples = np.zeros(len(kept), dtype=np.int32), list[int]()
-    number, cuts = dict[int, int](), cut_points([reads], host)
+    number, cuts = dict[int, int](), cut_points(reads, host)
     for begin in range(0, len(kept), STRETCH):
         part = slice(begin, begin + STRETCH)
         names = np.where(kept[part], _class(folded.connections[part], cuts, reads), np.uint64(0))
@@ -242,7 +273,21 @@ def _groups(folded: Folded, kept: Bools, reads: Reads, host: Host) -> tuple[npt.
     return group, np.array(examples, dtype=np.int64)
 
 
-def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: Reads) -> npt.NDArray[np.uint64]:
+def _by_life(
+    folded: Folded, timetable: Timetable, group: npt.NDArray[np.int32], examples: Ints
+) -> tuple[npt.NDArray[np.int32], Ints]:
+    """The same classes, cut up by how many changes of rules each connection began and ended after: few live to see many, and
+    what is kept for each combination of their class is little that way."""
+    if timetable.steady:
+        return group, examples
+    code = group.astype(np.int64)
+    for name in ("first", "last"):
+        code = code * (len(timetable.until) + 1) + timetable.passed(folded.connections[name])
+    _, first, found = np.unique(code, return_index=True, return_inverse=True)
+    return found.astype(np.int32), first.astype(np.int64)
+
+
+def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: list[Reads]) -> npt.NDArray[np.uint64]:
     """A name for what rules can tell of the endpoints of each of some connections, (n,)."""
     protocol = c["protocol"]
     ends = [c[name] for name in ("client", "dialled", "server", "seen")]
@@ -255,37 +300,50 @@ def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: Reads) -> npt.
     same = (server == dialled, server_port == dialled_port, client == seen, client_port == seen_port, c["server"] == c["dialled"],
             c["client"] == c["seen"])  # fmt: skip
     key.append(sum(part.astype(np.int64) << i for i, part in enumerate(same)))
-    if any(name.startswith("set:") for name in reads.fields):
+    if any(name.startswith("set:") for one in reads for name in one.fields):
         key += addresses
     return mix(*key)
 
 
-def _occurring(folded: Folded, kept: Bools, group: npt.NDArray[np.int32], groups: int, kinds: int) -> Ints:
-    """Combinations (group * kinds + kind) that any packet of a kept connection shows."""
-    every = kept.all()
-    seen = np.zeros(groups * kinds if groups * kinds <= 1 << 24 else 0, dtype=bool)
-    found: set[int] = set()
+def _occurring(
+    folded: Folded, timetable: Timetable, kept: Bools, group: npt.NDArray[np.int32], codes: int, kinds: int
+) -> dict[int, Ints]:
+    """stage -> combinations (group * kinds + kind, of so many ``codes``) that any packet of a kept connection shows there."""
+    every, dense = kept.all(), codes <= 1 << 24
+    seen: dict[int, Bools] = {}
+    found: dict[int, set[int]] = {}
     for packets in folded.packets:
-        code = group[packets.owner].astype(np.int64) * kinds + packets.kind
-        code = code if every else code[kept[packets.owner]]
-        if len(seen):
-            seen[code] = True
-        else:
-            found.update(np.unique(code).tolist())
-    return np.flatnonzero(seen) if len(seen) else np.array(sorted(found), dtype=np.int64)
+        for which, stage in timetable.stretches(packets.came, packets.span):
+            owner = packets.owner[which]
+            code = group[owner].astype(np.int64) * kinds + packets.kind[which]
+            code = code if every else code[kept[owner]]
+            if dense:
+                seen.setdefault(stage, np.zeros(codes, dtype=bool))[code] = True
+            else:
+                found.setdefault(stage, set()).update(np.unique(code).tolist())
+    if dense:
+        return {stage: np.flatnonzero(there) for stage, there in seen.items()}
+    return {stage: np.array(sorted(some), dtype=np.int64) for stage, some in found.items()}
 
 
-def _touched(folded: Folded, group: npt.NDArray[np.int32], combination: npt.NDArray[np.int32], bad: Bools) -> Bools:
+def _touched(ordinary: Ordinary, bad: Bools) -> Bools:
     """Connections with a packet of a combination that is ``bad`` (rows,)."""
-    result = np.zeros(len(folded.connections), dtype=bool)
-    for packets in folded.packets:
-        code = combination[group[packets.owner], packets.kind]
-        result[packets.owner[(code >= 0) & bad[np.maximum(code, 0)]]] = True
+    result = np.zeros(len(ordinary.kept), dtype=bool)
+    for block in ordinary.blocks():
+        result[block.owner[bad[block.combination]]] = True
     return result
 
 
-def expand_rows(folded: Folded, connection: Ints, kind: Ints) -> Rows:
-    """Packets of these connections and kinds (both (m,)), as :func:`correlator.reconcile.kinds.expand` would make them."""
+def joined(parts: list[Rows]) -> Rows:
+    """Rows of several stages as one."""
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    program = np.concatenate([part.program for part in parts])
+    return Rows(np.arange(len(program)), np.zeros_like(program), program, columns)
+
+
+def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) -> Rows:
+    """Packets of these connections and kinds (both (m,)) in a stage, as :func:`correlator.reconcile.kinds.expand` would make
+    them."""
     c, k = folded.connections[connection], folded.kinds[kind]
     reply = k["direction"] == 1
     client, dialled, server, seen = (c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen"))
@@ -307,4 +365,4 @@ def expand_rows(folded: Folded, connection: Ints, kind: Ints) -> Rows:
         "malformed": zero, "fragment": zero, "connmark": zero, "client": client, "dialled": dialled, "seen": seen, "server": server,
         "dnat": (dialled != server) & (nat == 0), "snat": (client != seen) & (nat == 0),
     }  # fmt: skip
-    return Rows(np.arange(n), zero, zero, {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()})
+    return Rows(np.arange(n), zero, zero + stage, {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()})

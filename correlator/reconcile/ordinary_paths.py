@@ -104,9 +104,9 @@ class OrdinaryPackets:
         first = np.array([rows[0] for rows in groups], dtype=np.int64)
         kind = self.kind[first].astype(np.int64)
         seen = expand_rows(self.ordinary.folded, self.owner[first].astype(np.int64), kind).columns
-        stage = verdict.stages.number(0, 0)
-        found = []
+        program, found = self.ordinary.rows.program, []
         for i, rows in enumerate(groups):
+            stage = int(program[self.combination[rows[0]]])
             packet = {name: int(column[i]) for name, column in seen.items()}
             one, came = self.kinds[kind[i]], self.came[rows]
             status, counted = judge(verdict, self.flags[rows])

@@ -38,7 +38,7 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
     at = numbering.owners
     c = _Fields(ordinary.folded.connections, at)
     ends = [c[name] for name in ("client", "dialled", "server", "seen")]
-    combination = ordinary.combination[ordinary.group[at], c["kind"]]
+    combination = ordinary.opening[at]
     outcomes, rules = _outcomes(verdict, ordinary)
     (packets, replies), (size, answered) = c["packets"].T, c["bytes"].T
     refusals = c["refusals"]
@@ -78,7 +78,6 @@ def _named(codes: npt.NDArray[Any], names: list[str]) -> pd.Categorical:
 def _outcomes(verdict: Verdict, ordinary: Ordinary) -> tuple[list[str], list[str]]:
     """(what became of a connection whose first packet was of each combination, the rule that decided)."""
     numbers, _ = rule_numbers(verdict)
-    stage = verdict.stages.stages[verdict.stages.number(0, 0)]
     v = ordinary.rows.columns
     outcomes, rules = [], []
     for row, way in enumerate(ordinary.way):
@@ -87,6 +86,7 @@ def _outcomes(verdict: Verdict, ordinary: Ordinary) -> tuple[list[str], list[str
             rules.append("")
             continue
         ends = tuple(int(v[name][row]) for name in ("client", "dialled", "server", "seen"))
+        stage = verdict.stages.stages[int(ordinary.rows.program[row])]
         outcome, decider = path_outcome(way.path, stage.program.ruleset.entries, True, verdict.scene.watched, ends, True)
         outcomes.append(outcome)
         if decider < 0:

@@ -18,6 +18,8 @@ from correlator.reconcile.words import DIRECTIONS, address, categorical, protoco
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.reconcile.counters import Counters
+    from correlator.reconcile.ledger import Account
     from correlator.reconcile.replay import Verdict
 
     Ints = npt.NDArray[np.int64]
@@ -54,16 +56,21 @@ def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, B
     assert verdict.ledger is not None
     assert verdict.counters is not None
     account, counters = verdict.ledger.accounts[entry], verdict.counters
-    moved, most = counters.packets_of(entry)
-    met = account.explained == moved  # a policy may start to count in mid-interval
-    balanced = (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
-    balanced &= counters.known_of(entry) & (most < UNBOUNDED)
+    balanced = confirmed(account, counters, entry)
     where = np.searchsorted(account.upto, rank, side="right") - 1
     where = np.where(where >= counters.samples - 1, -1, where)
     at = np.maximum(where, 0)
     if not len(balanced):
         return where, np.zeros(len(rank), dtype=bool), np.zeros(len(rank), dtype=bool)
     return where, (where >= 0) & balanced[at], (where >= 0) & (account.residual[at] < 0)
+
+
+def confirmed(account: Account, counters: Counters, entry: int) -> Bools:
+    """The intervals in which an entry's counter confirms all hits that fall into them, bool (S-1,)."""
+    moved, most = counters.packets_of(entry)
+    met = account.explained == moved  # a policy may start to count in mid-interval
+    balanced: Bools = (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
+    return balanced & counters.known_of(entry) & (most < UNBOUNDED)
 
 
 def rule_numbers(verdict: Verdict) -> tuple[Ints, Ints]:
