@@ -11,9 +11,12 @@ from typing import Any
 
 from numba import njit
 
-_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "_nrt": False}
+_OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
+_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-kernel = njit(**_OPTIONS)
+kernel = njit(**_OPTIONS, cache=True)
 """A loop that Python calls."""
-part = njit(**_OPTIONS, forceinline=True)
+part = njit(**_INNER, forceinline=True)
 """What a loop is made of."""
+rare = njit(**_INNER)
+"""What a loop calls now and then."""

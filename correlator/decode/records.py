@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from correlator.decode.compiled import kernel, part
+from correlator.decode.compiled import kernel, part, rare
 
 RECORD = np.dtype(
     [
@@ -58,7 +58,7 @@ def _mixed(total, value):
     return total ^ (total >> _C)
 
 
-@part
+@rare
 def _payload(data, at, available):
     """Hash of the first 32, 16, 8 or 4 bytes of payload, as many as every sight of the packet shows."""
     words = 8
@@ -71,7 +71,7 @@ def _payload(data, at, available):
     return total
 
 
-@part
+@rare
 def _option_kinds(data, at, end):
     """Bit k: a TCP option of kind k < 32 is there."""
     kinds = np.int64(0)
@@ -90,7 +90,7 @@ def _option_kinds(data, at, end):
     return kinds
 
 
-@part
+@rare
 def _quoted(data, r, at, end):
     """The addresses that an ICMP error quotes."""
     inner = at + 8
@@ -108,15 +108,13 @@ def _quoted(data, r, at, end):
 
 
 @part
-def _transport(data, r, at, end, room, key, shallow):
-    """Ports, flags and payload; returns the key, and marks what is out of the ordinary. ``shallow``: ports alone."""
+def _transport(data, r, at, end, room, key):
+    """Ports, flags and payload; returns the key, and marks what is out of the ordinary."""
     if r.protocol == TCP:
         if at + 20 > end or room < 20:
             r.odd = 1
             return key
         r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
-        if shallow:
-            return key
         offset = np.int64(data[at + 12] >> 4) * 4
         if offset < 20 or offset > room:
             r.odd = 1
@@ -132,8 +130,6 @@ def _transport(data, r, at, end, room, key, shallow):
             r.odd = 1
             return key
         r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
-        if shallow:
-            return key
         header = np.int64(8)
     else:
         if at + 8 > end or room < 8:
@@ -154,9 +150,8 @@ def _transport(data, r, at, end, room, key, shallow):
 
 
 @part
-def parse(data, at, captured, wire_length, direction, mac, r, own, shallow):
+def parse(data, at, captured, wire_length, direction, mac, r, own):
     """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
-    ``shallow``: its protocol, addresses and ports will do.
 
     ``mac`` is the interface's own address, ``own`` (1,) its bits OWN_*.
     """
@@ -204,7 +199,7 @@ def parse(data, at, captured, wire_length, direction, mac, r, own, shallow):
         if _u16(data, ip + 6) & 0x1FFF == 0 and ip + header + 4 <= end and (r.protocol == TCP or r.protocol == UDP):
             r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
     elif r.protocol == TCP or r.protocol == UDP or r.protocol == ICMP:
-        key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key, shallow)
+        key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key)
     else:
         r.odd = 1
         if (r.protocol == 33 or r.protocol == 132 or r.protocol == 136) and ip + header + 4 <= end:
@@ -253,7 +248,7 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
             break
         frames += 1
         r = out[written]
-        why = parse(data, position + 16, captured, wire, 0, mac, r, own, False)
+        why = parse(data, position + 16, captured, wire, 0, mac, r, own)
         if why < 0:
             r.time = seconds * 1_000_000_000 + fraction * unit
             r.frame, r.interface = first + frames, interface

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from correlator.decode.compiled import kernel, part
+from correlator.decode.compiled import kernel, part, rare
 from correlator.decode.records import ICMP, IN, RECORD, TCP, UDP
 from correlator.flows import conntrack
 from correlator.flows.conntrack import ACK, FIN, MEMORY_NS, RST, SYN, SYNACK
@@ -91,7 +91,7 @@ def find(keys, values, name):
     return slot
 
 
-@part
+@rare
 def _call(keys, values, counts, pairs, name, pair):
     """Let a name mean a pair; two pairs of one name are tainted."""
     slot = find(keys, values, name)
@@ -118,7 +118,7 @@ def _pair_of(keys, values, counts, pairs, protocol, one, other):
     return pair
 
 
-@part
+@rare
 def _taint(keys, values, counts, pairs, protocol, src, sport, dst, dport):
     """A frame that is out of the ordinary: its pair is left to those who can weigh it."""
     pair = _pair_of(
@@ -127,7 +127,7 @@ def _taint(keys, values, counts, pairs, protocol, src, sport, dst, dport):
     pairs[pair].tainted = 1
 
 
-@part
+@rare
 def _odd(keys, values, counts, pairs, r):
     _taint(keys, values, counts, pairs, r.protocol, r.src, r.sport, r.dst, r.dport)
     if r.inner_protocol:
@@ -230,7 +230,7 @@ def _timeout(p):
     return np.int64(_ICMP_TIMEOUT)
 
 
-@part
+@rare
 def _open(keys, values, counts, pairs, connections, pair, w, client, seen, server, dialled, forward, state):
     """A connection begins: its number."""
     p = pairs[pair]
@@ -409,7 +409,7 @@ def fold(records, start, last, counts, ring, buckets, keys, values, pairs, conne
         i += 1
 
 
-@part
+@rare
 def _doubt(ring, buckets, counts, keys, values, pairs, r):
     """Both ends rewritten at once: whatever waits and looks like it is out of the ordinary too."""
     number = buckets[r.key & np.uint64(len(buckets) - 1)]

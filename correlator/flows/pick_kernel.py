@@ -24,7 +24,7 @@ def _keep(data, at, captured, filled, p, out):
 def _wanted(data, at, captured, wire, direction, mac, keys, values, wanted, scratch, own):
     """Whether a frame belongs to one of the ``wanted`` pairs (pairs,), as the fold's table of names tells."""
     r = scratch[0]
-    if parse(data, at, captured, wire, direction, mac, r, own, True) >= 0:
+    if parse(data, at, captured, wire, direction, mac, r, own) >= 0:
         return False
     name = name_of(r.protocol, np.int64(r.src) << 16 | np.int64(r.sport), np.int64(r.dst) << 16 | np.int64(r.dport))
     slot = find(keys, values, name)
