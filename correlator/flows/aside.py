@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 READING = "reading packets"
 ASIDE_BYTES = 8 << 20
 """Files as large as this in sum are worth a process."""
+PIPE = 1 << 20
+"""Bytes that wait between both: tables are large."""
 SERVE = "import gc; gc.disable(); from correlator.flows.folded_files import serve; serve()"
 
 
@@ -35,7 +37,7 @@ class Aside:
     def __init__(self) -> None:
         """Raises OSError where no process can be had."""
         code = f"import sys; sys.path[:] = {sys.path!r}; {SERVE}"
-        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE)
         weakref.finalize(self, self.process.kill)  # whatever happens to whoever asked
 
     def begin(self, task: Task) -> None:

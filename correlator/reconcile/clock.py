@@ -235,10 +235,11 @@ def _clip(bounds: _Bounds) -> Floats | None:
     """
     box = 4e9
     polygon: Floats = np.array([[-box, -DRIFT_PPM * 1e3], [box, -DRIFT_PPM * 1e3], [box, DRIFT_PPM * 1e3], [-box, DRIFT_PPM * 1e3]])
+    sides = np.stack([bounds.sign, bounds.sign * bounds.x])
     for _ in range(4096):
-        excess = bounds.sign[None, :] * (polygon[:, :1] + polygon[:, 1:] * bounds.x[None, :]) - bounds.limit[None, :]
-        worst = np.unravel_index(int(np.argmax(excess)), excess.shape)[1]
-        if excess[:, worst].max() <= MARGIN_NS:
+        excess = (polygon @ sides).max(axis=0) - bounds.limit
+        worst = int(np.argmax(excess))
+        if excess[worst] <= MARGIN_NS:
             return polygon
         cut = _cut(polygon, float(bounds.sign[worst]), float(bounds.x[worst]), float(bounds.limit[worst]))
         if cut is None:

@@ -27,8 +27,11 @@ from correlator.reconcile.readings import (
 from correlator.reconcile.walks import Walked, walk_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy.typing as npt
 
+    from correlator.flows.connections import Labels
     from correlator.reconcile.generations import Stages
 
     Ints = npt.NDArray[np.int64]
@@ -73,22 +76,25 @@ def explore(
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
     sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
     others = openings(crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)), told)
+    opened = [(guess, None), *((np.where(o >= 0, o, 0).astype(np.int8), o >= 0) for o in others)]
+    labels: list[Labels] = []
     for _ in range(ROUNDS):
-        readings = [_read(scene, guess, hints, None)]
-        readings += [_read(scene, np.where(o >= 0, o, 0).astype(np.int8), hints, o >= 0) for o in others]
+        labels = labels or [track(crossings, how, hints.unconfirmed, hints.untracked, only) for how, only in opened]
+        readings = [_read(scene, one, hints) for one in labels]
         alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
         rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         learned = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
-        agreed = _same(learned, hints)
+        agreed = _same(learned, hints, ("unconfirmed", "untracked", "server", "connmark"))
         if agreed:
             break
+        if not _same(learned, hints, ("unconfirmed", "untracked")):
+            labels = []
         hints = learned
     return Explored(tuple(readings), alternatives, rows, walked, agreed)
 
 
-def _read(scene: Scene, opening: npt.NDArray[np.int8], hints: _Hints, only: Bools | None) -> Reading:
-    labels = track(scene.crossings, opening, hints.unconfirmed, hints.untracked, only)
+def _read(scene: Scene, labels: Labels, hints: _Hints) -> Reading:
     ends = find_ends(scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness)
     return Reading(labels, ends)
 
@@ -167,7 +173,5 @@ def connection_codes_of(base: Reading, rows: Rows, at: Ints) -> Ints:
     return inverse.astype(np.int64)
 
 
-def _same(a: _Hints, b: _Hints) -> bool:
-    return all(
-        bool(np.array_equal(getattr(a, name), getattr(b, name))) for name in ("unconfirmed", "untracked", "server", "connmark")
-    )
+def _same(a: _Hints, b: _Hints, names: Sequence[str]) -> bool:
+    return all(bool(np.array_equal(getattr(a, name), getattr(b, name))) for name in names)
