@@ -96,6 +96,11 @@ class Ordinary:
             yield block
             first += len(block.owner)
 
+    def blocks_of(self, wanted: Bools) -> Iterator[Block]:
+        """The packets of those ``wanted`` (c,), which are among these connections, in the same order; without their numbers."""
+        for packets in self.folded.packets:
+            yield self._block(packets.take(wanted[packets.owner]), 0)
+
     def _block(self, packets: Packets, first: int) -> Block:
         if not self.kept.all():
             packets = packets.take(self.kept[packets.owner])

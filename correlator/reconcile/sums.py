@@ -71,13 +71,10 @@ def _by_slot(ordinary: Ordinary, owners: Ints) -> tuple[npt.NDArray[np.int32 | n
     begin, total = begins(slots.count[ordinary.group[owners]])
     sums = np.zeros((4, total), dtype=np.int64)
     sums[2] = NEVER
-    for block in ordinary.blocks():
-        at = position[block.owner]
-        mine = np.flatnonzero(at >= 0)
-        slot = begin[at[mine]] + slots.place[block.combination[mine]]
+    for block in ordinary.blocks_of(position >= 0):
+        slot = begin[position[block.owner]] + slots.place[block.combination]
         sums[0] += np.bincount(slot, minlength=total)
-        came = block.came[mine]
-        np.add.at(sums[1], slot, block.length[mine].astype(np.int64))
-        np.minimum.at(sums[2], slot, came)
-        np.maximum.at(sums[3], slot, came)
+        np.add.at(sums[1], slot, block.length.astype(np.int64))
+        np.minimum.at(sums[2], slot, block.came)
+        np.maximum.at(sums[3], slot, block.came)
     return begin, sums

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 
-PART = 1 << 16
+PART = 1 << 15
 """Connections whose hits are written at a time."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MANY = 20_000
 """A part of so many rows is written by compiled code, which takes a while to load."""
-ROWS = 1 << 16
+ROWS = 1 << 14
 """Rows that are made into text at a time."""
 
 
@@ -33,8 +33,8 @@ def write_csv(parts: Parts, path: Path) -> int:
             if len(part) < MANY or os.linesep != "\n" or not all(map(_plain, part.dtypes)):
                 file.write(part.to_csv(index=False, header=False).encode())
             else:
-                for begin in range(0, len(part), ROWS):
-                    file.write(_text(part.iloc[begin : begin + ROWS]))
+                for text in _texts(part):
+                    file.write(text)
             total += len(part)
     return total
 
@@ -43,27 +43,38 @@ def _plain(dtype: Any) -> bool:
     return isinstance(dtype, pd.CategoricalDtype) or dtype.kind in "iO"
 
 
-def _text(part: pd.DataFrame) -> memoryview:
-    """Rows as CSV."""
+def _texts(part: pd.DataFrame) -> Iterator[memoryview]:
+    """Rows as CSV, some at a time; each text is good until the next."""
     from correlator.report import csv_kernel
 
-    values, first = np.empty((len(part.columns), len(part)), dtype=np.int64), np.full(len(part.columns), -1)
-    words: list[bytes] = []
+    columns, first, words = _coded(part)
+    begins = np.r_[0, np.cumsum([len(word) for word in words])].astype(np.int64)
+    text, lengths = np.frombuffer(b"".join(words) or b" ", dtype=np.uint8), np.diff(begins)
+    out = np.empty(0, dtype=np.uint8)
+    for begin in range(0, len(part), ROWS):
+        values = np.stack([column[begin : begin + ROWS].astype(np.int64) for column in columns])
+        size = _size(values, first, lengths)
+        out = np.empty(size + size // 4, dtype=np.uint8) if size > len(out) else out
+        yield out[: csv_kernel.write(values, first, begins, text, out)].data
+
+
+def _coded(part: pd.DataFrame) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.int64], list[bytes]]:
+    """(numbers or codes of words of each column; where the words of each begin among all, -1 for numbers; all words)."""
+    columns: list[npt.NDArray[Any]] = []
+    first, words = np.full(len(part.columns), -1), list[bytes]()
     for number, name in enumerate(part.columns):
         column = part[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
-            values[number], found = column.cat.codes.to_numpy(), column.cat.categories.tolist()
+            codes, found = column.cat.codes.to_numpy(), column.cat.categories.tolist()
         elif column.dtype.kind == "O":
-            values[number], found = pd.factorize(column.to_numpy())
+            codes, found = pd.factorize(column.to_numpy())
         else:
-            values[number] = column.to_numpy()
+            columns.append(column.to_numpy())
             continue
+        columns.append(codes)
         first[number] = len(words)
         words += [_word(str(word)) for word in found]
-    begins = np.r_[0, np.cumsum([len(word) for word in words])].astype(np.int64)
-    out = np.empty(_size(values, first, np.diff(begins)), dtype=np.uint8)
-    text = np.frombuffer(b"".join(words) or b" ", dtype=np.uint8)
-    return out[: csv_kernel.write(values, first, begins, text, out)].data
+    return columns, first, words
 
 
 def _word(word: str) -> bytes:
