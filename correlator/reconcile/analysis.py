@@ -223,10 +223,15 @@ class Analysis:
         if name == "hits":  # all of a connection's in one part
             yield from (self.hits,) if "hits" in self.__dict__ else self.tables.hits_in_parts()
             return
-        whole: pd.DataFrame = getattr(self, name)
-        for begin in range(0, max(len(whole), 1), PART):
-            end = begin + PART
-            yield self._with_ids(begin, end) if name == "connections" else whole.iloc[begin:end]
+        apart = name == "ledger" and "ledger" not in self.__dict__
+        whole: pd.DataFrame = self.balances if apart else getattr(self, name)
+        size = PART // 4 if apart else PART
+        for begin in range(0, max(len(whole), 1), size):
+            rows = slice(begin, begin + size)
+            if name == "connections":
+                yield self._with_ids(rows.start, rows.stop)
+            else:
+                yield self.explained(whole.iloc[rows]) if apart else whole.iloc[rows]
 
     def _with_ids(self, begin: int, end: int) -> pd.DataFrame:
         """Rows of connections with their Community IDs."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,27 +98,37 @@ def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
 
 def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
     """The connections behind every one of these lines, as text: their numbers, separated by spaces."""
-    hits = verdict.hits
-    where, _, _ = verdict.intervals
-    width = len(verdict.register)
-    wanted = np.unique(lines.interval * width + lines.entry)
-    cells, connections = [where * width + hits.entry], [numbering.of_rows[hits.row]]
-    if verdict.ordinary is not None and verdict.ledger is not None:
-        for part in placed(verdict, np.unique(lines.entry).tolist()):
-            asked = np.isin(part.interval * width + part.entry, wanted) & (part.interval >= 0)
-            cells.append(part.interval[asked] * width + part.entry)
-            connections.append(numbering.ordinary[part.owner[asked]])
-    cell, connection = np.concatenate(cells), np.concatenate(connections)
-    at = np.searchsorted(wanted, cell)
-    asked = (cell >= 0) & (at < len(wanted)) & (wanted[np.minimum(at, len(wanted) - 1)] == cell) if len(wanted) else cell < 0
-    pairs = np.unique(np.stack([at[asked], connection[asked]]), axis=1)
-    words = [""] * len(wanted)
-    bounds = np.searchsorted(pairs[0], np.arange(len(wanted) + 1)).tolist()
-    texts = [str(number) for number in pairs[1].tolist()]
-    for i in range(len(wanted)):
-        words[i] = " ".join(texts[bounds[i] : bounds[i + 1]])
-    found = np.searchsorted(wanted, lines.interval * width + lines.entry).tolist()
-    return [words[i] for i in found]
+    number, found = _Cells(lines), [np.zeros(0, dtype=np.int64)]
+    hits, (where, _, _), count = verdict.hits, verdict.intervals, numbering.total + 1
+    for entry in number.entries:
+        start, end = np.searchsorted(hits.entry, [entry, entry + 1])
+        found.append(number.of(entry, where[start:end], numbering.of_rows[hits.row[start:end]], count))
+    if verdict.ledger is not None:
+        for part in placed(verdict, number.entries):
+            found.append(number.of(part.entry, part.interval, numbering.ordinary[part.owner], count))
+    pairs = np.unique(np.concatenate(found))
+    bounds = np.searchsorted(pairs, np.arange(len(lines) + 1) * count).tolist()
+    texts = [str(connection) for connection in (pairs % count).tolist()]
+    return [" ".join(texts[begin:end]) for begin, end in itertools.pairwise(bounds)]
+
+
+class _Cells:
+    """Finds lines of the ledger by their entry and interval."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.entries: list[int] = np.unique(lines.entry).tolist()
+        self.last = int(lines.interval.max(initial=-1)) + 1
+        self._lines: dict[int, Ints] = {}
+        for entry in self.entries:
+            mine = np.flatnonzero(lines.entry == entry)
+            self._lines[entry] = np.full(self.last + 1, -1, dtype=np.int64)
+            self._lines[entry][lines.interval[mine]] = mine
+
+    def of(self, entry: int, interval: Ints, connection: Ints, count: int) -> Ints:
+        """Each line * ``count`` + connection that hits of an entry, in these intervals (-1: none), make; each once, in order."""
+        line = self._lines[entry][np.minimum(interval, self.last)]  # none of -1 and of what is beyond
+        asked = (line >= 0) & (interval >= 0)
+        return np.unique(line[asked] * count + connection[asked])
 
 
 def doubted_entries(verdict: Verdict) -> list[int]:

@@ -73,14 +73,19 @@ def _coded(part: pd.DataFrame) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.i
             continue
         columns.append(codes)
         first[number] = len(words)
-        words += [_word(str(word)) for word in found]
+        words += _words([str(word) for word in found])
     return columns, first, words
 
 
+def _words(words: list[str]) -> list[bytes]:
+    """Words, in quotes where they need them."""
+    text = "\n".join(words)
+    if text.count("\n") == len(words) - 1 and not any(mark in text for mark in ',"\r'):
+        return text.encode().split(b"\n")
+    return [_word(word) for word in words]
+
+
 def _word(word: str) -> bytes:
-    """A word in quotes, where it needs them."""
-    if word.isalnum():
-        return word.encode()
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow([word, ""])
     return line.getvalue()[:-2].encode()
