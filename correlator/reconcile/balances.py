@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -106,10 +106,10 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
     if verdict.ledger is not None:
         for part in placed(verdict, number.entries):
             found.append(number.of(part.entry, part.interval, numbering.ordinary[part.owner], count))
-    pairs = np.unique(np.concatenate(found))
+    pairs = _distinct(np.concatenate(found))
     bounds = np.searchsorted(pairs, np.arange(len(lines) + 1) * count).tolist()
     texts = [str(connection) for connection in (pairs % count).tolist()]
-    return [" ".join(texts[begin:end]) for begin, end in itertools.pairwise(bounds)]
+    return [" ".join(texts[begin:end]) for begin, end in pairwise(bounds)]
 
 
 class _Cells:
@@ -128,7 +128,14 @@ class _Cells:
         """Each line * ``count`` + connection that hits of an entry, in these intervals (-1: none), make; each once, in order."""
         line = self._lines[entry][np.minimum(interval, self.last)]  # none of -1 and of what is beyond
         asked = (line >= 0) & (interval >= 0)
-        return np.unique(line[asked] * count + connection[asked])
+        return _distinct(line[asked] * count + connection[asked])
+
+
+def _distinct(values: Ints) -> Ints:
+    """The distinct ones of values, in order, by sorting: of many that differ, a table (as np.unique has it) takes ten times
+    as long."""
+    values = np.sort(values)
+    return values[np.diff(values, prepend=-1) != 0]
 
 
 def doubted_entries(verdict: Verdict) -> list[int]:
