@@ -135,7 +135,8 @@ def _distinct(values: Ints) -> Ints:
     """The distinct ones of values, in order, by sorting: of many that differ, a table (as np.unique has it) takes ten times
     as long."""
     values = np.sort(values)
-    return values[np.diff(values, prepend=-1) != 0]
+    distinct: Ints = values[np.diff(values, prepend=-1) != 0]
+    return distinct
 
 
 def doubted_entries(verdict: Verdict) -> list[int]:

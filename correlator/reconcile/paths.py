@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PathView
 from correlator.reconcile.attribution import NO_WAY, Attribution
 from correlator.reconcile.blind import unseen
-from correlator.reconcile.ordinary_paths import Grouped, OrdinaryPackets, judge
+from correlator.reconcile.ordinary_paths import Flags, Grouped, OrdinaryPackets, all_alike, judge, views
 from correlator.reconcile.outcomes import way_at
 from correlator.reconcile.placed import COVERED, FEWER, UNCONFIRMED
 from correlator.reconcile.steps import steps_of
@@ -41,6 +41,7 @@ class Paths:
         self, verdict: Verdict, attribution: Attribution, numbering: Numbering, attributed: Callable[[], pd.DataFrame],
     ) -> None:  # fmt: skip
         self.verdict, self.attribution, self.numbering, self.attributed = verdict, attribution, numbering, attributed
+        self._packets: OrdinaryPackets | None = None
 
     def of(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of a connection took, each with its packets, in order of first packet."""
@@ -48,6 +49,13 @@ class Paths:
             return ()
         ordinary, own = int(self._ordinary_of[connection]), int(self._own_of[connection])
         return self._ordinary_paths(ordinary) if ordinary >= 0 else self._own_paths(own) if own else ()
+
+    def several(self, connections: Ints) -> Iterator[tuple[PathView, ...]]:
+        """The same of several, in turn; packets are gone through once for all."""
+        rows = self._ordinary_of[connections]
+        if (rows >= 0).any():
+            self._packets_of(rows[rows >= 0])
+        return map(self.of, connections.tolist())
 
     def all(self) -> tuple[PathView, ...]:
         """The ways that packets of all connections took, most packets first; of a translation, what it did to one of them."""
@@ -141,21 +149,35 @@ class Paths:
         )  # fmt: skip
 
     @cached_property
-    def _ordinary(self) -> OrdinaryPackets | None:
-        return OrdinaryPackets.of(self.verdict) if self.verdict.ordinary is not None else None
+    def _flags_of_ordinary(self) -> Flags:
+        assert self.verdict.ordinary is not None
+        return Flags.of(self.verdict, self.verdict.ordinary)
+
+    def _packets_of(self, rows: Ints) -> OrdinaryPackets:
+        """Packets of the fold's connections ``rows`` and perhaps of others: of all, where packets are at hand."""
+        ordinary = self.verdict.ordinary
+        assert ordinary is not None
+        if self._packets is None or not self._packets.wanted[rows].all():
+            wanted = ordinary.kept.copy()
+            if len(ordinary.folded.packets.begins) > 1:
+                wanted[:] = False
+                wanted[rows] = True
+            self._packets = OrdinaryPackets.of(ordinary, self._flags_of_ordinary, wanted)
+        return self._packets
 
     def _ordinary_paths(self, connection: int) -> tuple[PathView, ...]:
-        packets = self._ordinary
-        assert packets is not None
+        ordinary = self.verdict.ordinary
+        assert ordinary is not None
+        packets = self._packets_of(np.array([connection]))
         groups: dict[tuple[object, ...], list[int]] = {}
         for at in packets.grouped.of(connection).tolist():
-            way, one = packets.way_of(at), packets.kinds[int(packets.kind[at])]
+            way, one = ordinary.way[int(packets.combination[at])], ordinary.folded.kinds[int(packets.kind[at])]
+            assert way is not None
             groups.setdefault((int(one["direction"]), int(one["state"]), way.hits, way.path.end), []).append(at)
-        return packets.views(self.verdict, [np.array(numbers) for numbers in groups.values()], self._numbers)
+        return views(self.verdict, ordinary, [packets.alike(np.array(rows)) for rows in groups.values()], self._numbers)
 
     def _all_ordinary(self) -> tuple[PathView, ...]:
-        packets = self._ordinary
-        if packets is None or not len(packets.combination):
+        ordinary = self.verdict.ordinary
+        if ordinary is None:
             return ()
-        group = packets.combination.astype(np.int64) * 8 + packets.flags
-        return packets.views(self.verdict, Grouped.by(group, int(group.max())).parts(), self._numbers)
+        return views(self.verdict, ordinary, all_alike(ordinary, self._flags_of_ordinary), self._numbers)

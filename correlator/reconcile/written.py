@@ -190,6 +190,10 @@ class Tables:
         """The ways that packets of a connection took."""
         return self._paths.of(connection)
 
+    def paths_of(self, connections: Ints) -> Iterator[tuple[PathView, ...]]:
+        """The same of several, in turn."""
+        return self._paths.several(connections)
+
     def ways(self) -> tuple[PathView, ...]:
         """The ways that packets of all connections took."""
         return self._paths.all()

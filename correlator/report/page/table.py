@@ -86,10 +86,10 @@ def way_columns(analysis: Analysis, rows: pd.DataFrame, known: Catalogue, origin
     find = known.find()
     templates: dict[Template, int] = {}
     views: list[list[int]] = []
-    for row in rows.itertuples():
+    for row, paths in zip(rows.itertuples(), analysis.paths_of(rows["connection"].to_numpy()), strict=True):
         tokens = {_end(getattr(row, host), getattr(row, port)): f"{{{token}}}" for token, host, port in reversed(ENDS)}
         flat: list[int] = []
-        for path in analysis.paths(int(row.connection)):
+        for path in paths:
             key = _template(path, tokens, find)
             flat += (
                 templates.setdefault(key, len(templates)), path.packets, path.bytes,
