@@ -11,14 +11,15 @@ import pandas as pd
 import pytest
 
 import correlator
-from benchmarks.workload import make_workload
+from benchmarks.workload import MACS, make_workload
 from correlator.errors import CorrelatorError, InputError
-from correlator.flows import aside
+from correlator.flows import aside, folded_files, own
 from correlator.reconcile import intake
 from correlator.reconcile.analysis import Analysis
 from correlator.report.replay import render_replay
 from tests.conftest import CAPTURES
 
+FACTS = ("addr.json", "link.json", "route.json", "sysctl.txt")
 HITS = ["connection", "direction", "first_seen", "table", "chain", "rule_number"]
 
 
@@ -46,6 +47,8 @@ def assert_same(folded: Analysis, other: Analysis) -> None:
     assert folded.warnings == other.warnings
     assert folded.interfaces == other.interfaces
     assert folded.clock == other.clock
+    assert folded.inferred == other.inferred
+    assert folded.host == other.host
     for number in range(1, len(other.connections) + 1, max(1, len(other.connections) // 40)):
         assert folded.paths(number) == other.paths(number)
 
@@ -102,6 +105,57 @@ def test_rules_that_come_and_go(
     """Whatever the clock is said to be, and however often rules change, folded and unfolded are the same."""
     make_workload(tmp_path / "w", 10_000, 600, seconds=30, changes=changes, shift_ns=300_000_000)
     assert_same(*both_ways(tmp_path / "w", monkeypatch, offset))
+
+
+def without_facts(source: Path, folder: Path, missing: tuple[str, ...] = FACTS) -> Path:
+    """A copy of a recording of which no such facts were saved."""
+    return Path(shutil.copytree(source, folder, ignore=shutil.ignore_patterns("truth", *missing)))
+
+
+@pytest.mark.parametrize("missing", [FACTS, ("addr.json",), ("link.json",)], ids=["none", "no addresses", "no links"])
+def test_recordings_without_facts(
+    recorded: Path, missing: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is worked out of the host is the same whether frames pass by or are weighed together, and so is all that follows."""
+    assert_same(*both_ways(without_facts(recorded, tmp_path / "c", missing), monkeypatch))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_workload_without_facts(apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pcaps and a counter log are enough: every count as planned, most connections folded; and the same unfolded."""
+    answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
+    monkeypatch.setattr(aside, "ASIDE_BYTES", 0 if apart else 1 << 60)
+    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    assert_same(folded, other)
+    assert_right(folded, answer.hits, answer.connections, answer.frames)
+    assert folded.inferred == ("MAC addresses of docker0, eth0", "the host's addresses and bridge subnets")
+    assert folded.tables.verdict.ordinary.kept.all()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("tries", [1, 3])
+def test_a_wrong_guess_is_found_out(tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first frames mislead, all of them say so: the other address is tried, or every packet looked at by itself."""
+    answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
+    monkeypatch.setattr(own, "guess", lambda _files, _known: {"eth0": MACS["gateway"], "docker0": MACS["web"]})
+    monkeypatch.setattr(folded_files, "GUESSES", tries)
+    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    found = folded.tables.verdict.intake.folded  # type: ignore[attr-defined]
+    assert (found is None) == (tries == 1)
+    assert found is None or found.macs == {"docker0": MACS["docker0"], "eth0": MACS["eth0"]}
+    assert_same(folded, other)
+    assert_right(folded, answer.hits, answer.connections, answer.frames)
+
+
+def test_an_interface_of_which_no_frame_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing that an interface shows was forwarded, its own address is the one that most frames bear, the rest is
+    folded as ever, and a host's own traffic tells its addresses."""
+    make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
+    quiet = shutil.copytree(CAPTURES / "inside", tmp_path / "q", ignore=shutil.ignore_patterns("truth")) / "docker0.pcap"
+    shutil.copy(quiet, tmp_path / "w" / "br-quiet.pcap")
+    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    assert folded.tables.verdict.ordinary.kept.sum() > 1_000  # type: ignore[attr-defined]
+    assert "MAC addresses of br-quiet, docker0, eth0" in folded.inferred
+    assert_same(folded, other)
 
 
 @pytest.mark.parametrize("apart", [False, True])

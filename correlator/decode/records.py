@@ -25,10 +25,15 @@ IN, OUT, BRIDGED = 1, 2, 4
 ICMP, TCP, UDP = 1, 6, 17
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 SKIPPED_ARP, SKIPPED_IPV6, SKIPPED_BROKEN, SKIPPED_OTHER = range(4)
-OWN_SEEN, OWN_ASKED = 1, 2
-"""Bits of an interface's ``own``: a frame bore its own address; a unicast frame could have."""
+ODD, KEYLESS, BROKEN = 1, 2, 4
+"""Bits of ``odd``: out of the ordinary; with a key of nothing but IP's id and protocol; and what may be another packet when
+fragments are put together."""
+OWN_SEEN, OWN_TOLD, OWN_UNTOLD, OWN_LACKED, OWN_RAW, OWN_TAGGED = 1, 2, 4, 8, 16, 32
+"""Bits of an interface's ``own``: a frame bore its own address; the direction of a frame is recorded, or is not; such a unicast
+frame came while the own address is not known; one lacked an address; one was tagged."""
 
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
+_B_INVERSE = np.uint64(pow(int(_B), -1, 1 << 64))
 
 
 @part
@@ -48,6 +53,11 @@ def u32(data, at):
 
 
 @part
+def mac_at(data, at):
+    return _u16(data, at) << 32 | u32(data, at + 2)
+
+
+@part
 def little(data, at):
     return byte(data, at) | byte(data, at + 1) << 8 | byte(data, at + 2) << 16 | byte(data, at + 3) << 24
 
@@ -56,6 +66,13 @@ def little(data, at):
 def _mixed(total, value):
     total = (total ^ np.uint64(value)) * _B
     return total ^ (total >> _C)
+
+
+@part
+def bare(key, ttl):
+    """A record's key without the TTL that was mixed in last."""
+    key ^= (key >> _C) ^ (key >> np.uint64(62))
+    return key * _B_INVERSE ^ np.uint64(ttl)
 
 
 @rare
@@ -112,12 +129,12 @@ def _transport(data, r, at, end, room, key):
     """Ports, flags and payload; returns the key, and marks what is out of the ordinary."""
     if r.protocol == TCP:
         if at + 20 > end or room < 20:
-            r.odd = 1
+            r.odd |= KEYLESS | BROKEN
             return key
         r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
         offset = np.int64(data[at + 12] >> 4) * 4
         if offset < 20 or offset > room:
-            r.odd = 1
+            r.odd |= KEYLESS | BROKEN
             return key
         r.flags = _u16(data, at + 12) & 0x1FF
         if offset > 20:
@@ -127,21 +144,23 @@ def _transport(data, r, at, end, room, key):
     elif r.protocol == UDP:
         stated = _u16(data, at + 4) if at + 8 <= end else np.int64(8)
         if at + 4 > end or room < 8 or stated > room or stated < 8:
-            r.odd = 1
+            r.odd |= KEYLESS | BROKEN
             return key
         r.sport, r.dport = _u16(data, at), _u16(data, at + 2)
         header = np.int64(8)
     else:
         if at + 8 > end or room < 8:
-            r.odd = 1
+            r.odd |= KEYLESS | BROKEN
             return key
         r.icmp_type = data[at]
         if r.icmp_type != 8 and r.icmp_type != 0:
-            r.odd = 1
+            r.odd |= KEYLESS
             if r.icmp_type in (3, 4, 5, 11, 12):
                 _quoted(data, r, at, end)
         r.sport = r.dport = _u16(data, at + 4)
         r.sequence = _u16(data, at + 6)
+        if r.odd & KEYLESS:
+            return key
         key = _mixed(_mixed(key, u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1]))
         header = np.int64(8)
     size = room - header if room > header else 0
@@ -170,20 +189,24 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
         return SKIPPED_ARP if ethertype == ARP else SKIPPED_IPV6 if ethertype == IPV6 else SKIPPED_OTHER
     if ip + 20 > end or data[ip] >> 4 != 4:
         return SKIPPED_BROKEN
-    target = np.int64(_u16(data, at)) << 32 | u32(data, at + 2)
-    source = np.int64(_u16(data, at + 6)) << 32 | u32(data, at + 8)
+    target, source = mac_at(data, at), mac_at(data, at + 6)
     group = data[at] & 1
-    r.odd = 1 if tagged or group else 0
-    if not group and source and target and mac:
-        own[0] |= OWN_ASKED | (OWN_SEEN if source == mac or target == mac else 0)
+    r.odd = ODD if tagged or group else 0
+    if not group and source and target and mac and (source == mac or target == mac):
+        own[0] |= OWN_SEEN
+    if tagged or not source or not target:
+        own[0] |= OWN_TAGGED if tagged else OWN_RAW
     if direction:
         r.wire = direction
+        own[0] |= OWN_TOLD
     elif source == 0 or mac == 0:
-        r.wire, r.odd = BRIDGED, 1
+        r.wire, r.odd = BRIDGED, r.odd | ODD
+        own[0] |= OWN_UNTOLD | (0 if group else OWN_LACKED)
     else:
         r.wire = OUT if source == mac else IN if target == mac or group else BRIDGED
+        own[0] |= OWN_UNTOLD
     if r.wire == BRIDGED:
-        r.odd = 1
+        r.odd |= ODD
     header = np.int64(data[ip] & 15) * 4
     header = header if header > 20 else np.int64(20)
     total = _u16(data, ip + 2)
@@ -195,13 +218,13 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
     r.icmp_type, r.inner_protocol = 255, 0
     key = np.uint64(_u16(data, ip + 4) << 8 | np.int64(r.protocol)) * _A
     if _u16(data, ip + 6) & 0x3FFF:
-        r.odd = 1
+        r.odd |= KEYLESS | BROKEN
         if _u16(data, ip + 6) & 0x1FFF == 0 and ip + header + 4 <= end and (r.protocol == TCP or r.protocol == UDP):
             r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
     elif r.protocol == TCP or r.protocol == UDP or r.protocol == ICMP:
         key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key)
     else:
-        r.odd = 1
+        r.odd |= KEYLESS
         if (r.protocol == 33 or r.protocol == 132 or r.protocol == 136) and ip + header + 4 <= end:
             r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
     r.key = _mixed(key, np.int64(r.ttl) + (1 if r.wire == OUT else 0))

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -63,7 +63,12 @@ class Names:
 
 
 class Source:
-    """One file, read from its beginning; ``frames`` passed so far, ``skipped`` (4,) those that hold no IPv4."""
+    """One file, read from its beginning; ``frames`` passed so far, ``skipped`` (4,) those that hold no IPv4.
+
+    What is read of a frame is of ``dtype``, and read by the two methods ``_scan_*``.
+    """
+
+    dtype = RECORD
 
     def __init__(self, path: Path, name: str | None, fallback: str, names: Names) -> None:
         self.path, self.names = path, names
@@ -115,7 +120,7 @@ class Source:
 
     def read(self) -> Records:
         """The next records, in the file's order; none: it has ended."""
-        out = np.empty(STRETCH, dtype=RECORD)
+        out = np.empty(STRETCH, dtype=self.dtype)
         while True:
             before = self.position
             written = self._pcap(out) if self.reader is None else self._blocks(out)
@@ -156,11 +161,20 @@ class Source:
                 raise UnusualError
         self.warnings.append(pcap.cut(str(self.path), self.offset + self.position, self.frames))
 
-    def _pcap(self, out: Records) -> int:
-        self.position, frames, written, damaged = scan_pcap(
+    def _scan_pcap(self, out: Records) -> Any:
+        return scan_pcap(
             self.buffer, self.position, self.filled, self.big, self.unit, MAX_FRAME, self.names.macs[self.code], self.code,
             self.frames, out, self.names.own[self.code], self.skipped,
         )  # fmt: skip
+
+    def _scan_blocks(self, out: Records) -> Any:
+        return scan_blocks(
+            self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.frames, out, self.names.own,
+            self.skipped,
+        )  # fmt: skip
+
+    def _pcap(self, out: Records) -> int:
+        self.position, frames, written, damaged = self._scan_pcap(out)
         self.frames += frames
         if damaged:
             raise UnusualError
@@ -169,10 +183,7 @@ class Source:
     def _blocks(self, out: Records) -> int:
         assert self.reader is not None
         while True:
-            self.position, frames, written, other = scan_blocks(
-                self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.frames, out,
-                self.names.own, self.skipped,
-            )  # fmt: skip
+            self.position, frames, written, other = self._scan_blocks(out)
             self.frames += frames
             if not other or written:
                 return int(written)

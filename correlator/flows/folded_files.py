@@ -21,16 +21,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.dataset.facts import Facts
+    from correlator.decode.stream import Names
     from correlator.flows.folded import Folded
+    from correlator.flows.own import Votes
 
     Ints = npt.NDArray[np.int64]
     Files = Sequence[tuple[str | None, Path]]
+
+GUESSES = 3
+"""How often own MAC addresses are guessed, where all frames say that the guess was wrong."""
+
 
 @dataclass(frozen=True)
 class Task:
     """``files`` to fold, on the host of ``facts``, for rules that ask for ``fields`` and cut lengths and TTLs there.
 
-    ``block``: how many packets to keep in memory; 0: all of them.
+    ``block``: how many packets to keep in memory; 0: all of them. ``bridges``: whose subnets the rules name.
     """
 
     files: Files
@@ -39,12 +45,15 @@ class Task:
     ttls: Ints
     fields: set[str]
     block: int = 0
+    bridges: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class FoldedFiles:
     """``folded`` connections; ``interfaces`` by the fold's codes, and ``of_file`` those of each file; ``own_seen``:
-    interfaces on which a frame bore the address that the facts give them; ``skipped`` and ``warnings`` as a capture's."""
+    interfaces on which a frame bore the address that the facts give them; ``skipped`` and ``warnings`` as a capture's.
+    ``macs``: own MAC addresses of interfaces that were worked out; ``reached``: the addresses at which frames reached each
+    interface's own, where facts do not tell the host's."""
 
     folded: Folded
     interfaces: tuple[Interface, ...]
@@ -52,6 +61,8 @@ class FoldedFiles:
     own_seen: frozenset[str]
     skipped: tuple[tuple[str, int], ...]
     warnings: tuple[str, ...]
+    macs: dict[str, int]
+    reached: dict[str, tuple[int, ...]]
 
 
 def fold_files(task: Task, progress: Callable[[str, float], None] | None = None) -> FoldedFiles | None:
@@ -60,19 +71,45 @@ def fold_files(task: Task, progress: Callable[[str, float], None] | None = None)
     from correlator.flows.fold import TooManyKindsError
 
     try:
-        return _fold(task, progress)
+        if _told(task):
+            return _fold(task, {}, None, progress)
+        from correlator.flows.own import Votes, guess
+
+        macs = guess(task.files, _known(task))
+        for _ in range(GUESSES):
+            found = _fold(task, macs, Votes(), progress)
+            if all(macs.get(name, 0) == mac for name, mac in found.macs.items()):
+                return found
+            macs |= found.macs
     except (UnusualError, TooManyKindsError):
-        return None
+        pass
+    return None
 
 
-def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFiles:
+def _known(task: Task) -> dict[str, int]:
+    return {name: fact.mac for name, fact in task.facts.interfaces.items() if fact.mac}
+
+
+def _told(task: Task) -> bool:
+    """Whether facts tell all that the fold asks of interfaces and addresses."""
+    from correlator.decode import interface_name
+
+    named = [name or interface_name(file) for name, file in task.files if name or "pcapng" not in file.name]
+    known = _known(task)
+    return {"addr.json", "link.json"} <= task.facts.present and all(name in known or name == "lo" for name in named)
+
+
+def _fold(
+    task: Task, macs: dict[str, int], votes: Votes | None, progress: Callable[[str, float], None] | None
+) -> FoldedFiles:
+    """``macs``: own addresses that no fact tells, as far as they are guessed; ``votes`` tell whether they are right."""
     from correlator.decode.records import OWN_SEEN
     from correlator.decode.stream import SKIPPED, Names, UnusualError, stream
     from correlator.flows.fold import Asked, Fold, reads_of
     from correlator.flows.host import is_bridge_tap
 
     facts = task.facts
-    names = Names({name: fact.mac for name, fact in facts.interfaces.items()})
+    names = Names({**_known(task), **macs})
     sources = _open(task.files, names)
     spool = Spool.create() if task.block else None
     folding = Fold(Asked(task.lengths, task.ttls, reads_of(task.fields)), spool, task.block)
@@ -80,6 +117,8 @@ def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFi
     for records in stream(sources):
         taps = [is_bridge_tap(one.name, facts) for one in names.interfaces]  # the reader may be adding to them
         behind[: len(taps)] = taps
+        if votes is not None:
+            votes.take(records, _asked(task, names))
         folding.take(records, behind)
         if progress is not None:
             progress(READING, 0.4 * sum(source.offset for source in sources) / max(total, 1))
@@ -91,11 +130,34 @@ def _fold(task: Task, progress: Callable[[str, float], None] | None) -> FoldedFi
             code = names.code(one)
             interfaces[code] = replace(interfaces[code], received=one.received, dropped=one.dropped)
     skipped = [(word, sum(int(source.skipped[i]) for source in sources)) for i, word in enumerate(SKIPPED)]
+    macs, reached = _worked_out(task, names, votes) if votes is not None else ({}, {})
     own_seen = frozenset(one.name for code, one in enumerate(interfaces) if names.own[code, 0] & OWN_SEEN)
     return FoldedFiles(
         folding.end(behind), tuple(interfaces), tuple(tuple(source.interfaces) for source in sources), own_seen,
         tuple(item for item in skipped if item[1]), tuple(warning for source in sources for warning in source.warnings),
+        macs, reached,
     )  # fmt: skip
+
+
+def _asked(task: Task, names: Names) -> npt.NDArray[np.bool_]:
+    """Of which interfaces the addresses count at which frames reached them, (256,): none, where facts tell the host's."""
+    asked = np.zeros(256, dtype=bool)
+    if "addr.json" not in task.facts.present:
+        bridge = [one.name in task.bridges or one.name == "lo" for one in names.interfaces]
+        asked[: len(bridge)] = np.array(names.macs[: len(bridge)], dtype=np.int64) != 0
+        asked[: len(bridge)] &= ~np.array(bridge, dtype=bool)
+    return asked
+
+
+def _worked_out(task: Task, names: Names, votes: Votes) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+    from correlator.decode.records import OWN_TAGGED, OWN_TOLD
+    from correlator.decode.stream import UnusualError
+    from correlator.flows.own import prove
+
+    bits = names.own[: len(names.interfaces), 0]
+    if "addr.json" not in task.facts.present and (bits & (OWN_TAGGED | OWN_TOLD)).any():
+        raise UnusualError
+    return prove(task.files, _known(task), names, votes), {names.interfaces[code].name: at for code, at in votes.reached().items()}
 
 
 def _is_port(name: str, facts: Facts) -> bool:
@@ -150,7 +212,7 @@ def serve() -> None:
             answer(found)
         else:
             answer(replace(found, folded=found.folded.handed_over()))
-            likely = _likely(found.folded)  # while the asker works out what it wants
+            likely = likely_rest(found.folded)  # while the asker works out what it wants
             found = replace(found, folded=found.folded.names_only())
             frames = pick_files(found, task.files, likely) if likely.any() else []
             while True:
@@ -161,7 +223,7 @@ def serve() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody wants more of it
 
 
-def _likely(folded: Folded) -> npt.NDArray[np.bool_]:
+def likely_rest(folded: Folded) -> npt.NDArray[np.bool_]:
     """The pairs that will be asked for, as far as the fold can tell, (pairs,)."""
     result = np.ones(len(folded.pairs), dtype=bool)
     known = folded.connections["dialled"] >= 0

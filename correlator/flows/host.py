@@ -1,8 +1,8 @@
 """The host behind the packets: which frames it received or sent, and its addresses, from facts or from the packets.
 
-Without ``addr.json`` and its like, the interface's own MAC is the one that every unicast frame has on one side; where
-two fit, frames that reappear with their TTL one less tell which side is the host's. What the host sends without
-having received it bears its own addresses; Docker's rules name the bridges' subnets.
+Without ``addr.json`` and its like, frames that reappear with their TTL one less tell which side of an interface is the
+host's; where none do, its own MAC is the one that every unicast frame has on one side. What the host sends without having
+received it bears its own addresses; Docker's rules name the bridges' subnets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from correlator.firewall.view import Host, Route
 from correlator.flows.crossings import BRIDGED, IN, LOOP, OUT, WINDOW_NS, invariant_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
     import pandas as pd
@@ -45,8 +45,10 @@ class Sight:
     inferred: tuple[str, ...]
 
 
-def look(capture: Capture, facts: Facts) -> Sight:
-    """Tell for every frame whether the host received or sent it."""
+def look(capture: Capture, facts: Facts, worked_out: Mapping[str, int] | None = None) -> Sight:
+    """Tell for every frame whether the host received or sent it. ``worked_out``: MAC addresses of interfaces that were
+    worked out from more frames than these."""
+    worked_out = worked_out or {}
     packets = capture.packets
     wire = np.zeros(len(packets), dtype=np.int8)
     interface = packets["interface"].to_numpy()
@@ -57,6 +59,9 @@ def look(capture: Capture, facts: Facts) -> Sight:
     macs: dict[str, int] = {}
     guessed: list[str] = []
     for code, info in enumerate(capture.interfaces):
+        if info.name in worked_out:
+            guessed.append(info.name)
+            macs[info.name] = worked_out[info.name]
         rows = np.flatnonzero(interface == code)
         if not len(rows):
             continue
@@ -65,7 +70,9 @@ def look(capture: Capture, facts: Facts) -> Sight:
             continue
         fact = facts.interfaces.get(info.name)
         mac = fact.mac if fact is not None else 0
-        if not mac and (wire[rows] == 0).any():
+        if info.name in worked_out:
+            mac = worked_out[info.name]
+        elif not mac and (wire[rows] == 0).any():
             mac = _own_mac(packets.iloc[rows], votes[rows])
             guessed.append(info.name)
         macs[info.name] = mac
@@ -83,12 +90,12 @@ def is_bridge_tap(name: str, facts: Facts) -> bool:
 
 
 def _ttl_votes(packets: pd.DataFrame) -> npt.NDArray[np.int8]:
-    """IN for the first sight of a packet that reappears with TTL one less, OUT for that second sight, else 0."""
+    """IN for a sight of a packet that next reappears with TTL one less, OUT for that second sight, else 0."""
     key, ttl = invariant_key(packets), packets["ttl"].to_numpy().astype(np.int64)
     time = packets["time"].to_numpy()
-    order = np.lexsort((-ttl, key))
+    order = np.lexsort((time, key))
     a, b = order[:-1], order[1:]
-    pair = (key[a] == key[b]) & (ttl[a] == ttl[b] + 1) & (time[b] >= time[a]) & (time[b] - time[a] < WINDOW_NS)
+    pair = (key[a] == key[b]) & (ttl[a] == ttl[b] + 1) & (time[b] - time[a] < WINDOW_NS)
     votes = np.zeros(len(packets), dtype=np.int8)
     votes[a[pair]], votes[b[pair]] = IN, OUT
     return votes
@@ -105,7 +112,7 @@ def _own_mac(frames: pd.DataFrame, votes: npt.NDArray[np.int8]) -> int:
         present = int(((src == mac) | (dst == mac))[unicast].sum())
         agree = int(((src == mac) & (votes == OUT)).sum() + ((dst == mac) & (votes == IN)).sum())
         oppose = int(((src == mac) & (votes == IN)).sum() + ((dst == mac) & (votes == OUT)).sum())
-        scores.append((present, agree - oppose, mac))
+        scores.append((agree - oppose, present, mac))
     return max(scores)[2] if scores else 0
 
 
@@ -133,12 +140,37 @@ def _by_address(
     wire[unknown] = np.where(votes[unknown] != 0, votes[unknown], np.where(sent, OUT, IN))
 
 
-def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[str, ...],
-               rulesets: Iterable[Ruleset], left_alone: npt.NDArray[np.int64]) -> tuple[Host, tuple[str, ...]]:  # fmt: skip
-    """The host for the walk, and what of it was inferred.
+@dataclass(frozen=True)
+class Shown:
+    """Addresses that frames show, in order, by interface: ``sent`` from without having come in, and ``reached`` at its own
+    MAC address."""
 
-    ``left_alone`` are rows of frames that left without having come in: the host's own.
-    """
+    sent: Mapping[str, tuple[int, ...]]
+    reached: Mapping[str, tuple[int, ...]]
+
+
+NOTHING_SHOWN = Shown({}, {})
+
+
+def shown_addresses(
+    packets: pd.DataFrame, sight: Sight, names: tuple[str, ...], left_alone: npt.NDArray[np.int64]
+) -> Shown:
+    """What these frames show; ``left_alone`` are rows of those that left without having come in: the host's own."""
+    src, dst = packets["src"].to_numpy(), packets["dst"].to_numpy()
+    interface, mac_dst = packets["interface"].to_numpy(), packets["mac_dst"].to_numpy()
+    sent, reached = {}, {}
+    for code, name in enumerate(names):
+        sent[name] = tuple(np.unique(src[left_alone][interface[left_alone] == code]).tolist())
+        if sight.macs.get(name):
+            rows = (sight.wire == IN) & (interface == code) & (mac_dst == sight.macs[name])
+            reached[name] = tuple(np.unique(dst[rows]).tolist())
+    return Shown(sent, reached)
+
+
+def build_host(
+    facts: Facts, shown: Shown, names: tuple[str, ...], rulesets: Iterable[Ruleset]
+) -> tuple[Host, tuple[str, ...]]:
+    """The host for the walk, and what of it was inferred from what frames on interfaces of these ``names`` have ``shown``."""
     bridges = frozenset(name for name in {*facts.interfaces, *names} if facts.is_bridge(name))
     sets = _still_sets(facts, rulesets)
     if "addr.json" in facts.present:
@@ -149,7 +181,8 @@ def build_host(facts: Facts, packets: pd.DataFrame, sight: Sight, names: tuple[s
             broadcast |= {a | (0xFFFFFFFF >> length) for a, length in fact.addresses if length < 31}
         routes = _routes(facts)
         return Host(local, frozenset(broadcast), routes, addresses, bridges, sets, bool(routes), *_source_checks(facts)), ()
-    found, nets = _infer(packets, sight, names, rulesets, left_alone)
+    nets = bridge_nets(rulesets)
+    found = _infer(shown, names, nets)
     local = frozenset(a for many in found.values() for a in many)
     routes = _routes(facts) or tuple(
         sorted((Route(low, length, device) for device, (low, length) in nets.items()), key=lambda r: -r.length)
@@ -196,11 +229,8 @@ def _routes(facts: Facts) -> tuple[Route, ...]:
     return tuple(sorted(routes, key=lambda r: (-r.length, r.metric)))
 
 
-def _infer(
-    packets: pd.DataFrame, sight: Sight, names: tuple[str, ...], rulesets: Iterable[Ruleset],
-    left_alone: npt.NDArray[np.int64],
-) -> tuple[dict[str, tuple[int, ...]], dict[str, tuple[int, int]]]:  # fmt: skip
-    """(own addresses per interface, subnet per bridge) from what the host sent and what the rules name."""
+def bridge_nets(rulesets: Iterable[Ruleset]) -> dict[str, tuple[int, int]]:
+    """bridge -> (address, length) of its subnet, as Docker's rules name it."""
     nets: dict[str, tuple[int, int]] = {}
     for ruleset in rulesets:
         for chain in ruleset.chains:
@@ -209,19 +239,21 @@ def _infer(
                 if named and "/" in named[1]:
                     low, high = parse_address(named[1])
                     nets.setdefault(named[2], (low, 32 - (high - low).bit_length()))
-    src = packets["src"].to_numpy()
-    interface = packets["interface"].to_numpy()
+    return nets
+
+
+def _infer(shown: Shown, names: tuple[str, ...], nets: dict[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+    """Own addresses of each interface, from what the host sent and what the rules name."""
     found: dict[str, dict[int, None]] = {}
     for device, (low, _) in nets.items():
         found.setdefault(device, {})[low + 1] = None
-    for code, name in enumerate(names):
-        own = np.unique(src[left_alone][interface[left_alone] == code])
-        for address in own.tolist():
+    for name in names:
+        for address in shown.sent.get(name, ()):
             if address < 1 << 32 and not _claimed(address, name, nets):
                 found.setdefault(name, {})[address] = None
     known = {address for many in found.values() for address in many}
-    _dialled(packets, sight, names, nets, known, found)
-    return {name: tuple(many) for name, many in found.items()}, nets
+    _dialled(shown, names, nets, known, found)
+    return {name: tuple(many) for name, many in found.items()}
 
 
 def _claimed(address: int, name: str, nets: dict[str, tuple[int, int]]) -> bool:
@@ -230,21 +262,16 @@ def _claimed(address: int, name: str, nets: dict[str, tuple[int, int]]) -> bool:
 
 
 def _dialled(
-    packets: pd.DataFrame, sight: Sight, names: tuple[str, ...], nets: dict[str, tuple[int, int]], known: set[int],
-    found: dict[str, dict[int, None]],
-) -> None:  # fmt: skip
+    shown: Shown, names: tuple[str, ...], nets: dict[str, tuple[int, int]], known: set[int], found: dict[str, dict[int, None]]
+) -> None:
     """Unicast destinations of frames addressed to an outside interface's MAC are the host's own there.
 
     True only where the outside does not route through this host to its containers, so subnets of bridges are left out.
     """
-    dst = packets["dst"].to_numpy()
-    interface = packets["interface"].to_numpy()
-    mac_dst = packets["mac_dst"].to_numpy()
-    for code, name in enumerate(names):
-        if name in nets or name == "lo" or not sight.macs.get(name):
+    for name in names:
+        if name in nets or name == "lo":
             continue
-        rows = (sight.wire == IN) & (interface == code) & (mac_dst == sight.macs[name])
-        for address in np.unique(dst[rows]).tolist():
+        for address in shown.reached.get(name, ()):
             inside = any(address >> (32 - n) == low >> (32 - n) for low, n in nets.values())
             if address < 1 << 32 and not inside and address not in known:
                 found.setdefault(name, {})[address] = None

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
-from correlator.flows.connections import cross, guess_opening
+from correlator.flows.connections import Crossings, cross, guess_opening
+from correlator.flows.folded_files import likely_rest
 from correlator.flows.fragments import reassemble
-from correlator.flows.host import build_host, look
+from correlator.flows.host import NOTHING_SHOWN, build_host, look, shown_addresses
 from correlator.flows.interfaces import name_interfaces, split_vlans
 from correlator.flows.ports import fold_ports
 from correlator.flows.witness import build_witness, told_openings
-from correlator.reconcile.intake import Intake, ask, rest
+from correlator.reconcile.intake import Intake, ask, done, rest
 from correlator.reconcile.kinds import Scene, Surroundings
 from correlator.reconcile.moments import moments
 from correlator.reconcile.readings import dnat_rules, servers_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
     from correlator.decode import Capture
     from correlator.firewall.view import Host
+    from correlator.flows.host import Shown, Sight
     from correlator.reconcile.inputs import Inputs
     from correlator.reconcile.ordinary import Ordinary
     from correlator.reconcile.timetable import Timetable
@@ -31,101 +34,142 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
-_NONE = np.zeros(0, dtype=np.int64)
+@dataclass(frozen=True)
+class Sights:
+    """Frames joined into crossings, before anything is asked of the host; ``names`` of the interfaces."""
+
+    packets: pd.DataFrame
+    names: tuple[str, ...]
+    sight: Sight
+    crossings: Crossings
+    warnings: tuple[str, ...]
+
+    @property
+    def shown(self) -> Shown:
+        """The addresses that these frames show."""
+        crossings = self.crossings
+        alone = crossings.left[(crossings.came_in < 0) & (crossings.left >= 0)]
+        return shown_addresses(self.packets, self.sight, self.names, alone)
 
 
 @dataclass(frozen=True)
 class Ground:
     """``ordinary`` connections under a ``timetable``, and a ``scene`` of all other packets: pairs that ``left`` tells
-    (pairs,), whose frames are ``capture``. ``told`` and ``guess`` int8 (pairs of the scene,): how each opens; ``low`` and
-    ``high`` int64 (n,): when each crossing was counted; ``begin`` epoch ns of the first packet of all. ``inferred`` facts and
-    ``warnings`` of losses."""
+    (pairs,), with their ``sights``. ``told`` and ``guess`` int8 (pairs of the scene,): how each opens; ``low`` and ``high``
+    int64 (n,): when each crossing was counted; ``begin`` epoch ns of the first packet of all. ``guessed``: facts of the
+    ``host`` that were inferred."""
 
     timetable: Timetable
     ordinary: Ordinary | None
     left: Bools
-    capture: Capture
+    sights: Sights
+    host: Host
+    guessed: tuple[str, ...]
     scene: Scene
     told: npt.NDArray[np.int8]
     guess: npt.NDArray[np.int8]
     low: Ints
     high: Ints
     begin: int
-    inferred: tuple[str, ...]
-    warnings: tuple[str, ...]
+
+    @property
+    def inferred(self) -> tuple[str, ...]:
+        """All that was."""
+        return (*self.sights.sight.inferred, *self.guessed)
 
 
 def prepare_ground(inputs: Inputs, intake: Intake, timetable: Timetable, known: Ground | None, more: bool) -> Ground:
     """The ground for a timetable; ``known``: that for another one, of the same intake. ``more``: there may be a third."""
     if known is not None and (known.ordinary is None or timetable.clock == known.timetable.clock):
         return known
-    ordinary, left, capture = _decide_ordinary(inputs, intake, timetable, known, more)
-    if known is not None and capture is known.capture:
+    left, sights = (known.left, known.sights) if known is not None else _first_sights(inputs, intake)
+    host, guessed = (known.host, known.guessed) if known is not None else _host(inputs, intake, sights)
+    ordinary = None
+    if intake.folded is not None:
+        ordinary, now = _decide_ordinary(inputs, intake, host, timetable)
+        if sights is None or not np.array_equal(now, left):
+            ask(intake, now)
+            _ = ordinary.tally  # while frames are looked for
+            left, sights = now, _join(inputs, intake, rest(intake, now, more))
+    assert sights is not None
+    if not more:
+        done(intake)
+    if known is not None and sights is known.sights:
         return replace(known, timetable=timetable, ordinary=ordinary)
-    if not len(capture.packets) and ordinary is None and not inputs.may_be_empty:
+    if not len(sights.packets) and ordinary is None and not inputs.may_be_empty:
         raise InputError(f"{inputs.source}: no IPv4 packet in any pcap: nothing to replay")
-    scene, inferred, warnings = _set_scene(inputs, capture, intake.own_seen)
+    scene = _set_scene(inputs, sights, host)
     begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
     begin = ordinary.folded.begin if ordinary is not None else begin
     told = told_openings(scene.witness, scene.crossings)
     guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
     guess = np.where(told >= 0, told, guess).astype(np.int8)
-    return Ground(timetable, ordinary, left, capture, scene, told, guess, *moments(scene), begin, inferred, warnings)
+    return Ground(timetable, ordinary, left, sights, host, guessed, scene, told, guess, *moments(scene), begin)
 
 
-def _decide_ordinary(
-    inputs: Inputs, intake: Intake, timetable: Timetable, known: Ground | None, more: bool
-) -> tuple[Ordinary | None, Bools, Capture]:
-    """(ordinary connections, where any were folded; pairs that are left, and their frames)."""
+def _first_sights(inputs: Inputs, intake: Intake) -> tuple[Bools, Sights | None]:
+    """(pairs, their frames) from which the host can be told: of all that was not folded, or may not have been where facts do
+    not tell it; None where they do."""
     if intake.folded is None:
-        return None, np.zeros(0, dtype=bool), intake.capture
+        return np.zeros(0, dtype=bool), _join(inputs, intake, intake.capture)
+    left = likely_rest(intake.folded.folded)
+    if "addr.json" in inputs.facts.present:
+        return left, None
+    ask(intake, left)
+    return left, _join(inputs, intake, rest(intake, left, more=True))
+
+
+def _host(inputs: Inputs, intake: Intake, sights: Sights | None) -> tuple[Host, tuple[str, ...]]:
+    """The host, and what of it was inferred."""
+    if sights is None:
+        return build_host(inputs.facts, NOTHING_SHOWN, intake.capture.names, inputs.rulesets)
+    shown = sights.shown
+    if intake.folded is not None:
+        reached = intake.folded.reached
+        both = {name: sorted({*shown.reached.get(name, ()), *reached.get(name, ())}) for name in {*shown.reached, *reached}}
+        shown = replace(shown, reached={name: tuple(addresses) for name, addresses in both.items()})
+    return build_host(inputs.facts, shown, sights.names, inputs.rulesets)
+
+
+def _decide_ordinary(inputs: Inputs, intake: Intake, host: Host, timetable: Timetable) -> tuple[Ordinary, Bools]:
+    """(ordinary connections, pairs that are left)."""
     from correlator.reconcile.ordinary import decide, rest_pairs
 
-    empty = intake.capture.packets
-    host, _ = build_host(inputs.facts, empty, look(intake.capture, inputs.facts), intake.capture.names, inputs.rulesets, _NONE)
+    assert intake.folded is not None
     witness = build_witness(inputs.events) if inputs.events is not None else None
-    names = _names(intake.capture, host)
-    surroundings = Surroundings(host, names, frozenset(intake.capture.names), witness)
+    surroundings = Surroundings(host, _names(intake.capture.names, host), frozenset(intake.capture.names), witness)
     ordinary = decide(intake.folded.folded, surroundings, timetable)
-    left = rest_pairs(ordinary)
-    if known is not None and (left == known.left).all():
-        return ordinary, left, known.capture
-    ask(intake, left)
-    _ = ordinary.tally  # while frames are looked for
-    return ordinary, left, rest(intake, left, more)
+    return ordinary, rest_pairs(ordinary)
 
 
-def _set_scene(
-    inputs: Inputs, capture: Capture, own_seen: frozenset[str]
-) -> tuple[Scene, tuple[str, ...], tuple[str, ...]]:
-    """The packets joined into crossings, on their host; what was inferred; losses."""
+def _join(inputs: Inputs, intake: Intake, capture: Capture) -> Sights:
+    """Frames on their interfaces, put together, and joined into crossings."""
     capture = split_vlans(name_interfaces(capture, inputs.facts), inputs.facts)
     capture = fold_ports(capture, inputs.facts)
     packets, lost = reassemble(capture.packets)
     capture = replace(capture, packets=packets)
-    sight = look(capture, inputs.facts)
+    sight = look(capture, inputs.facts, intake.macs)
     warnings = [*capture.warnings, *inputs.warnings, *(inputs.log.warnings if inputs.log is not None else ())]
-    warnings += _foreign(inputs, capture, own_seen)
+    warnings += _foreign(inputs, capture, intake.own_seen)
     if lost:
         warnings.append(f"{lost} fragments belong to datagrams that are incomplete: no rule saw them")
     for interface in capture.interfaces:
         if interface.dropped:
             warnings.append(f"{interface.name}: {interface.dropped} packets were lost while capturing ({interface.file})")
-    crossings = cross(packets, sight)
-    alone = crossings.left[(crossings.came_in < 0) & (crossings.left >= 0)]
-    host, guessed = build_host(inputs.facts, packets, sight, capture.names, inputs.rulesets, alone)
-    names = _names(capture, host)
-    code = packets["interface"].to_numpy().astype(np.int64)
-    scene = Scene(
-        packets, crossings, sight, host, names, np.where(crossings.entered, code[crossings.came_in], -1),
-        np.where(crossings.sent, code[crossings.left], -1), frozenset(capture.names),
-        build_witness(inputs.events) if inputs.events is not None else None,
+    return Sights(packets, capture.names, sight, cross(packets, sight), tuple(warnings))
+
+
+def _set_scene(inputs: Inputs, sights: Sights, host: Host) -> Scene:
+    crossings, code = sights.crossings, sights.packets["interface"].to_numpy().astype(np.int64)
+    return Scene(
+        sights.packets, crossings, sights.sight, host, _names(sights.names, host),
+        np.where(crossings.entered, code[crossings.came_in], -1), np.where(crossings.sent, code[crossings.left], -1),
+        frozenset(sights.names), build_witness(inputs.events) if inputs.events is not None else None,
     )  # fmt: skip
-    return scene, (*sight.inferred, *guessed), tuple(warnings)
 
 
-def _names(capture: Capture, host: Host) -> tuple[str, ...]:
-    return tuple(dict.fromkeys([*capture.names, *(r.device for r in host.routes if r.device), "lo"]))
+def _names(names: tuple[str, ...], host: Host) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*names, *(r.device for r in host.routes if r.device), "lo"]))
 
 
 def _foreign(inputs: Inputs, capture: Capture, own_seen: frozenset[str]) -> list[str]:

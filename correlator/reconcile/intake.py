@@ -15,6 +15,7 @@ import numpy as np
 
 from correlator.decode import Capture, concat, read_packets
 from correlator.flows.folded_files import FoldedFiles, Task, fold_files, pick_files
+from correlator.flows.host import bridge_nets
 from correlator.reconcile.counters import phantom_chains
 from correlator.reconcile.generations import Stages, register
 from correlator.reconcile.memory import USUAL_RECORD, available, block_of, refuse
@@ -49,6 +50,11 @@ class Intake:
     limit: int = 1 << 62
 
     @property
+    def macs(self) -> dict[str, int]:
+        """Own MAC addresses of interfaces that were worked out while folding."""
+        return self.folded.macs if self.folded is not None else {}
+
+    @property
     def own_seen(self) -> frozenset[str]:
         """Interfaces on which a folded frame bore the address that the facts give them."""
         return self.folded.own_seen if self.folded is not None else frozenset()
@@ -74,7 +80,8 @@ class Reading:
             reads = [self.stages.stages[number].program.reads for number in self.stages.plain()]
             lengths, ttls, fields = (set().union(*(getattr(one, name) for one in reads)) for name in ("lengths", "ttls", "fields"))
             block = block_of(_size(inputs), self.limit)
-            self.task = Task(inputs.files, inputs.facts, cuts(lengths), cuts({2, *ttls}), fields, block)
+            bridges = frozenset(bridge_nets(inputs.rulesets)) if "addr.json" not in inputs.facts.present else frozenset[str]()
+            self.task = Task(inputs.files, inputs.facts, cuts(lengths), cuts({2, *ttls}), fields, block, bridges)
             if aside is not None:
                 aside.begin(self.task)
 
@@ -122,7 +129,7 @@ def _foldable(inputs: Inputs, stages: Stages) -> bool:
         return False
     reads = [stages.stages[number].program.reads for number in stages.plain()]
     fields = {name for one in reads for name in one.fields if not name.startswith("set:")}
-    return {"addr.json", "link.json"} <= inputs.facts.present and not any(one.macs for one in reads) and fields <= FOLDED_FIELDS
+    return not any(one.macs for one in reads) and fields <= FOLDED_FIELDS
 
 
 def ask(intake: Intake, wanted: npt.NDArray[np.bool_]) -> None:

@@ -130,7 +130,7 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
     ledger = keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
     return Verdict(
         inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
-        clock, ground.warnings, ground.inferred, intake, ordinary, final,
+        clock, ground.sights.warnings, ground.inferred, intake, ordinary, final,
     )  # fmt: skip
 
 
