@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,6 +106,38 @@ def test_rules_that_come_and_go(
     """Whatever the clock is said to be, and however often rules change, folded and unfolded are the same."""
     make_workload(tmp_path / "w", 10_000, 600, seconds=30, changes=changes, shift_ns=300_000_000)
     assert_same(*both_ways(tmp_path / "w", monkeypatch, offset))
+
+
+@pytest.mark.parametrize(("resolution", "divisor"), [(9, 1), (6, 1_000)])
+def test_pcapng_of_micro_and_nanoseconds(resolution: int, divisor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both interfaces in one pcapng, with times in nano- or microseconds: folded, and the same as unfolded."""
+    folder = Path(shutil.copytree(CAPTURES / "published", tmp_path / "c", ignore=shutil.ignore_patterns("truth")))
+    blocks = [block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))]
+    frames = []
+    for number, name in enumerate(("eth0", "docker0")):
+        options = struct.pack("<HH", 2, len(name)) + name.encode() + bytes(-len(name) % 4)
+        options += struct.pack("<HHB3xI", 9, 1, resolution, 0)
+        blocks.append(block(1, struct.pack("<HHI", 1, 0, 65535) + options))
+        data, position = (folder / f"{name}.pcap").read_bytes(), 24
+        while position < len(data):
+            seconds, nanos, captured, wire = struct.unpack_from("<IIII", data, position)
+            frames.append((seconds * 10**9 + nanos, number, wire, data[position + 16 : position + 16 + captured]))
+            position += 16 + captured
+    for path in folder.glob("*.pcap"):
+        path.unlink()
+    for time, number, wire, frame in sorted(frames):
+        head = struct.pack("<IIIII", number, time // divisor >> 32, time // divisor & 0xFFFFFFFF, len(frame), wire)
+        blocks.append(block(6, head + frame))
+    (folder / "all.pcapng").write_bytes(b"".join(blocks))
+    folded, other = both_ways(folder, monkeypatch)
+    assert folded.tables.verdict.ordinary.kept.mean() > 0.5  # type: ignore[attr-defined]
+    assert_same(folded, other)
+
+
+def block(kind: int, body: bytes) -> bytes:
+    """A pcapng block."""
+    body += bytes(-len(body) % 4)
+    return struct.pack("<II", kind, 12 + len(body)) + body + struct.pack("<I", 12 + len(body))
 
 
 def without_facts(source: Path, folder: Path, missing: tuple[str, ...] = FACTS) -> Path:

@@ -283,11 +283,11 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
 
 
 @kernel
-def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skipped):
-    """Parse enhanced packet blocks (little-endian, nanoseconds) of a pcapng file until another block, the end, or a full ``out``.
+def scan_blocks(data, position, size, limit, macs, codes, units, first, out, owns, skipped):
+    """Parse enhanced packet blocks (little-endian) of a pcapng file until another block, the end, or a full ``out``.
 
-    ``macs`` and ``codes`` per interface of the section. Returns (position, frames, records, whether a block that is none of
-    these stands at the position).
+    ``macs``, ``codes`` and ``units`` (ns) per interface of the section. Returns (position, frames, records, whether a block that
+    is none of these stands at the position).
     """
     frames, written = 0, 0
     while position + 12 <= size and written < len(out):
@@ -307,7 +307,7 @@ def scan_blocks(data, position, size, limit, macs, codes, first, out, owns, skip
         wire, code = little(data, position + 24), codes[number]
         why = parse(data, position + 28, captured, wire, direction, macs[number], r, owns[code], False)
         if why < 0:
-            r.time = little(data, position + 12) << 32 | little(data, position + 16)
+            r.time = (little(data, position + 12) << 32 | little(data, position + 16)) * units[number]
             r.frame, r.interface = first + frames, codes[number]
             written += 1
         else:

@@ -1,7 +1,7 @@
 """Files -> records in order of time, a stretch at a time: what the fold reads, in bounded memory.
 
-Plain pcap and pcapng (little-endian, nanoseconds) of Ethernet interfaces; :class:`UnusualError` where there is anything
-else, which :mod:`correlator.decode.capture` reads instead.
+Plain pcap and pcapng (little-endian, microseconds or finer) of Ethernet interfaces; :class:`UnusualError` where there is
+anything else, which :mod:`correlator.decode.capture` reads instead.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ STRETCH = 1 << 15
 """Records parsed at a time, of one file."""
 HOLD_NS = 2_000_000_000
 """How far frames of one file may be out of order: interfaces' rings are written one after the other."""
+SECOND = 1_000_000_000
 _EVER = 1 << 62
 _RAW = np.dtype((np.void, RECORD.itemsize))
 SKIPPED = ("ARP", "IPv6", "cut or broken IPv4", "other")
@@ -83,6 +84,7 @@ class Source:
         self.warnings: list[str] = []
         self.held = np.zeros(0, dtype=RECORD)
         self.taken, self.over = -_EVER, False
+        self.codes, self.macs, self.units = (np.zeros(0, dtype=np.int64) for _ in range(3))
         self.fill()
         magic = self.buffer[:4].tobytes()
         self.reader: pcapng._Reader | None = None
@@ -90,8 +92,6 @@ class Source:
             self._begin_pcap(magic, name or fallback)
         elif magic == pcapng.MAGIC:
             self.reader = pcapng._Reader(b"", str(path), name, fallback)
-            self.codes = np.zeros(0, dtype=np.int64)
-            self.macs = np.zeros(0, dtype=np.int64)
         else:
             raise UnusualError
 
@@ -169,8 +169,8 @@ class Source:
 
     def _scan_blocks(self, out: Records) -> Any:
         return scan_blocks(
-            self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.frames, out, self.names.own,
-            self.skipped,
+            self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.units, self.frames, out,
+            self.names.own, self.skipped,
         )  # fmt: skip
 
     def _pcap(self, out: Records) -> int:
@@ -207,8 +207,10 @@ class Source:
                     raise UnusualError
             elif kind == pcapng.INTERFACE:
                 reader.add_interface(8, len(data) - 4)
-                if reader.clocks[-1] != (1_000_000_000, 0):
+                units, seconds = reader.clocks[-1]
+                if seconds or not 1_000_000 <= units <= SECOND or SECOND % units:  # coarser ones: which came first?
                     raise UnusualError
+                self.units = np.r_[self.units, SECOND // units]
                 self.codes = np.r_[self.codes, self.names.code(reader.interfaces[-1])]
                 self.macs = np.array([self.names.macs[code] for code in self.codes.tolist()], dtype=np.int64)
             elif kind == pcapng.STATISTICS:

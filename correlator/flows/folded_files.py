@@ -50,10 +50,10 @@ class Task:
 
 @dataclass(frozen=True)
 class FoldedFiles:
-    """``folded`` connections; ``interfaces`` by the fold's codes, and ``of_file`` those of each file; ``own_seen``:
-    interfaces on which a frame bore the address that the facts give them; ``skipped`` and ``warnings`` as a capture's.
-    ``macs``: own MAC addresses of interfaces that were worked out; ``reached``: the addresses at which frames reached each
-    interface's own, where facts do not tell the host's."""
+    """``folded`` connections; ``interfaces`` by the fold's codes, and ``of_file`` those of each file, with ``units`` of time
+    (ns); ``own_seen``: interfaces on which a frame bore the address that the facts give them; ``skipped`` and ``warnings`` as a
+    capture's. ``macs``: own MAC addresses of interfaces that were worked out; ``reached``: the addresses at which frames reached
+    each interface's own, where facts do not tell the host's."""
 
     folded: Folded
     interfaces: tuple[Interface, ...]
@@ -61,6 +61,7 @@ class FoldedFiles:
     own_seen: frozenset[str]
     skipped: tuple[tuple[str, int], ...]
     warnings: tuple[str, ...]
+    units: tuple[Ints, ...]
     macs: dict[str, int]
     reached: dict[str, tuple[int, ...]]
 
@@ -135,7 +136,7 @@ def _fold(
     return FoldedFiles(
         folding.end(behind), tuple(interfaces), tuple(tuple(source.interfaces) for source in sources), own_seen,
         tuple(item for item in skipped if item[1]), tuple(warning for source in sources for warning in source.warnings),
-        macs, reached,
+        tuple(source.units for source in sources), macs, reached,
     )  # fmt: skip
 
 
@@ -181,11 +182,12 @@ def pick_files(found: FoldedFiles, files: Files, wanted: npt.NDArray[np.bool_]) 
     names = Names({})
     names.interfaces, names.macs = list(found.interfaces), [0] * len(found.interfaces)
 
-    def of_file(source: Any, interfaces: tuple[Interface, ...]) -> Frames:
-        return replace(pick(source, np.zeros(len(interfaces), dtype=np.int64), found.folded, wanted), interfaces=interfaces)
+    def of_file(source: Any, interfaces: tuple[Interface, ...], units: Ints) -> Frames:
+        macs = np.zeros(len(interfaces), dtype=np.int64)
+        return replace(pick(source, macs, units, found.folded, wanted), interfaces=interfaces)
 
     with ThreadPoolExecutor(max_workers=2) as readers:
-        return list(readers.map(of_file, _open(files, names), found.of_file))
+        return list(readers.map(of_file, _open(files, names), found.of_file, found.units))
 
 
 def serve() -> None:

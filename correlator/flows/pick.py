@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 
-def pick(source: Source, macs: Ints, folded: Folded, wanted: npt.NDArray[np.bool_]) -> Frames:
-    """The frames of a file whose pair is ``wanted`` (pairs,); ``source`` is freshly opened, ``macs`` are its interfaces' own."""
+def pick(source: Source, macs: Ints, units: Ints, folded: Folded, wanted: npt.NDArray[np.bool_]) -> Frames:
+    """The frames of a file whose pair is ``wanted`` (pairs,); ``source`` is freshly opened, ``macs`` are its interfaces' own,
+    ``units`` those of their times (ns)."""
     names = (folded.keys, folded.values, wanted, np.zeros(1, dtype=RECORD), np.zeros(1, dtype=np.uint8))
     picked, parts, bytes_of, base, frames = np.empty(STRETCH, dtype=PICKED), [], [], 0, 0
     out = np.empty(STRETCH * 64 + MAX_FRAME, dtype=np.uint8)
@@ -32,7 +33,7 @@ def pick(source: Source, macs: Ints, folded: Folded, wanted: npt.NDArray[np.bool
             )
         else:
             source.position, passed, count, filled = pick_blocks(
-                source.buffer, source.position, source.filled, frames, macs, *names, picked, out
+                source.buffer, source.position, source.filled, frames, macs, units, *names, picked, out
             )
         frames += passed
         if count:

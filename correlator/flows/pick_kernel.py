@@ -55,7 +55,7 @@ def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted,
 
 
 @kernel
-def pick_blocks(data, position, size, first, macs, keys, values, wanted, scratch, own, picked, out):
+def pick_blocks(data, position, size, first, macs, units, keys, values, wanted, scratch, own, picked, out):
     """The same of pcapng blocks; those that hold no packet are passed over."""
     frames, count, filled = 0, 0, 0
     while position + 12 <= size:
@@ -73,7 +73,7 @@ def pick_blocks(data, position, size, first, macs, keys, values, wanted, scratch
             if _wanted(data, position + 28, captured, wire, direction, mac, keys, values, wanted, scratch, own):
                 p = picked[count]
                 _keep(data, position + 28, captured, filled, p, out)
-                p.wire, p.time = wire, little(data, position + 12) << 32 | little(data, position + 16)
+                p.wire, p.time = wire, (little(data, position + 12) << 32 | little(data, position + 16)) * units[number]
                 p.interface, p.direction, p.number = number, direction, first + frames
                 count += 1
                 filled += captured

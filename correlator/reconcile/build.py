@@ -97,7 +97,7 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
 def _doubts(verdict: Verdict, attribution: Attribution, numbering: Numbering) -> list[str]:
     """What the reports must say: packets without a way, sums that nothing meets, sights that are missing."""
     doubts: list[str] = []
-    if not len(verdict.scene.packets) and verdict.ordinary is None:
+    if not len(verdict.scene.packets) and (verdict.ordinary is None or not verdict.ordinary.kept.any()):
         doubts.append("no IPv4 packet was recorded: whatever the counters counted is a residual")
     nowhere = attribution.way == NO_WAY
     if nowhere.any():

@@ -96,7 +96,7 @@ def prepare_ground(inputs: Inputs, intake: Intake, timetable: Timetable, known: 
         done(intake)
     if known is not None and sights is known.sights:
         return replace(known, timetable=timetable, ordinary=ordinary)
-    if not len(sights.packets) and ordinary is None and not inputs.may_be_empty:
+    if not len(sights.packets) and (ordinary is None or not ordinary.kept.any()) and not inputs.may_be_empty:
         raise InputError(f"{inputs.source}: no IPv4 packet in any pcap: nothing to replay")
     scene = _set_scene(inputs, sights, host)
     begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
