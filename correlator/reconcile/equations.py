@@ -82,7 +82,10 @@ class Equations:
         self.numbers: dict[Sum, int] = {}
         self.stretches: dict[int, _Stretches] = {}
         self.base: dict[int, _Settled] = {}
-        differing = {entry for unit in amounts for amount in unit for entry in amount if any(a != amount for a in unit)}
+        differing = {
+            entry for unit in amounts for entry in {e for amount in unit for e in amount}
+            if any(amount.get(entry) != unit[0].get(entry) for amount in unit)
+        }  # fmt: skip
         possible: dict[int, set[tuple[int, int, int]]] = defaultdict(set)
         for unit in amounts:
             for amount in unit:
