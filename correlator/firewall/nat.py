@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from correlator.firewall.matches import Reads
+from correlator.firewall.conditions import Reads
 from correlator.firewall.model import Target
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.firewall.view import Host, View

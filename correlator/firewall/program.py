@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from correlator.firewall.matches import Predicate, Reads, compile_rule
+from correlator.firewall.conditions import Predicate, Reads
+from correlator.firewall.matches import compile_rule
 from correlator.firewall.model import Ruleset, Target
 from correlator.firewall.nat import note_reads
 

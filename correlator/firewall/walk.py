@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from correlator.firewall.matches import conjunction
+from correlator.firewall.conditions import conjunction
 from correlator.firewall.model import Target
 from correlator.firewall.nat import Rewrite, destination_rewrite, source_rewrite
 from correlator.firewall.program import HOOK_TABLES, CompiledChain, Program

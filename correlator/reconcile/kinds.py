@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.firewall.matches import Reads
+from correlator.firewall.conditions import Reads
 from correlator.firewall.sets import ADDRESS, PORT
 from correlator.firewall.view import View
 from correlator.firewall.walk import Passage

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from correlator.firewall.matches import Reads
+    from correlator.firewall.conditions import Reads
     from correlator.firewall.view import Host
     from correlator.flows.folded import Folded, Packets
     from correlator.flows.witness import Witness
