@@ -15,8 +15,9 @@ import correlator
 from benchmarks.workload import MACS, make_workload
 from correlator.errors import CorrelatorError, InputError
 from correlator.flows import aside, folded_files, own
-from correlator.reconcile import intake
+from correlator.reconcile import intake, written
 from correlator.reconcile.analysis import Analysis
+from correlator.report.page.render import render_page
 from correlator.report.replay import render_replay
 from tests.conftest import CAPTURES
 
@@ -209,6 +210,19 @@ def test_packets_on_disk_and_in_another_process(apart: bool, tmp_path: Path, mon
     assert render_replay(spooled, everything=True) == render_replay(held, everything=True)
     assert_same(spooled, held)
     assert_right(spooled, answer.hits, answer.connections, answer.frames)
+
+
+def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a report says of connections, that they were refused among it, it says without looking at folded packets one by
+    one; and says the same."""
+    folded, other = both_ways(CAPTURES / "modern", monkeypatch)
+    expected = render_replay(other, everything=True), render_page(other)
+    refused = folded.connections.loc[folded.connections["state"] == "refused", "connection"]
+    assert refused.isin(folded.tables.numbering.ordinary).any()  # type: ignore[attr-defined]
+    monkeypatch.setattr(written, "Reading", None)
+    assert (render_replay(folded, everything=True), render_page(folded)) == expected
+    with pytest.raises(TypeError):
+        _ = folded.packets
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

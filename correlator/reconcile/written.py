@@ -156,8 +156,12 @@ class Tables:
     def packets_of(self, connections: Ints) -> pd.DataFrame:
         """The frames of these connections."""
         tables = self if not np.isin(self.numbering.ordinary, connections).any() else self._whole
-        frames = packets_table(tables.verdict, tables.attribution)
-        numbers = tables.numbering.attributed[frames["connection"].to_numpy()]
+        return tables.unfolded_of(connections)
+
+    def unfolded_of(self, connections: Ints) -> pd.DataFrame:
+        """Those of them that were attributed one by one."""
+        frames = packets_table(self.verdict, self.attribution)
+        numbers = self.numbering.attributed[frames["connection"].to_numpy()]
         return frames.assign(connection=numbers)[np.isin(numbers, connections)].reset_index(drop=True)
 
     def packet_paths(self) -> PacketPaths:

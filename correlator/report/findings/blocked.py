@@ -194,9 +194,9 @@ def _answer(text: str) -> str:
 def dropped_later(analysis: Analysis) -> list[Finding]:
     """Packets that a rule dropped or rejected of connections whose first packet no rule stopped."""
     hits, table = analysis.hits_of(targets=("DROP", "REJECT")), analysis.connections
-    through = table[~table["outcome"].isin(("dropped", "rejected"))]
+    stopped = table["connection"].to_numpy()[table["outcome"].isin(("dropped", "rejected")).to_numpy()]
     mine = hits[hits["status"] != "ambiguous"]
-    mine = mine[mine["connection"].isin(through["connection"])]
+    mine = mine[~mine["connection"].isin(stopped)]
     findings = []
     keys = ["table", "chain", "rule_number", "rule", "target", "direction"]
     for (of, chain, number, text, target, direction), frame in mine.groupby(keys, observed=True, sort=False):

@@ -76,7 +76,7 @@ def _perhaps(analysis: Analysis) -> list[Finding]:
     table = analysis.connections
     if "lo" in analysis.interfaces:
         return []
-    mine = table[(table["outcome"] == "local") & (table["linked"] == 0) & (table["in_interface"].astype(str) == "")]
+    mine = table[(table["outcome"] == "local") & (table["linked"] == 0) & (table["in_interface"] == "")]
     mine = mine[(mine["status"] != "ambiguous") & mine["protocol"].isin(PORTED)]
     if not len(mine):
         return []

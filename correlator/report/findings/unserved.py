@@ -58,8 +58,7 @@ def _refused(analysis: Analysis, frame: pd.DataFrame, at_home: bool, source: str
 
 def refusers(analysis: Analysis, frame: pd.DataFrame) -> dict[int, str]:
     """connection -> who sent an ICMP error that answered it."""
-    packets = analysis.packets_of(frame["connection"].to_numpy())
-    errors = packets[(packets["protocol"] == "icmp") & (packets["direction"] == "reply")]
+    errors = analysis.errors_of(frame["connection"].to_numpy())
     return {int(number): str(source) for number, source in zip(errors["connection"], errors["src"], strict=True)}
 
 
