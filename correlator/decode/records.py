@@ -305,7 +305,7 @@ def scan_blocks(data, position, size, limit, macs, codes, units, first, out, own
             return position, frames - 1, written, 1
         r = out[written]
         wire, code = little(data, position + 24), codes[number]
-        why = parse(data, position + 28, captured, wire, direction, macs[number], r, owns[code], False)
+        why = parse(data, position + 28, captured, wire, direction, macs[number], r, owns[code])
         if why < 0:
             r.time = (little(data, position + 12) << 32 | little(data, position + 16)) * units[number]
             r.frame, r.interface = first + frames, codes[number]
