@@ -176,14 +176,14 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
             sums["explained_bytes"] = _bytes(verdict, width)
             counted = counted_bytes = np.full(len(of), -1)
             chosen = np.ones(len(hits), dtype=bool)
-        pairs = np.unique(np.stack([hits.entry[chosen], numbering.of_rows[hits.row[chosen]]]), axis=1)
+        pairs = _distinct(hits.entry[chosen] * (numbering.total + 1) + numbering.of_rows[hits.row[chosen]])
         parts.append({
             "generation": np.full(len(of), generation), "entry": of,
             "rule_number": np.array([entry.number for entry in ruleset.entries], dtype=np.int64),
             "counted_packets": counted, "explained_packets": sums["explained"][of], "residual_packets": sums["residual"][of],
             "counted_bytes": counted_bytes, "explained_bytes": sums["explained_bytes"][of],
             "residual_bytes": sums["residual_bytes"][of],
-            "connections": (np.bincount(pairs[0], minlength=width) + ordinary[generation])[of],
+            "connections": (np.bincount(pairs // (numbering.total + 1), minlength=width) + ordinary[generation])[of],
         })  # fmt: skip
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     which = columns.pop("entry")
