@@ -17,6 +17,6 @@ _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrap
 kernel = njit(**_OPTIONS, cache=True)
 """A loop that Python calls."""
 part = njit(**_INNER, forceinline=True)
-"""What a loop is made of."""
+"""What a loop is made of. It has no way in for Python, which takes time to compile: a call from there crashes."""
 rare = njit(**_INNER)
-"""What a loop calls now and then."""
+"""What a loop calls now and then; likewise."""

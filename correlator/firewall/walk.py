@@ -60,7 +60,8 @@ class Passage:
     received on loopback. ``walks_destination_nat`` and ``walks_source_nat``: conntrack lets it see the nat table (it is
     NEW and no earlier packet did). ``destination``: (address, port) after destination NAT, None unknown; ``source``
     the same after source NAT. ``leaves``: True it was seen leaving by ``out_interface``, False it was not although that
-    would have been seen, None nobody watched.
+    would have been seen, None nobody watched. ``joined``: whether the host is a member of the multicast group that it is for,
+    None unknown; what is for another group ends behind PREROUTING (ip_route_input_rcu).
     """
 
     view: View
@@ -73,6 +74,7 @@ class Passage:
     leaves: bool | None = None
     out_interface: str | None = None
     bridged: bool = False
+    joined: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,8 @@ class Walker:
         if passage.loops or kind in ("LOCAL", "BROADCAST"):
             return self._input(passage, state)
         if kind == "MULTICAST":
+            if passage.joined is not None:
+                return self._input(passage, state) if passage.joined else [self._finish(state, "not-for-us")]
             ignored = state.fork()
             ignored.forked = state.forked = True
             return [*self._input(passage, state), self._finish(ignored, "not-for-us")]

@@ -44,6 +44,8 @@ _TCP_TIMEOUT = {_SS: 120, _SR: 60, _ES: 432_000, _FW: 120, _CW: 60, _LA: 30, _TW
 _UDP_TIMEOUT, _UDP_STREAM_TIMEOUT, _ICMP_TIMEOUT, _GENERIC_TIMEOUT = 30, 120, 30, 600
 MEMORY_NS = {1: _ICMP_TIMEOUT * _SECOND, 17: _UDP_STREAM_TIMEOUT * _SECOND}
 """How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout, ..._udp_timeout_stream)."""
+OTHER_MEMORY_NS = _GENERIC_TIMEOUT * _SECOND
+"""The same of protocols that it does not know (nf_conntrack_generic_timeout)."""
 
 
 @dataclass(frozen=True, slots=True)

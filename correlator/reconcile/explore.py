@@ -21,6 +21,7 @@ from correlator.reconcile.readings import (
     doors,
     find_ends,
     list_alternatives,
+    of_groups,
     openings,
     servers_of,
 )
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 ROUNDS = 4
-FORGOTTEN = ("dropped", "rejected", "ttl", "no-route", "martian", "reverse-path")
+FORGOTTEN = ("dropped", "rejected", "ttl", "no-route", "martian", "reverse-path", "not-for-us")
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,18 @@ def explore(
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
     sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
     others = openings(crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)), told)
+    groups = of_groups(crossings)
+    grouped = np.full(len(guess), -1, dtype=np.int8)
+    grouped[crossings.pair[groups]] = guess[crossings.pair[groups]]
+    others += [grouped] if groups.any() else []
     opened = [(guess, None), *((np.where(o >= 0, o, 0).astype(np.int8), o >= 0) for o in others)]
     labels: list[Labels] = []
     for _ in range(ROUNDS):
-        labels = labels or [track(crossings, how, hints.unconfirmed, hints.untracked, only) for how, only in opened]
-        readings = [_read(scene, one, hints) for one in labels]
+        if not labels:
+            joined = hints.unconfirmed & ~groups  # unless the host has not joined the group, as the first reading takes it
+            unconfirmed = [hints.unconfirmed, *(joined for _ in others)]
+            labels = [track(crossings, how, u, hints.untracked, only) for (how, only), u in zip(opened, unconfirmed, strict=True)]
+        readings = [_read(scene, one, hints, number > 0) for number, one in enumerate(labels)]
         alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
         rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
@@ -94,9 +102,9 @@ def explore(
     return Explored(tuple(readings), alternatives, rows, walked, agreed)
 
 
-def _read(scene: Scene, labels: Labels, hints: _Hints) -> Reading:
+def _read(scene: Scene, labels: Labels, hints: _Hints, joined: bool) -> Reading:
     ends = find_ends(scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness)
-    return Reading(labels, ends)
+    return Reading(labels, ends, joined)
 
 
 def _learn(hints: _Hints, pair: Ints, base: Reading, alternatives: Alternatives, rows: Rows, walked: Walked, marks: bool) -> _Hints:

@@ -18,6 +18,7 @@ from correlator.firewall.walk import Passage
 from correlator.flows.connections import NOWHERE
 from correlator.flows.conntrack import RELATED_KIND, REPLY, S_INVALID, S_RELATED, S_UNTRACKED, STATE_NAMES
 from correlator.flows.crossings import BRIDGED, mix
+from correlator.reconcile.readings import of_groups
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -151,7 +152,7 @@ def _columns(scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Int
         "tcp_option_kinds": p["tcp_option_kinds"], "icmp_type": p["icmp_type"], "icmp_code": p["icmp_code"],
         "mac": p["mac_src"], "packet_type": _packet_type(p, entered), "malformed": p["malformed"],
         "fragment": (p["fragment_offset"] > 0).astype(np.int64),
-        "connmark": connmark, "client": client, "dialled": dialled,
+        "connmark": connmark, "joined": (reading.joined | ~of_groups(c)[at]).astype(np.int64), "client": client, "dialled": dialled,
         "seen": np.where(known_seen == NOWHERE, client, known_seen),
         "server": np.where(known_server == NOWHERE, dialled, known_server),
         "dnat": ((dialled != server) & (server != NOWHERE) & ~new_walk).astype(np.int64),
@@ -216,7 +217,7 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
 
 _WHOLE = (
     "protocol", "state", "reply", "seen_reply", "destination_nat", "source_nat", "enters", "loops", "bridged",
-    "in_code", "out_code", "leaves", "malformed", "fragment", "connmark", "dnat", "snat",
+    "in_code", "out_code", "leaves", "malformed", "fragment", "connmark", "dnat", "snat", "joined",
 )  # fmt: skip
 _OPTIONAL = ("tos", "tcp_flags", "tcp_option_kinds", "icmp_type", "icmp_code", "packet_type")
 
@@ -273,5 +274,5 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         view, enters, bool(v["loops"]), bool(v["destination_nat"]), bool(v["source_nat"]),
         (v["to"], v["to_port"]) if v["to"] >= 0 else None, (v["from"], v["from_port"]) if v["from"] >= 0 else None,
         {LEAVES_NO: False, LEAVES_YES: True}.get(v["leaves"]),
-        names[v["out_code"]] if v["out_code"] >= 0 else None, bool(v["bridged"]),
+        names[v["out_code"]] if v["out_code"] >= 0 else None, bool(v["bridged"]), bool(v["joined"]),
     )  # fmt: skip

@@ -367,7 +367,8 @@ def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) ->
         "in_code": k["in_code"], "out_code": k["out_code"], "leaves": one * LEAVES_YES, "ttl": k["ttl"],
         "length": k["length"], "tos": k["tos"], "tcp_flags": k["flags"], "tcp_option_kinds": k["option_kinds"],
         "icmp_type": np.where(flat, k["icmp_type"], -1), "icmp_code": np.where(flat, 0, -1), "mac": zero, "packet_type": zero,
-        "malformed": zero, "fragment": zero, "connmark": zero, "client": client, "dialled": dialled, "seen": seen, "server": server,
+        "malformed": zero, "fragment": zero, "connmark": zero, "joined": one,
+        "client": client, "dialled": dialled, "seen": seen, "server": server,
         "dnat": (dialled != server) & (nat == 0), "snat": (client != seen) & (nat == 0),
     }  # fmt: skip
     return Rows(np.arange(n), zero, zero + stage, {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()})

@@ -16,7 +16,7 @@ from correlator.firewall.nat import target_ranges
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.flows import conntrack
 from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
-from correlator.flows.conntrack import MEMORY_NS, ORIGINAL, RELATED_KIND, REPLY, S_RELATED
+from correlator.flows.conntrack import MEMORY_NS, ORIGINAL, OTHER_MEMORY_NS, RELATED_KIND, REPLY, S_RELATED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 MAX_CANDIDATES, MAX_APPROACHES = 12, 256
+ALL_HOSTS = 224 << 24 | 1
+"""The group that every host has joined (RFC 1112, ip_mc_up)."""
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
 FTP_DATA = 20
@@ -140,10 +142,12 @@ def _ask(
 
 @dataclass(frozen=True)
 class Reading:
-    """Labels under one way of opening, with their endpoints."""
+    """Labels under one way of opening, with their endpoints. ``joined``: the host is taken for a member of the multicast groups
+    that packets came in for."""
 
     labels: Labels
     ends: Ends
+    joined: bool
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ def openings(
     first = order[np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0])] if len(order) else order
     protocol, kind = crossings.protocol[first], crossings.kind[first]
     age = crossings.time[first] - capture_begin
-    recent = np.zeros(len(first), dtype=bool)
+    recent = ~np.isin(protocol, (1, 6, 17)) & (age < OTHER_MEMORY_NS)
     for number, memory in MEMORY_NS.items():
         recent |= (protocol == number) & (age < memory)
     recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
@@ -211,11 +215,18 @@ def _original_way(crossings: Crossings, first: Ints, servers: frozenset[int]) ->
     neither = ~from_server & ~to_server
     dials = (to_server & ~from_server) | (neither & ephemeral[0] & plain[1])
     answers = (from_server & ~to_server) | (neither & ephemeral[1] & plain[0])
-    ping = crossings.protocol[first] == 1
-    dials, answers = dials | ping, answers & ~ping
+    certain = (crossings.protocol[first] == 1) | (target >> 44 == 14)  # a query; nobody is answered by a multicast group
+    dials, answers = dials | certain, answers & ~certain
     forward = crossings.forward[first]
     way = np.where(dials == forward, OLDER_FORWARD, OLDER_BACKWARD)
     return np.where(dials | answers, way, -1).astype(np.int8)
+
+
+def of_groups(crossings: Crossings) -> npt.NDArray[np.bool_]:
+    """Crossings (n,) that came in for a multicast group that the host may have joined or not."""
+    address = crossings.in_destination >> 16
+    result: npt.NDArray[np.bool_] = crossings.entered & ~crossings.sent & (address >> 28 == 14) & (address != ALL_HOSTS)
+    return result
 
 
 def dnat_rules(rulesets: Iterable[Ruleset]) -> list[Rule]:

@@ -25,6 +25,7 @@ CLAIMS = {
     "older": "connections that began before the capture are attributed without their first packets",
     "fragments": "the frames of a fragmented datagram are one hit of the reassembled length",
     "superpackets": "a super-packet is one packet on the tap and one in the counter",
+    "groups": "what is for a multicast group that the host has not joined is NEW each time, and ends behind PREROUTING",
     "ttl": "time to live runs out after PREROUTING and before FORWARD",
     "churn": "rules come, go and change places, and counters are zeroed, under clients at full speed",
     "targets": "NOTRACK, connection marks, TCPMSS, REDIRECT and NETMAP over all tables",

@@ -100,6 +100,39 @@ def published(folder: Path) -> None:
             client(lab, "out", "udp", HOST, 9999, source=B)
 
 
+SEND = """
+import socket, sys, time
+for group, port, count in (("224.0.0.251", 5353, 3), ("239.1.2.3", 4000, 3), ("224.0.0.1", 4001, 3)):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(sys.argv[1]))
+        for i in range(count):
+            s.sendto(b"x" * 100, (group, port))
+            time.sleep(0.25)
+"""
+JOIN = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind(("", 4000))
+s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.1.2.3") + socket.inet_aton(sys.argv[1]))
+print("joined", flush=True)
+while True:
+    s.recv(2000)
+"""
+
+
+def groups(folder: Path) -> None:
+    """Multicast: what is for a group that the host has not joined ends behind PREROUTING, and conntrack forgets it each time."""
+    with Lab() as lab:
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)) + "*filter\n-A INPUT -p udp -m udp --dport 4000:5353\nCOMMIT\n")
+        member = lab.start("host", PY, "-c", JOIN, HOST, stdout=subprocess.PIPE)
+        assert member.stdout is not None
+        member.stdout.readline()
+        time.sleep(2.5)  # until the host has reported what it joined, twice (RFC 3376, 8.1)
+        with Recorder(lab, folder, ("eth0", "docker0", "lo")):
+            lab.run("out", PY, "-c", SEND, A)
+            lab.run("out", PY, "-c", SEND, A)
+
+
 def everywhere(folder: Path, link: str = "LINUX_SLL2") -> None:
     """`tcpdump -i any`: one packet shows up to three times, on interfaces that are numbers or nothing at all."""
     with Lab({"docker0": 2}) as lab:
@@ -413,6 +446,7 @@ CASES: dict[str, Callable[[Path], None]] = {
     f.__name__: f
     for f in (
         published,
+        groups,
         everywhere,
         everywhere_v1,
         balance,
