@@ -108,7 +108,9 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
             found.append(number.of(part.entry, part.interval, numbering.ordinary[part.owner], count))
     pairs = _distinct(np.concatenate(found))
     bounds = np.searchsorted(pairs, np.arange(len(lines) + 1) * count).tolist()
-    texts = [str(connection) for connection in (pairs % count).tolist()]
+    connections = (pairs % count).tolist()
+    names = [str(connection) for connection in range(count)] if len(pairs) > count else []  # of many, each is made once
+    texts = [names[connection] for connection in connections] if names else [str(connection) for connection in connections]
     return [" ".join(texts[begin:end]) for begin, end in pairwise(bounds)]
 
 
