@@ -8,7 +8,7 @@ leaving tells that pair directly: the source it came in with and the destination
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from correlator.flows import conntrack
-from correlator.flows.conntrack import RELATED_KIND, Tracker, tcp_kind
+from correlator.flows.conntrack import RELATED_KIND, Label, Tracker, tcp_kind
 from correlator.flows.crossings import BRIDGED, LOOP, join, mix
 from correlator.flows.ports import ON_PORT
 from correlator.flows.rejoin import rejoin
@@ -231,44 +231,38 @@ class Labels:
 
 def track(
     crossings: Crossings, opening: npt.NDArray[np.int8], unconfirmed: npt.NDArray[np.bool_],
-    untracked: npt.NDArray[np.bool_], only: npt.NDArray[np.bool_] | None = None,
+    untracked: npt.NDArray[np.bool_], only: npt.NDArray[np.bool_] | None = None, before: Labels | None = None,
 ) -> Labels:  # fmt: skip
-    """Run conntrack's state machine over every pair (those in ``only`` (pairs,), where given; the others stay 0).
+    """Run conntrack's state machine over every pair (those in ``only`` (pairs,), where given; the others stay as ``before``, or
+    0).
 
     ``opening`` (pairs,): FRESH the first packet opens its connection, OLDER_FORWARD an older connection whose original
     direction is forward, OLDER_BACKWARD an older one the other way round. ``unconfirmed`` and ``untracked`` (n,): see
     :class:`Tracker`.
     """
     n = len(crossings)
-    connection = np.zeros(n, dtype=np.int64)
-    direction = np.zeros(n, dtype=np.int64)
-    state = np.zeros(n, dtype=np.int64)
-    flags = np.zeros((4, n), dtype=bool)
-    order = np.lexsort((crossings.time, crossings.pair))
-    starts = np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0]) if n else np.array([], dtype=np.int64)
-    bounds = np.r_[starts, n].tolist()
+    zero, no = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
+    result = before if before is not None else Labels(zero, zero, zero, no, no, no, no)
+    mine = np.flatnonzero(only[crossings.pair]) if only is not None else np.arange(n)
+    order = mine[np.lexsort((crossings.time[mine], crossings.pair[mine]))]
+    starts = np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0]) if len(order) else order
     columns = [
         column[order].tolist()
         for column in (
             crossings.time, crossings.forward, crossings.kind, unconfirmed, untracked, ~crossings.entered,
-            crossings.protocol,
+            crossings.protocol, opening[crossings.pair],
         )
     ]  # fmt: skip
-    pairs = crossings.pair[order].tolist()
-    for begin, end in pairwise(bounds):
-        if only is not None and not only[pairs[begin]]:
-            continue
-        how = int(opening[pairs[begin]])
-        tracker = Tracker(columns[6][begin], how > 0, how == 1)
-        rows = order[begin:end]
-        labels = tracker.run(*(column[begin:end] for column in columns[:6]))
-        for row, label in zip(rows.tolist(), labels, strict=True):
-            connection[row] = label.connection
-            direction[row] = label.direction
-            state[row] = label.state
-            flags[0, row], flags[1, row] = label.destination_nat, label.source_nat
-            flags[2, row], flags[3, row] = label.seen_reply, label.older
-    return Labels(connection, direction, state, flags[0], flags[1], flags[2], flags[3])
+    labels: list[Label] = []
+    for begin, end in pairwise([*starts.tolist(), len(order)]):
+        how = int(columns[7][begin])
+        labels += Tracker(columns[6][begin], how > 0, how == 1).run(*(column[begin:end] for column in columns[:6]))
+    values = zip(*labels, strict=True) if labels else [()] * len(fields(Labels))
+    columns_of = {}
+    for field, column in zip(fields(Labels), values, strict=True):
+        columns_of[field.name] = getattr(result, field.name).copy()
+        columns_of[field.name][order] = column
+    return Labels(**columns_of)
 
 
 def guess_opening(crossings: Crossings, servers: frozenset[int]) -> npt.NDArray[np.int8]:

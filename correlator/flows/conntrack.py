@@ -8,7 +8,7 @@ direction, NEW/ESTABLISHED/RELATED/INVALID, and whether the nat table sees it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 SYN, SYNACK, FIN, ACK, RST, NONE = range(6)
 QUERY, ANSWER, OTHER = range(3)
@@ -48,8 +48,7 @@ OTHER_MEMORY_NS = _GENERIC_TIMEOUT * _SECOND
 """The same of protocols that it does not know (nf_conntrack_generic_timeout)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(NamedTuple):
     """What conntrack made of one packet; ``connection`` counts from 0 within the pair of endpoints."""
 
     connection: int

@@ -6,12 +6,12 @@ tells its walk: so label, walk, and label again with what the walk showed, until
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.flows.connections import NOWHERE, track
+from correlator.flows.connections import NOWHERE, Labels, track
 from correlator.flows.conntrack import S_NEW
 from correlator.reconcile.kinds import Rows, Scene, expand
 from correlator.reconcile.readings import (
@@ -28,11 +28,8 @@ from correlator.reconcile.readings import (
 from correlator.reconcile.walks import Walked, walk_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy.typing as npt
 
-    from correlator.flows.connections import Labels
     from correlator.reconcile.generations import Stages
 
     Ints = npt.NDArray[np.int64]
@@ -81,28 +78,34 @@ def explore(
     grouped = np.full(len(guess), -1, dtype=np.int8)
     grouped[crossings.pair[groups]] = guess[crossings.pair[groups]]
     others += [grouped] if groups.any() else []
-    opened = [(guess, None), *((np.where(o >= 0, o, 0).astype(np.int8), o >= 0) for o in others)]
-    labels: list[Labels] = []
+    known: list[Labels | None] = [None] * (1 + len(others))
+    changed = np.ones(int(crossings.pair.max()) + 1 if n else 0, dtype=bool)
     for _ in range(ROUNDS):
-        if not labels:
-            joined = hints.unconfirmed & ~groups  # unless the host has not joined the group, as the first reading takes it
-            unconfirmed = [hints.unconfirmed, *(joined for _ in others)]
-            labels = [track(crossings, how, u, hints.untracked, only) for (how, only), u in zip(opened, unconfirmed, strict=True)]
-        readings = [_read(scene, one, hints, number > 0) for number, one in enumerate(labels)]
+        # as the first reading takes it, the host has not joined the groups that packets are for; the others say that it has
+        joined = replace(hints, unconfirmed=hints.unconfirmed & ~groups)
+        readings = [_read(scene, guess, hints, changed, known[0], False)]
+        for o, before in zip(others, known[1:], strict=True):
+            readings.append(_read(scene, np.where(o >= 0, o, 0).astype(np.int8), joined, (o >= 0) & changed, before, True))
+        known = [reading.labels for reading in readings]
         alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
         rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         learned = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
-        agreed = _same(learned, hints, ("unconfirmed", "untracked", "server", "connmark"))
+        agreed = _same(learned, hints)
         if agreed:
             break
-        if not _same(learned, hints, ("unconfirmed", "untracked")):
-            labels = []
+        other = (learned.unconfirmed != hints.unconfirmed) | (learned.untracked != hints.untracked)
+        changed = np.zeros_like(changed)
+        changed[crossings.pair[other]] = True
         hints = learned
     return Explored(tuple(readings), alternatives, rows, walked, agreed)
 
 
-def _read(scene: Scene, labels: Labels, hints: _Hints, joined: bool) -> Reading:
+def _read(
+    scene: Scene, opening: npt.NDArray[np.int8], hints: _Hints, only: Bools, before: Labels | None, joined: bool
+) -> Reading:
+    """Label the pairs in ``only`` (pairs,); the others are as they were ``before``."""
+    labels = track(scene.crossings, opening, hints.unconfirmed, hints.untracked, only, before)
     ends = find_ends(scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness)
     return Reading(labels, ends, joined)
 
@@ -181,5 +184,7 @@ def connection_codes_of(base: Reading, rows: Rows, at: Ints) -> Ints:
     return inverse.astype(np.int64)
 
 
-def _same(a: _Hints, b: _Hints, names: Sequence[str]) -> bool:
-    return all(bool(np.array_equal(getattr(a, name), getattr(b, name))) for name in names)
+def _same(a: _Hints, b: _Hints) -> bool:
+    return all(
+        bool(np.array_equal(getattr(a, name), getattr(b, name))) for name in ("unconfirmed", "untracked", "server", "connmark")
+    )
