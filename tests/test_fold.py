@@ -192,13 +192,15 @@ def test_an_interface_of_which_no_frame_tells(tmp_path: Path, monkeypatch: pytes
     assert_same(folded, other)
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_packets_on_disk_and_in_another_process(apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("apart", "changes"), [(False, 0), (True, 0), (False, 1), (True, 1)])
+def test_packets_on_disk_and_in_another_process(
+    apart: bool, changes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """However few packets are held at a time, and whoever reads them, the report is the same, byte for byte; nothing is left
     behind on the disk."""
     folder, spools = tmp_path / "w", tmp_path / "spools"
     spools.mkdir()
-    answer = make_workload(folder, 20_000, 1_200, seconds=30)
+    answer = make_workload(folder, 20_000, 1_200, seconds=30, changes=changes)
     monkeypatch.setattr(intake, "FOLD_BYTES", 0)
     monkeypatch.setenv("TMPDIR", str(spools))
     held = correlator.load(folder)
