@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import struct
 from dataclasses import replace
@@ -83,6 +84,22 @@ def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.M
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(replace(folded, source=""), replace(other, source=""))
     assert_right(folded, answer.hits, answer.connections, answer.frames)
+
+
+def test_gzipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What gzip packed is folded as it is unpacked; a file that was cut is read up to the cut, packet by packet."""
+    make_workload(tmp_path, packets=6_000, connections=300, seconds=20)
+    for path in list(tmp_path.glob("*.pcap")):
+        path.with_suffix(".pcap.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
+        path.unlink()
+    folded, other = both_ways(tmp_path, monkeypatch)
+    assert folded.tables.verdict.ordinary is not None
+    assert_same(folded, other)
+    cut = tmp_path / "eth0.pcap.gz"
+    cut.write_bytes(cut.read_bytes()[:-1000])
+    folded, other = both_ways(tmp_path, monkeypatch)
+    assert render_replay(folded) == render_replay(other)
+    assert any("eth0.pcap.gz" in warning for warning in other.warnings)
 
 
 def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

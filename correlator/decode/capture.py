@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +16,12 @@ from correlator.decode.columns import COLUMNS
 from correlator.decode.frames import Frames, Interface
 from correlator.decode.link import find_network
 from correlator.decode.network import decode_network
+from correlator.decode.packed import GZIP, gunzip
 from correlator.errors import InputError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
-
-GZIP = b"\x1f\x8b"
 
 
 @dataclass(frozen=True)
@@ -81,20 +79,12 @@ def _bytes(path: Path) -> bytes:
     data = read_file(path)
     if data[:2] == GZIP:
         try:
-            data = _gunzip(data)
+            data = gunzip(data)
         except zlib.error as error:
             raise InputError(f"{path}: is a damaged gzip file: {error}") from None
     if not data:
         raise InputError(f"{path}: is empty: expected a pcap or pcapng file")
     return data
-
-
-def _gunzip(data: bytes) -> bytes:
-    """What a gzip file holds, as far as it goes (a cut one is read up to the cut)."""
-    try:
-        return gzip.decompress(data)
-    except (EOFError, gzip.BadGzipFile):
-        return zlib.decompressobj(wbits=31).decompress(data)
 
 
 def decode(frames: Frames) -> Capture:

@@ -1,12 +1,14 @@
 """Files -> records in order of time, a stretch at a time: what the fold reads, in bounded memory.
 
-Plain pcap and pcapng (little-endian, microseconds or finer) of Ethernet interfaces; :class:`UnusualError` where there is
-anything else, which :mod:`correlator.decode.capture` reads instead.
+Pcap and pcapng (little-endian, microseconds or finer) of Ethernet interfaces, plain or gzipped; :class:`UnusualError` where there
+is anything else, which :mod:`correlator.decode.capture` reads instead.
 """
 
 from __future__ import annotations
 
+import gzip
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,6 +20,7 @@ import numpy as np
 from correlator.decode import pcap, pcapng
 from correlator.decode.frames import MAX_FRAME, PADDING, Interface
 from correlator.decode.link import ETHERNET
+from correlator.decode.packed import is_gzip, unpacked_size
 from correlator.decode.records import RECORD, merge, scan_blocks, scan_pcap
 
 if TYPE_CHECKING:
@@ -73,8 +76,8 @@ class Source:
 
     def __init__(self, path: Path, name: str | None, fallback: str, names: Names) -> None:
         self.path, self.names = path, names
-        self.file: BinaryIO = path.open("rb")
-        self.size = path.stat().st_size
+        self.file: BinaryIO = gzip.GzipFile(path) if is_gzip(path) else path.open("rb")  # type: ignore[assignment]
+        self.size = unpacked_size(path)
         self.buffer = np.zeros(BUFFER + MAX_FRAME + PADDING, dtype=np.uint8)
         self.position = self.filled = 0
         self.offset = 0
@@ -113,7 +116,10 @@ class Source:
         left = self.filled - self.position
         self.buffer[:left] = self.buffer[self.position : self.filled].copy()
         self.offset += self.position
-        got = self.file.readinto(self.buffer[left : left + BUFFER].data)  # type: ignore[attr-defined]
+        try:
+            got = self.file.readinto(self.buffer[left : left + BUFFER].data)  # type: ignore[attr-defined]
+        except (EOFError, OSError, zlib.error):  # of gzip: cut or damaged
+            raise UnusualError from None
         self.position, self.filled = 0, left + got
         self.buffer[self.filled : self.filled + PADDING] = 0
         self.ended = got == 0

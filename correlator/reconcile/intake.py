@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.decode import Capture, concat, read_packets
+from correlator.decode.packed import unpacked_size
 from correlator.flows.folded_files import FoldedFiles, Task, fold_files, pick_files
 from correlator.flows.host import bridge_nets
 from correlator.reconcile.counters import phantom_chains
@@ -119,7 +120,7 @@ def cuts(values: Iterable[int]) -> npt.NDArray[np.int64]:
 def _size(inputs: Inputs) -> int:
     """Bytes of all files; 0 where one cannot be asked."""
     try:
-        return sum(file.stat().st_size for _, file in inputs.files)
+        return sum(unpacked_size(file) for _, file in inputs.files)
     except OSError:
         return 0
 
