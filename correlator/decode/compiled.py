@@ -3,13 +3,36 @@
 Numba counts references to an array wherever one function hands it to another, by atomic additions that took two thirds of the
 fold's time. These functions allocate nothing and keep nothing, so that nobody has to count: ``_nrt=False`` says so. What they
 return are numbers.
+
+Numba takes cached code for valid as long as the file of the loop itself has not changed, whatever became of the functions and
+constants that were compiled into it: so what is older than any module that loops are made from is forgotten here.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
+from pathlib import Path
 from typing import Any
 
 from numba import njit
+
+PACKAGE = Path(__file__).parent.parent
+SOURCES = ("decode", "flows")
+"""Folders of the modules that loops are made from."""
+
+
+def forget_stale(package: Path) -> None:
+    """Remove cached code below ``package`` that is older than any of its sources, where it may be removed."""
+    with contextlib.suppress(OSError):
+        changed = [source.stat().st_mtime for folder in SOURCES for source in (package / folder).glob("*.py")]
+        newest = max((when for when in changed if when <= time.time()), default=0.0)  # a time to come tells nothing
+        for cached in package.glob("*/__pycache__/*.nb[ic]"):
+            if cached.stat().st_mtime < newest:
+                cached.unlink()
+
+
+forget_stale(PACKAGE)
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
