@@ -585,7 +585,7 @@ def test_a_session_without_counters_or_packets_has_its_page(driver: Any, tmp_pat
     nothing = SimpleNamespace(
         balances=lambda: lines, hits=lambda: full.hits.iloc[:0], packets=lambda: full.packets.iloc[:0], ways=tuple,
         hits_of=lambda *_: full.hits.iloc[:0], packets_of=lambda _: full.packets.iloc[:0],
-        explain=lambda numbers: [""] * len(numbers),
+        explain=lambda numbers: [""] * len(numbers), paths_of=lambda _: iter(()),
     )  # fmt: skip
     empty = replace(full, connections=full.connections.iloc[:0], rules=rules, warnings=warnings, tables=nothing)
     write_page(empty, tmp_path / "empty.html")

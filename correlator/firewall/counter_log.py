@@ -16,7 +16,7 @@ import numpy as np
 from correlator.errors import InputError
 from correlator.firewall.listing import looks_like_listing, parse_listing
 from correlator.firewall.model import TABLES, Chain, Ruleset
-from correlator.firewall.save import parse_iptables_save
+from correlator.firewall.save import APPEND, COUNTERS, parse_iptables_save
 from correlator.firewall.series import Layers, Series, compact, concat
 from correlator.firewall.times import SECOND, Stamp, parse_generated, parse_stamp
 
@@ -295,17 +295,17 @@ def positions(text: str, ruleset: Ruleset) -> Ints:
     position: dict[tuple[str, str, int], int] = {}
     table = ""
     counts: dict[tuple[str, str], int] = {}
-    for line in text.splitlines():
+    for raw in text.splitlines():
+        line = COUNTERS.sub("", raw.strip())  # counters that stand there yet were damaged, or behind a space
         if line.startswith("*"):
             table = line[1:].strip()
         elif line.startswith(":"):
             name, policy = line[1:].split()[:2]
             if policy != "-":
                 position[table, name, 0] = len(position)
-        elif line.startswith("-A"):
-            name = line.split(None, 2)[1]
-            counts[table, name] = counts.get((table, name), 0) + 1
-            position[table, name, counts[table, name]] = len(position)
+        elif rule := APPEND.match(line):
+            counts[table, rule[1]] = counts.get((table, rule[1]), 0) + 1
+            position[table, rule[1], counts[table, rule[1]]] = len(position)
     return np.array([position[entry.table, entry.chain, entry.number] for entry in ruleset.entries], dtype=np.int64)
 
 

@@ -45,9 +45,9 @@ ARITY = {
 """How many values an option takes where it is not one."""
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
-_COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s*")
+COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s*")
 _CHAIN = re.compile(r"^:(\S+)\s+(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$")
-_APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
+APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
 
 
 class _Reader:
@@ -187,7 +187,7 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
             policies[table, chain[1]] = None if chain[2] == "-" else chain[2]
             rules.setdefault((table, chain[1]), [])
         else:
-            found = _APPEND.match(_COUNTERS.sub("", line))
+            found = APPEND.match(COUNTERS.sub("", line))
             if found is None:
                 raise InputError(f"{source}: line {number} is not a rule of iptables-save: {line[:60]!r}")
             key = (table, found[1])

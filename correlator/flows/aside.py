@@ -28,7 +28,7 @@ ASIDE_BYTES = 8 << 20
 """Files as large as this in sum are worth a process."""
 PIPE = 1 << 20
 """Bytes that wait between both: tables are large."""
-SERVE = "import gc; gc.disable(); from correlator.flows.folded_files import serve; serve()"
+SERVE = "import gc; gc.disable(); from correlator.flows.served import serve; serve()"
 
 
 class Aside:

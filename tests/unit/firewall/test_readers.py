@@ -185,3 +185,17 @@ def test_old_listings_print_names() -> None:
     texts = [rule.text for rule in listing.ruleset.chains[0].rules]
     assert texts == ["-d 192.168.0.0/16 -i eth0 -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT", "-f"]
     assert listing.counts[2] == (742_500, 743_499, 11_499_500, 12_499_499)
+
+
+@pytest.mark.parametrize(
+    "line", [" [1:10] -A INPUT -p tcp -j ACCEPT", " -A INPUT -p tcp -j ACCEPT", "--append INPUT -p tcp -j ACCEPT"]
+)
+def test_a_rule_that_lost_its_counters_is_one_line(line: str) -> None:
+    """A snapshot in which a rule has no counters where they belong is refused with its line, however the rule is spelled."""
+    whole = "[1:10] -A INPUT -p tcp -j ACCEPT"
+    log = "".join(
+        f"# sample begin={n}.0 end={n}.1\n*filter\n:INPUT ACCEPT [1:10]\n{rule}\n[2:20] -A INPUT -j DROP\nCOMMIT\n"
+        for n, rule in enumerate((whole, line, whole), 1)
+    )
+    with pytest.raises(InputError, match="the snapshot at line 7 has rules without counters"):
+        parse_counter_log(log.encode(), "counters.log")
