@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -105,6 +106,11 @@ class Shape:
     digit: Bools
     number: npt.NDArray[np.int32]
 
+    @cached_property
+    def plain(self) -> bool:
+        """Whether all that may differ and is no digit is printable, in this snapshot."""
+        return bool((self.row[self.free & ~self.digit] - np.uint8(32) < 95).all())
+
 
 @dataclass(frozen=True)
 class Fitting:
@@ -128,13 +134,20 @@ class Fitting:
         number_of = np.full(end - begin, -1, dtype=np.int32)
         for a, b in [(0, int(self.head_end[number]) - begin), *(self.rest[number] - begin).tolist()]:
             free[a:b] = True
-        for a, b in zip(first.ravel().tolist(), last.ravel().tolist(), strict=True):
-            free[a:b] = digit[a:b] = True
+        at, _ = _spread(first.ravel(), last.ravel())
+        free[at] = digit[at] = True
         counting = np.repeat(skeleton.counts, 2)
         first, last = first.ravel()[counting], last.ravel()[counting]
-        for i, (a, b) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-            number_of[a:b] = i
+        at, whose = _spread(first, last)
+        number_of[at] = whose
         return Shape(data[begin:end].copy(), first, last, free, digit, number_of)
+
+
+def _spread(first: Ints, last: Ints) -> tuple[Ints, Ints]:
+    """(every place in [first, last) of each stretch, the stretch's number); int64 (places,)."""
+    width = last - first
+    whose = np.repeat(np.arange(len(first)), width)
+    return first[whose] + np.arange(len(whose)) - np.repeat(np.cumsum(width) - width, width), whose
 
 
 @dataclass(frozen=True)
@@ -153,19 +166,20 @@ def alike(shape: Shape, data: Bytes) -> Alike:
     """
     size = len(shape.row)
     rows = data[: len(data) // size * size].reshape(-1, size)
-    differs = rows != shape.row
-    n = _leading(~np.any(differs > shape.free, axis=1))
-    rows = rows[:n]
-    n = _leading((rows[:, shape.free & ~shape.digit] - np.uint8(32) < 95).all(axis=1))
-    changed = differs[:n].any(axis=0)
-    n = _leading((rows[:n, changed & shape.digit] - np.uint8(48) < 10).all(axis=1))
+    row, column = np.divmod(np.flatnonzero(rows != shape.row), size)  # few, as long as most counters stand still
+    other = rows[row, column]
+    lets = np.where(shape.digit[column], True, shape.free[column] & (other - np.uint8(32) < 95))
+    n = len(rows) if shape.plain else 0
+    n = int(row[~lets].min(initial=n))
+    changed = np.unique(column[row < n])
+    n = _leading((rows[:n, changed[shape.digit[changed]]] - np.uint8(48) < 10).all(axis=1))
     counted = np.zeros(len(shape.first) + 1, dtype=bool)
     counted[shape.number[changed]] = True
     numbers = np.flatnonzero(counted[:-1])
     width = shape.last[numbers] - shape.first[numbers]
     start = np.cumsum(width) - width
-    at = np.repeat(shape.first[numbers] - start, width) + np.arange(width.sum())
-    power = np.repeat(shape.last[numbers], width) - at - 1
+    at, whose = _spread(shape.first[numbers], shape.last[numbers])
+    power = shape.last[numbers][whose] - at - 1
     digits = (rows[:n, at] - np.uint8(48)) * 10 ** power.astype(np.int64)
     values = np.add.reduceat(digits, start, axis=1) if len(numbers) else np.zeros((n, 0), dtype=np.int64)
     return Alike(n, numbers, values)

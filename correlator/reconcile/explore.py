@@ -7,6 +7,7 @@ tells its walk: so label, walk, and label again with what the walk showed, until
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ def explore(
 ) -> Explored:
     """Label and walk all crossings; ``stage_of`` (n,), ``guess`` and ``told`` (pairs,) as in their modules."""
     crossings = scene.crossings
-    ways = doors(stages.rulesets)
+    ways = cache(lambda: doors(stages.rulesets))
     marks = any(rule.target.name == "CONNMARK" for ruleset in stages.rulesets for chain in ruleset.chains for rule in chain.rules)
     alone = crossings.entered & ~crossings.sent
     foreign = np.array([not scene.host.is_local(int(d) >> 16) for d in crossings.in_destination], dtype=bool)

@@ -19,7 +19,7 @@ from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_F
 from correlator.flows.conntrack import MEMORY_NS, ORIGINAL, OTHER_MEMORY_NS, RELATED_KIND, REPLY, S_RELATED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     import numpy.typing as npt
 
@@ -338,17 +338,19 @@ def list_alternatives(
     crossings: Crossings,
     readings: list[Reading],
     asked: list[npt.NDArray[np.int8] | None],
-    ways: list[Door],
+    ways: Callable[[], list[Door]],
     host: Host,
 ) -> Alternatives:
-    """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate it needs."""
+    """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate it needs. ``ways`` finds
+    the ways to DNAT rules, once there is a use for them."""
     pairs: list[Ints] = []
     numbers: list[Ints] = []
     doors: list[Ints] = []
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
     for number, (reading, question) in enumerate(zip(readings, asked, strict=True)):
         concerned = np.ones(count, dtype=bool) if question is None else question >= 0
-        needs = _undialled(crossings, reading, host) if ways else {}
+        needs = _undialled(crossings, reading, host)
+        needs = needs if needs and ways() else {}
         plain = np.flatnonzero(concerned)
         listed = np.array([p for p in plain.tolist() if p not in needs], dtype=np.int64)
         pairs.append(listed)
@@ -356,7 +358,7 @@ def list_alternatives(
         for asker, (server, client, host_sent) in needs.items():
             if not concerned[asker]:
                 continue
-            found = candidates(server, client, ways, host, host_sent)
+            found = candidates(server, client, ways(), host, host_sent)
             pairs.append(np.full(len(found), asker, dtype=np.int64))
             doors.append(np.array(found, dtype=np.int64))
         numbers.append(np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64))
