@@ -32,6 +32,11 @@ def forget_stale(package: Path) -> None:
                 cached.unlink()
 
 
+def is_cached() -> bool:
+    """Whether any compiled code is kept beside its sources."""
+    return any(PACKAGE.glob("*/__pycache__/*.nbi"))
+
+
 forget_stale(PACKAGE)
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}

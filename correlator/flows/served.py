@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.decode.compiled import is_cached
 from correlator.flows.folded_files import fold_files, likely_rest, pick_files
 
 if TYPE_CHECKING:
@@ -54,12 +55,40 @@ def serve() -> None:
 
 
 def _warm() -> None:
-    """Load the compiled code, by folding nothing."""
-    from correlator.decode.records import RECORD, merge, scan_pcap
+    """Load the compiled code, by folding nothing. Where none is cached yet, another process compiles half of it meanwhile."""
+    other = -1 if is_cached() else os.fork()
+    if other == 0:
+        try:
+            _read_nothing()
+            _pick_nothing()
+        finally:
+            os._exit(0)
+    _fold_nothing()
+    if other > 0:
+        os.waitpid(other, 0)
+    _read_nothing()
+
+
+def _fold_nothing() -> None:
     from correlator.flows.fold import Asked, Fold
 
-    none, nothing = np.zeros(0, dtype=RECORD), np.zeros(0, dtype=np.int64)
-    one, bytes_of = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
-    scan_pcap(bytes_of, 0, 0, False, 1, 0, 0, 0, 0, none, one, np.zeros(4, dtype=np.int64))
-    merge(none, none, none)
+    nothing = np.zeros(0, dtype=np.int64)
     Fold(Asked(nothing, nothing, 0)).end(np.zeros(256, dtype=bool))
+
+
+def _read_nothing() -> None:
+    from correlator.decode.records import RECORD, merge, scan_pcap
+
+    none = np.zeros(0, dtype=RECORD)
+    own, bytes_of = np.zeros(1, dtype=np.uint8), np.zeros(1, dtype=np.uint8)
+    scan_pcap(bytes_of, 0, 0, False, 1, 0, 0, 0, 0, none, own, np.zeros(4, dtype=np.int64))
+    merge(none, none, none)
+
+
+def _pick_nothing() -> None:
+    from correlator.decode.records import RECORD
+    from correlator.flows.pick_kernel import PICKED, pick_pcap
+
+    names = (np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), np.zeros(1, dtype=bool))
+    own, bytes_of, out = (np.zeros(1, dtype=np.uint8) for _ in range(3))
+    pick_pcap(bytes_of, 0, 0, False, 1, 0, 0, *names, np.zeros(1, dtype=RECORD), own, np.zeros(1, dtype=PICKED), out)
