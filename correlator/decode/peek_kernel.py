@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from correlator.decode.compiled import kernel, part
-from correlator.decode.records import IPV4, byte, little, mac_at, record_header
+from correlator.decode.records import ANOTHER, CUT, IPV4, block_at, mac_at, network_at, record_header
 
 ENDS = np.dtype([("source", "i8"), ("target", "i8"), ("interface", "i8")])
 """One unicast IPv4 frame: the MAC addresses, and the number of the interface."""
@@ -16,10 +16,7 @@ def _look(data, at, captured, e):
     """Fill ``e`` from the frame at ``at``, where it is one that :func:`correlator.decode.records.parse` takes; whether it is."""
     if captured < 14 or data[at] & 1:
         return False
-    ethertype, ip = byte(data, at + 12) << 8 | byte(data, at + 13), at + 14
-    for _ in range(2):
-        if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
-            ethertype, ip = byte(data, ip + 2) << 8 | byte(data, ip + 3), ip + 4
+    ethertype, ip = network_at(data, at)
     if ethertype != IPV4 or ip + 20 > at + captured or data[ip] >> 4 != 4:
         return False
     e.target, e.source = mac_at(data, at), mac_at(data, at + 6)
@@ -49,14 +46,11 @@ def peek_blocks(data, position, size, limit, codes, out):
     """As :func:`correlator.decode.records.scan_blocks`."""
     frames, written = 0, 0
     while position + 12 <= size and written < len(out):
-        kind, length = little(data, position), little(data, position + 4)
-        if kind != 6 or length < 32 or length & 3:
+        what, length, number, captured = block_at(data, position, size, limit, len(codes))
+        if what == ANOTHER:
             return position, frames, written, 1
-        if position + length > size:
+        if what == CUT:
             break
-        number, captured = little(data, position + 8), little(data, position + 20)
-        if number >= len(codes) or captured > limit or 28 + captured > length - 4:
-            return position, frames, written, 1
         frames += 1
         if _look(data, position + 28, captured, out[written]):
             out[written].interface = codes[number]

@@ -32,6 +32,8 @@ OWN_SEEN, OWN_TOLD, OWN_UNTOLD, OWN_LACKED, OWN_RAW, OWN_TAGGED = 1, 2, 4, 8, 16
 """Bits of an interface's ``own``: a frame bore its own address; the direction of a frame is recorded, or is not; such a unicast
 frame came while the own address is not known; one lacked an address; one was tagged."""
 
+PACKET, ANOTHER, CUT = range(3)
+
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
 _B_INVERSE = np.uint64(pow(int(_B), -1, 1 << 64))
 
@@ -169,6 +171,16 @@ def _transport(data, r, at, end, room, key):
 
 
 @part
+def network_at(data, at):
+    """(ethertype of the Ethernet frame there, where its packet begins), behind up to two VLAN tags."""
+    ethertype, ip = _u16(data, at + 12), at + 14
+    for _ in range(2):
+        if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
+            ethertype, ip = _u16(data, ip + 2), ip + 4
+    return ethertype, ip
+
+
+@part
 def parse(data, at, captured, wire_length, direction, mac, r, own):
     """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
 
@@ -177,12 +189,8 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
     end = at + captured
     if captured < 14:
         return SKIPPED_OTHER
-    ethertype, ip = _u16(data, at + 12), at + 14
-    tagged = False
-    for _ in range(2):
-        if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
-            tagged = True
-            ethertype, ip = _u16(data, ip + 2), ip + 4
+    ethertype, ip = network_at(data, at)
+    tagged = ip > at + 14
     if ip - at > captured:
         return SKIPPED_OTHER
     if ethertype != IPV4:
@@ -282,6 +290,21 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
     return position, frames, written, 0
 
 
+@part
+def block_at(data, at, size, limit, interfaces):
+    """(PACKET where an enhanced packet block stands there, ANOTHER block, or CUT: one that is not all there; its length, the
+    number of its interface, and bytes captured)."""
+    kind, length = little(data, at), little(data, at + 4)
+    if kind != 6 or length < 32 or length & 3:
+        return ANOTHER, length, np.int64(0), np.int64(0)
+    if at + length > size:
+        return CUT, length, np.int64(0), np.int64(0)
+    number, captured = little(data, at + 8), little(data, at + 20)
+    if number >= interfaces or captured > limit or 28 + captured > length - 4:
+        return ANOTHER, length, number, captured
+    return PACKET, length, number, captured
+
+
 @kernel
 def scan_blocks(data, position, size, limit, macs, codes, units, first, out, owns, skipped):
     """Parse enhanced packet blocks (little-endian) of a pcapng file until another block, the end, or a full ``out``.
@@ -291,14 +314,11 @@ def scan_blocks(data, position, size, limit, macs, codes, units, first, out, own
     """
     frames, written = 0, 0
     while position + 12 <= size and written < len(out):
-        kind, length = little(data, position), little(data, position + 4)
-        if kind != 6 or length < 32 or length & 3:
+        what, length, number, captured = block_at(data, position, size, limit, len(codes))
+        if what == ANOTHER:
             return position, frames, written, 1
-        if position + length > size:
+        if what == CUT:
             break
-        number, captured = little(data, position + 8), little(data, position + 20)
-        if number >= len(codes) or captured > limit or 28 + captured > length - 4:
-            return position, frames, written, 1
         frames += 1
         direction = direction_of(data, position + 28 + captured + (-captured & 3), position + length - 4)
         if direction < 0:

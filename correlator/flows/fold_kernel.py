@@ -433,10 +433,10 @@ def move_names(keys, values, new_keys, new_values):
 
 @kernel
 def move_ring(ring, new, heads, counts):
-    """Move what waits into a larger ring ``new``, and chain it from its buckets ``heads`` (-1 as yet)."""
+    """Move what a ring holds into a larger one ``new``, and chain it from its buckets ``heads`` (-1 as yet)."""
     for number in range(counts[HEAD], counts[TAIL]):
         slot = number & (len(new) - 1)
         new[slot] = ring[number & (len(ring) - 1)]
-        bucket = new[slot].key & np.uint64(len(new) - 1)
+        bucket = new[slot].key & np.uint64(len(heads) - 1)
         new[slot].chain = heads[bucket]
         heads[bucket] = number

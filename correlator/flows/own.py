@@ -19,6 +19,7 @@ from correlator.decode.peek import Peek
 from correlator.decode.records import OWN_LACKED, OWN_RAW, OWN_TAGGED, OWN_TOLD, OWN_UNTOLD
 from correlator.decode.stream import Names, Source, UnusualError, stream
 from correlator.flows import own_kernel as kernel
+from correlator.flows.fold_kernel import move_ring
 from correlator.flows.own_kernel import AGREE, FRAGMENTS, FRAMES, LAST, OPPOSE, STRANGER, UNKNOWN
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Votes:
         done = 0
         while (done := kernel.vote(records, done, self.ring, self.buckets, self.counts, self.tally)) < len(records):
             ring, buckets = np.zeros(2 * len(self.ring), dtype=LAST), np.full(2 * len(self.ring), -1, dtype=np.int64)
-            kernel.move_last(self.ring, ring, buckets, self.counts)
+            move_ring(self.ring, ring, buckets, self.counts)
             self.ring, self.buckets = ring, buckets
         if asked.any() and not kernel.reach(records, asked, self.table):
             raise UnusualError

@@ -80,17 +80,6 @@ def vote(records, start, ring, buckets, counts, tally):
 
 
 @kernel
-def move_last(ring, new, buckets, counts):
-    """Move what may be seen again into a larger ring ``new`` with empty ``buckets``."""
-    for number in range(counts[HEAD], counts[TAIL]):
-        slot = number & (len(new) - 1)
-        new[slot] = ring[number & (len(ring) - 1)]
-        bucket = new[slot].key & np.uint64(len(buckets) - 1)
-        new[slot].chain = buckets[bucket]
-        buckets[bucket] = number
-
-
-@kernel
 def reach(records, asked, table):
     """Note the destinations of frames that came in to the own addresses of interfaces that are ``asked`` (256,) of: interface
     << 32 | address, in a ``table`` of slots (-1: empty). Returns False where there are too many."""
