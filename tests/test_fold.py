@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import re
 import shutil
 import struct
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pandas as pd
 import pytest
 
 import correlator
+from benchmarks.rulesets import docker_ports
 from benchmarks.workload import MACS, make_workload
 from correlator.errors import CorrelatorError, InputError
 from correlator.flows import aside, folded_files, own
@@ -84,6 +86,19 @@ def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.M
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(replace(folded, source=""), replace(other, source=""))
     assert_right(folded, answer.hits, answer.connections, answer.frames)
+
+
+def test_a_large_report_is_bounded(tmp_path: Path) -> None:
+    """Of many connections the report names the clients with the most, by the generator's count; of many rules it shows those
+    that most packets hit, and every one that has a residual."""
+    answer = make_workload(tmp_path, packets=6_000, connections=300, seconds=20, extra=docker_ports(50))
+    analysis = correlator.load(tmp_path)
+    text = render_replay(analysis)
+    assert re.search(rf"^{answer.connections['MASQUERADE']} +\d+\+\d+ +172\.17\.0\.2$", text, re.MULTILINE)
+    assert text.count("\n") < 130
+    off = replace(analysis, rules=analysis.rules.assign(residual_packets=1))
+    shown = render_replay(off).split("Ledger (packets per rule)\n")[1].splitlines()[1:]
+    assert len(shown) == len(analysis.rules)
 
 
 def test_gzipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

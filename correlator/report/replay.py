@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Analysis
 
-CONNECTIONS_SHOWN, LEDGER_SHOWN = 60, 30
+CONNECTIONS_SHOWN, CLIENTS_SHOWN, LEDGER_SHOWN = 60, 10, 30
 NOWHERE = ("dropped", "rejected", "expired", "lost")
 """Outcomes of packets that did not leave."""
 
@@ -89,7 +89,20 @@ def _connections(analysis: Analysis, everything: bool) -> str:
     text = "Connections (packets: original+reply)\n" + _columns(rows)
     if len(shown) < len(table):
         text += f"\n... and {len(table) - len(shown):,} more: --all shows them, `correlator export` writes them"
+        text += "\n\n" + _clients(analysis)
     return text
+
+
+def _clients(analysis: Analysis) -> str:
+    """Those with the most connections, where these are too many to be shown."""
+    table = analysis.connections
+    clients = table.groupby("src", observed=True, sort=False)[["packets_original", "packets_reply"]].agg("sum")
+    clients = clients.assign(many=table["src"].value_counts()).sort_values("many", ascending=False, kind="stable")
+    rows = [("connections", "packets", "client")]
+    for row in clients.head(CLIENTS_SHOWN).itertuples():
+        rows.append((f"{row.many:,}", f"{row.packets_original}+{row.packets_reply}", analysis.named(row.Index)))
+    more = len(clients) - CLIENTS_SHOWN
+    return f"Clients with the most connections{f', of {len(clients):,}' if more > 0 else ''}\n" + _columns(rows)
 
 
 def _end(address: object, port: object, bare: bool) -> str:
@@ -111,7 +124,7 @@ def _ledger(analysis: Analysis, everything: bool) -> str:
     moved = moved.assign(off=moved["residual_packets"].abs()).sort_values("off", ascending=False, kind="stable")
     if not len(moved):
         return residuals
-    shown = moved if everything else moved.head(LEDGER_SHOWN)
+    shown = moved if everything else _foremost(moved)
     many = analysis.generations > 1
     for row in shown.itertuples():
         name = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}" + (f" (generation {row.generation})" if many else "")
@@ -123,6 +136,14 @@ def _ledger(analysis: Analysis, everything: bool) -> str:
     if len(shown) < len(moved):
         text += f"\n... and {len(moved) - len(shown):,} more that balance: --all shows them"
     return text
+
+
+def _foremost(moved: pd.DataFrame) -> pd.DataFrame:
+    """All rules with a residual, and of the others those that most packets hit, in their order."""
+    others = moved[moved["off"] == 0]
+    room = max(LEDGER_SHOWN - (len(moved) - len(others)), 0)
+    most = others["counted_packets"].nlargest(room).index
+    return moved[(moved["off"] != 0) | moved.index.isin(most)]
 
 
 def _residuals(analysis: Analysis, everything: bool) -> str:
