@@ -1,9 +1,9 @@
-"""``python -m benchmarks.flood ADDRESS RATE SECONDS``: small UDP packets to port 9, at a rate that is kept.
+"""``python -m benchmarks.flood ADDRESS RATE SECONDS``: small UDP packets to port 9, at a rate that
+is kept.
 
-The kernel makes 64 packets of one system call's data (UDP_SEGMENT of udp(7)) and, told so by :data:`SPLIT`, splits them
-before they leave: each crosses the link, meets taps and rules, and is counted, by itself.
-Prints how many were sent, and in how many seconds.
-"""
+The kernel makes 64 packets of one system call's data (UDP_SEGMENT of udp(7)) and, told so by
+:data:`SPLIT`, splits them before they leave: each crosses the link, meets taps and rules, and is
+counted, by itself. Prints how many were sent, and in how many seconds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ SHORTEST_SLEEP_S = 0.0002
 
 
 def flood(address: str, rate: float, seconds: float) -> tuple[int, float]:
-    """Send ``rate`` packets a second for ``seconds``, or as many as go out in them; (packets sent, seconds taken)."""
+    """Send ``rate`` packets a second for ``seconds``, or as many as go out in them; (packets sent,
+    seconds taken)."""
     stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stream.setsockopt(socket.IPPROTO_UDP, UDP_SEGMENT, PAYLOAD)
     stream.connect((address, PORT))

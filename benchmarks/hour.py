@@ -1,10 +1,11 @@
-"""An hour of samples of a thousand rules, as text and as a session's samples: how long and how large is reading it?
+"""An hour of samples of a thousand rules, as text and as a session's samples: how long and how
+large is reading it?
 
     python benchmarks/hour.py [samples] [rules] [a FOLDER to keep]
 
-Each case is read in a process of its own, three times: the least time of parsing and of read_counters, and the most memory
-beyond what the imports take. What was read is checked against what was planned. The text of the whole hour is 3 GB.
-"""
+Each case is read in a process of its own, three times: the least time of parsing and of
+read_counters, and the most memory beyond what the imports take. What was read is checked against
+what was planned. The text of the whole hour is 3 GB."""
 
 from __future__ import annotations
 
@@ -32,18 +33,21 @@ BLOCK = 500
 
 
 def rule_lines(rules: int) -> list[str]:
-    """The filter table of a host with many published ports; the counting lines are FORWARD's policy and the rules."""
+    """The filter table of a host with many published ports; the counting lines are FORWARD's policy
+    and the rules."""
     lines = ["*filter", ":FORWARD DROP", ":DOCKER - [0:0]", "-A FORWARD -o docker0 -j DOCKER"]
     net = ((number // 250, number % 250 + 2) for number in range(rules - 1))
     lines += [
-        f"-A DOCKER -d 172.17.{a}.{b}/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport {8000 + a * 250 + b} -j ACCEPT"
+        f"-A DOCKER -d 172.17.{a}.{b}/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport "
+        f"{8000 + a * 250 + b} -j ACCEPT"
         for a, b in net
     ]
     return [*lines, "COMMIT"]
 
 
 def plan(samples: int, rules: int, moving: int, seed: int = 1) -> Iterator[Ints]:
-    """Counters of the counting lines, int64 (n, rules + 1, 2), in blocks; ``moving`` rules move in every sample."""
+    """Counters of the counting lines, int64 (n, rules + 1, 2), in blocks; ``moving`` rules move in
+    every sample."""
     rng = np.random.default_rng(seed)
     state = np.zeros((rules + 1, 2), dtype=np.int64)
     state[1:] = rng.integers(0, 10**6, (rules, 2))
@@ -72,14 +76,20 @@ def write_text(path: Path, samples: int, rules: int, moving: int) -> None:
             for values in block.tolist():
                 if still == len(lines):
                     tail = "\n".join(
-                        f"[{p}:{b}] {line}" for (p, b), line in zip(values[moving + 1 :], lines[3 + moving :], strict=False)
+                        f"[{p}:{b}] {line}"
+                        for (p, b), line in zip(
+                            values[moving + 1 :], lines[3 + moving :], strict=False
+                        )
                     )
                     tail = "\n" + tail + "\nCOMMIT\n" if tail else "\nCOMMIT\n"
                     still = 0
                 head = f"# sample begin={stamp(begin)} end={stamp(begin + TAKES_NS)}\n*filter\n"
                 head += f":FORWARD DROP [{values[0][0]}:{values[0][1]}]\n"
                 moved = "\n".join(
-                    f"[{p}:{b}] {line}" for (p, b), line in zip(values[1 : moving + 1], lines[3 : 3 + moving], strict=True)
+                    f"[{p}:{b}] {line}"
+                    for (p, b), line in zip(
+                        values[1 : moving + 1], lines[3 : 3 + moving], strict=True
+                    )
                 )
                 file.write(f"{head}:DOCKER - [0:0]\n{moved}{tail}")
                 begin += INTERVAL_NS
@@ -92,12 +102,23 @@ def write_session(folder: Path, samples: int, rules: int, moving: int) -> None:
     before = np.zeros((rules + 1, 2), dtype=np.int64)
     begin = BEGIN_NS
     with (folder / "samples.jsonl").open("w") as file:
-        file.write(json.dumps({"backend": "nft", "ruleset": 1, "file": "rulesets/nft-1.rules"}, separators=(",", ":")) + "\n")
+        file.write(
+            json.dumps(
+                {"backend": "nft", "ruleset": 1, "file": "rulesets/nft-1.rules"},
+                separators=(",", ":"),
+            )
+            + "\n"
+        )
         for block in plan(samples, rules, moving):
             for values in block:
                 changed = np.flatnonzero((values != before).any(axis=1))
-                counters = ",".join(map(str, np.column_stack([changed, values[changed]]).ravel().tolist()))
-                file.write(f'{{"backend":"nft","begin":{begin},"end":{begin + TAKES_NS},"counters":[{counters}]}}\n')
+                counters = ",".join(
+                    map(str, np.column_stack([changed, values[changed]]).ravel().tolist())
+                )
+                file.write(
+                    f'{{"backend":"nft","begin":{begin},"end":{begin + TAKES_NS},'
+                    f'"counters":[{counters}]}}\n'
+                )
                 before, begin = values, begin + INTERVAL_NS
 
 
@@ -106,11 +127,16 @@ def read(path: Path) -> CounterLog:
     from correlator.firewall.counter_log import parse_counter_log
     from correlator.firewall.sample_log import read_sample_logs
 
-    return read_sample_logs(path, direct=True)["nft"] if path.is_dir() else parse_counter_log(path.read_bytes(), str(path))
+    return (
+        read_sample_logs(path, direct=True)["nft"]
+        if path.is_dir()
+        else parse_counter_log(path.read_bytes(), str(path))
+    )
 
 
 def most_memory() -> int:
-    """This process's peak so far in kB (getrusage would tell the parent's, from before the fork)."""
+    """This process's peak so far in kB (getrusage would tell the parent's, from before the
+    fork)."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 
 
@@ -148,7 +174,10 @@ def main() -> None:
                     write(path, samples, rules, moving)
                 size = (path / "samples.jsonl" if path.is_dir() else path).stat().st_size
                 done = subprocess.run(
-                    [sys.executable, __file__, "--measure", str(path)], capture_output=True, text=True, check=True
+                    [sys.executable, __file__, "--measure", str(path)],
+                    capture_output=True,
+                    text=True,
+                    check=True,
                 )
                 parse, counters, peak, total = json.loads(done.stdout)
                 first = last = np.zeros(0)
@@ -156,10 +185,12 @@ def main() -> None:
                     first, last = first if len(first) else block[0], block[-1]
                 right = "right" if total == int((last - first)[:, 0].sum()) else "WRONG"
                 print(
-                    f"{form:8} {size / 1e6:7.0f} MB, {samples:,} samples, {moving:,} of {rules:,} rules move: "
-                    f"parse {parse:.2f} s, read_counters {counters:.2f} s, peak {peak:,.0f} MB, {right}",
+                    f"{form:8} {size / 1e6:7.0f} MB, {samples:,} samples, {moving:,} of {rules:,} "
+                    f"rules move: "
+                    f"parse {parse:.2f} s, read_counters {counters:.2f} s, peak {peak:,.0f} MB, "
+                    f"{right}",
                     flush=True,
-                )  # fmt: skip
+                )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""A file of 20 GB within 1 GB of memory: ``python -m benchmarks.replay --large`` (20 GB of disk, some 6 GB of memory to make it).
+"""A file of 20 GB within 1 GB of memory: ``python -m benchmarks.replay --large`` (20 GB of disk,
+some 6 GB of memory to make it).
 
-Whole frames of a million connections, replayed with ``--max-memory 1G``, beside tcpdump over the same files.
-"""
+Whole frames of a million connections, replayed with ``--max-memory 1G``, beside tcpdump over the
+same files."""
 
 from __future__ import annotations
 
@@ -23,13 +24,15 @@ CROSSING = 1_120
 """Bytes of the two frames of one packet, at so many packets a connection."""
 CHECK = (
     "import pickle, sys, correlator; from tests.test_fold import assert_planned\n"
-    "answer = pickle.load(sys.stdin.buffer); analysis = correlator.load(sys.argv[1], max_memory=int(sys.argv[2]))\n"
+    "answer = pickle.load(sys.stdin.buffer); analysis = correlator.load(sys.argv[1], "
+    "max_memory=int(sys.argv[2]))\n"
     "assert_planned(analysis, answer.hits, answer.connections, answer.frames)"
 )
 
 
 def sizes(command: Sequence[str], environment: dict[str, str]) -> tuple[float, list[int], int]:
-    """(seconds, largest resident set of each of its processes, and the most that all held of their own at once), bytes."""
+    """(seconds, largest resident set of each of its processes, and the most that all held of their
+    own at once), bytes."""
     begun, peaks, most = time.perf_counter(), dict[int, int](), 0
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     ended = threading.Event()
@@ -57,7 +60,11 @@ def sizes(command: Sequence[str], environment: dict[str, str]) -> tuple[float, l
 def _tree(pid: int) -> list[int]:
     """A process and those that it began (proc(5))."""
     try:
-        children = [int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()]
+        children = [
+            int(word)
+            for task in Path(f"/proc/{pid}/task").iterdir()
+            for word in (task / "children").read_text().split()
+        ]
     except OSError:
         return []
     return [pid, *(one for child in children for one in _tree(child))]
@@ -68,7 +75,9 @@ def _status(pid: int) -> dict[str, int]:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return {}
-    return {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")}
+    return {
+        line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith(" kB")
+    }
 
 
 def make(folder: Path, gigabytes: float) -> Answer:
@@ -76,10 +85,13 @@ def make(folder: Path, gigabytes: float) -> Answer:
     code = (
         "import pathlib, pickle, sys; from benchmarks.workload import make_workload\n"
         "folder, *words = sys.argv[1:]\n"
-        "pickle.dump(make_workload(pathlib.Path(folder), *map(int, words), payload=True), sys.stdout.buffer)"
+        "pickle.dump(make_workload(pathlib.Path(folder), *map(int, words), payload=True), "
+        "sys.stdout.buffer)"
     )
     words = [str(folder), str(int(gigabytes * 1e9 / CROSSING)), str(int(gigabytes * CONNECTIONS))]
-    answer: Answer = pickle.loads(subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True).stdout)
+    answer: Answer = pickle.loads(
+        subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True).stdout
+    )
     return answer
 
 
@@ -92,16 +104,31 @@ def large(environment: dict[str, str], gigabytes: float, limit: int = 1 << 30) -
         answer = make(folder, gigabytes)
         files = sorted(folder.glob("*.pcap"))
         size, frames = sum(file.stat().st_size for file in files), sum(answer.frames.values())
-        replay = [sys.executable, "-m", "correlator", "replay", str(folder), "--max-memory", str(limit)]
+        replay = [
+            sys.executable,
+            "-m",
+            "correlator",
+            "replay",
+            str(folder),
+            "--max-memory",
+            str(limit),
+        ]
         read = 'for f; do tcpdump -r "$f" -w /dev/null 2> /dev/null; done'
         base, _, _ = sizes(["sh", "-c", read, "sh", *map(str, files)], environment)
         seconds, peaks, most = sizes(replay, environment)
-        done = subprocess.run([sys.executable, "-c", CHECK, str(folder), str(limit)], input=pickle.dumps(answer), check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", CHECK, str(folder), str(limit)],
+            input=pickle.dumps(answer),
+            check=False,
+        )
         if done.returncode:
             raise SystemExit("the answer is wrong")
         print(
-            f"{size / 1e9:.1f} GB, {frames:,} frames, {sum(answer.connections.values()):,} connections, every count is right: "
+            f"{size / 1e9:.1f} GB, {frames:,} frames, {sum(answer.connections.values()):,} "
+            f"connections, every count is right: "
             f"tcpdump {base:.1f} s, "
-            f"correlator replay {seconds:.1f} s ({seconds / base:.1f} times); peaks of its processes "
-            f"{' and '.join(f'{peak / 2**20:.0f}' for peak in peaks)} MiB, at once {most / 2**20:.0f} MiB"
+            f"correlator replay {seconds:.1f} s ({seconds / base:.1f} times); peaks of its "
+            f"processes "
+            f"{' and '.join(f'{peak / 2**20:.0f}' for peak in peaks)} MiB, at once "
+            f"{most / 2**20:.0f} MiB"
         )

@@ -1,8 +1,9 @@
-"""The highest packet rate at which a capture holds every packet: scapy's AsyncSniffer, correlator, tcpdump.
+"""The highest packet rate at which a capture holds every packet: scapy's AsyncSniffer, correlator,
+tcpdump.
 
-All listen to the receiving end of one veth in turn; a rule in raw drops the packets behind the taps, so that nothing
-else works on them, and counts them: a packet is lost where the rule counted it and the file does not hold it.
-"""
+All listen to the receiving end of one veth in turn; a rule in raw drops the packets behind the
+taps, so that nothing else works on them, and counts them: a packet is lost where the rule counted
+it and the file does not hold it."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ CLOSE = 1.04
 
 @dataclass(frozen=True)
 class Tool:
-    """Something that captures: its ``name``, and the ``words`` that start it (FOLDER stands for where it writes)."""
+    """Something that captures: its ``name``, and the ``words`` that start it (FOLDER stands for
+    where it writes)."""
 
     name: str
     words: tuple[str, ...]
@@ -50,19 +52,35 @@ class Tool:
 
 
 OURS = (sys.executable, "-m", "benchmarks.observers", "correlator", "FOLDER/session", "eth0")
-TCPDUMP = ("tcpdump", "-p", "-i", "eth0", "-s", "128", "-Z", "root", "--time-stamp-precision=nano", "-w", "FOLDER/packets.pcap")
+TCPDUMP = (
+    "tcpdump",
+    "-p",
+    "-i",
+    "eth0",
+    "-s",
+    "128",
+    "-Z",
+    "root",
+    "--time-stamp-precision=nano",
+    "-w",
+    "FOLDER/packets.pcap",
+)
 TOOLS = (
-    Tool("scapy AsyncSniffer", (sys.executable, "-m", "benchmarks.observers", "scapy", "FOLDER/packets.pcap", "eth0"), 1_000),
+    Tool(
+        "scapy AsyncSniffer",
+        (sys.executable, "-m", "benchmarks.observers", "scapy", "FOLDER/packets.pcap", "eth0"),
+        1_000,
+    ),
     Tool("correlator", OURS, 100_000),
     Tool("tcpdump -w", TCPDUMP, 100_000),
     Tool("tcpdump -w -B 32768", (*TCPDUMP, "-B", "32768"), 100_000),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One run: packets a second that were sent, how many the rule counted and the file holds, and the tool's processor
-    seconds while they were sent."""
+    """One run: packets a second that were sent, how many the rule counted and the file holds, and
+    the tool's processor seconds while they were sent."""
 
     rate: float
     counted: int
@@ -83,10 +101,14 @@ def processor_seconds(pid: int) -> float:
 
 @contextmanager
 def observed(lab: Lab, words: tuple[str, ...], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The host's namespace with an observer that has said a line; it is ended by SIGINT, and must end well."""
+    """The host's namespace with an observer that has said a line; it is ended by SIGINT, and must
+    end well."""
     command = [word.replace("FOLDER", str(folder)) for word in words]
     process = subprocess.Popen(
-        ["ip", "netns", "exec", lab.space("host"), *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        ["ip", "netns", "exec", lab.space("host"), *command],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
     said = process.stderr.readline()
@@ -104,26 +126,39 @@ def observed(lab: Lab, words: tuple[str, ...], folder: Path) -> Iterator[subproc
 
 @contextmanager
 def flood_lab() -> Iterator[Lab]:
-    """A host with one interface, whose raw table counts and drops what comes in to port 9, and a generator's namespace."""
+    """A host with one interface, whose raw table counts and drops what comes in to port 9, and a
+    generator's namespace."""
     with Lab({}) as lab:
         lab.rules(RULES)
         lab.run("host", "ip", "link", "set", "eth0", "address", MAC)
         lab.run("out", "ip", "link", "set", "eth0", *SPLIT)
-        lab.run("out", "ip", "neigh", "replace", HOST, "lladdr", MAC, "dev", "eth0", "nud", "permanent")
+        lab.run(
+            "out", "ip", "neigh", "replace", HOST, "lladdr", MAC, "dev", "eth0", "nud", "permanent"
+        )
         yield lab
 
 
 def counted(lab: Lab) -> int:
     """Packets that the rule counted so far."""
-    found = re.search(r"\[(\d+):\d+\] -A PREROUTING -i eth0", lab.run("host", "iptables-nft-save", "-c", "-t", "raw"))
+    found = re.search(
+        r"\[(\d+):\d+\] -A PREROUTING -i eth0",
+        lab.run("host", "iptables-nft-save", "-c", "-t", "raw"),
+    )
     assert found is not None
     return int(found[1])
 
 
 def held(folder: Path) -> int:
-    """Packets in what a tool wrote, as capinfos counts them (the generator's are the only ones on that link)."""
-    path = next(path for path in (folder / "packets.pcap", folder / "session" / "packets.pcapng") if path.exists())
-    shown = subprocess.run(["capinfos", "-TmrcM", str(path)], capture_output=True, text=True, check=True).stdout
+    """Packets in what a tool wrote, as capinfos counts them (the generator's are the only ones on
+    that link)."""
+    path = next(
+        path
+        for path in (folder / "packets.pcap", folder / "session" / "packets.pcapng")
+        if path.exists()
+    )
+    shown = subprocess.run(
+        ["capinfos", "-TmrcM", str(path)], capture_output=True, text=True, check=True
+    ).stdout
     return int(shown.strip().split(",")[1])
 
 
@@ -132,20 +167,27 @@ def run_trial(lab: Lab, tool: Tool, rate: float, seconds: float, folder: Path) -
     before = counted(lab)
     with observed(lab, tool.words, folder) as process:
         used = processor_seconds(process.pid)
-        sent, took = map(float, lab.run("out", sys.executable, "-m", "benchmarks.flood", HOST, str(rate), str(seconds)).split())
+        sent, took = map(
+            float,
+            lab.run(
+                "out", sys.executable, "-m", "benchmarks.flood", HOST, str(rate), str(seconds)
+            ).split(),
+        )
         time.sleep(TAIL_S)
         used = processor_seconds(process.pid) - used
     passed = counted(lab) - before
     if passed != sent:
-        raise RuntimeError(f"{sent:.0f} packets were sent and {passed} arrived: the link itself loses packets")
+        raise RuntimeError(
+            f"{sent:.0f} packets were sent and {passed} arrived: the link itself loses packets"
+        )
     return Trial(sent / took, passed, held(folder), used)
 
 
 def highest_lossless(lab: Lab, tool: Tool, seconds: float) -> tuple[Trial, bool]:
     """(the fastest run without a loss, whether the generator was at its end there).
 
-    Rates are doubled until packets are lost twice, then bisected: another process may have had the processor once.
-    """
+    Rates are doubled until packets are lost twice, then bisected: another process may have had the
+    processor once."""
     best: Trial | None = None
     low, high, rate = 0.0, 0.0, tool.first
     while not high or high / low > CLOSE:

@@ -1,10 +1,11 @@
-"""``python -m benchmarks.observers KIND OUTPUT INTERFACE...``: what captures in the benchmarks, until SIGINT.
+"""``python -m benchmarks.observers KIND OUTPUT INTERFACE...``: what captures in the benchmarks,
+until SIGINT.
 
-Each says a line on stderr once it captures. ``correlator`` records a session as the CLI does, and leaves out the report
-(``no-conntrack`` as with --no-conntrack); ``scapy`` is AsyncSniffer as its documentation shows it, keeping packets and
-writing them when it is stopped; ``save`` is what people do by hand: ``iptables-save -c`` each 100 ms; ``trace`` reads the
-kernel's trace of rules (whose table is another's to load), and says on stdout how often the kernel could not deliver a part
-of it.
+Each says a line on stderr once it captures. ``correlator`` records a session as the CLI does, and
+leaves out the report (``no-conntrack`` as with --no-conntrack); ``scapy`` is AsyncSniffer as its
+documentation shows it, keeping packets and writing them when it is stopped; ``save`` is what people
+do by hand: ``iptables-save -c`` each 100 ms; ``trace`` reads the kernel's trace of rules (whose
+table is another's to load), and says on stdout how often the kernel could not deliver a part of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,13 @@ import sys
 import time
 from pathlib import Path
 
-from tests.lab.trace import ADD_MEMBERSHIP, NETLINK_NETFILTER, NFNLGRP_NFTRACE, SO_RCVBUFFORCE, SOL_NETLINK
+from tests.lab.trace import (
+    ADD_MEMBERSHIP,
+    NETLINK_NETFILTER,
+    NFNLGRP_NFTRACE,
+    SO_RCVBUFFORCE,
+    SOL_NETLINK,
+)
 
 
 def record_session(output: Path, interfaces: tuple[str, ...], conntrack: bool) -> None:
@@ -32,7 +39,9 @@ def sniff_with_scapy(output: Path, interfaces: tuple[str, ...]) -> None:
     from scapy.sendrecv import AsyncSniffer
     from scapy.utils import wrpcap
 
-    sniffer = AsyncSniffer(iface=list(interfaces), promisc=False, started_callback=lambda: _say("sniffing"))
+    sniffer = AsyncSniffer(
+        iface=list(interfaces), promisc=False, started_callback=lambda: _say("sniffing")
+    )
     sniffer.start()
     signal.sigwait({signal.SIGINT})
     wrpcap(str(output), sniffer.stop())
@@ -50,7 +59,10 @@ def save_by_hand(output: Path) -> None:
     _say("sampling")
     with output.open("wb") as file:
         while not stopped:
-            file.write(f"{time.time():.9f}\n".encode() + subprocess.run(["iptables-nft-save", "-c"], stdout=-1, check=True).stdout)
+            file.write(
+                f"{time.time():.9f}\n".encode()
+                + subprocess.run(["iptables-nft-save", "-c"], stdout=-1, check=True).stdout
+            )
             time.sleep(0.1)
 
 

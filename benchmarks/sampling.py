@@ -1,9 +1,9 @@
 """What one sample of all counters costs: read from the kernel, against a forked iptables-save -c.
 
-``python -m benchmarks.sampling BACKEND TIMES`` prints how many rules the namespace that it is run in has, and medians in
-milliseconds of wall time: of both one after the other, and of both when nothing was done for a while before, as in a
-recording (the processor then wakes up, and its caches hold other things).
-"""
+``python -m benchmarks.sampling BACKEND TIMES`` prints how many rules the namespace that it is run
+in has, and medians in milliseconds of wall time: of both one after the other, and of both when
+nothing was done for a while before, as in a recording (the processor then wakes up, and its caches
+hold other things)."""
 
 from __future__ import annotations
 
@@ -35,20 +35,46 @@ class Cost:
 
 
 def ruleset(rules: int) -> str:
-    """So many rules in all, two for each published port as Docker writes them, the rest in DOCKER-USER."""
+    """So many rules in all, two for each published port as Docker writes them, the rest in
+    DOCKER-USER."""
     ports = [*range(1024, 1024 + (rules - 6) // 2)]
     fill = rules - 6 - 2 * len(ports)
-    return "\n".join([
-        "*nat", ":PREROUTING ACCEPT [0:0]", ":INPUT ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]",
-        ":DOCKER - [0:0]", "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
-        "-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER",
-        *(f"-A DOCKER ! -i docker0 -p tcp -m tcp --dport {port} -j DNAT --to-destination 172.17.0.2:80" for port in ports),
-        "COMMIT", "*filter", ":INPUT ACCEPT [0:0]", ":FORWARD ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]", ":DOCKER - [0:0]",
-        ":DOCKER-USER - [0:0]", "-A FORWARD -j DOCKER-USER",
-        "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A FORWARD -o docker0 -j DOCKER",
-        *(f"-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport {port} -j ACCEPT" for port in ports),
-        *["-A DOCKER-USER -s 203.0.113.9/32 -j DROP"] * fill, "-A DOCKER-USER -j RETURN", "COMMIT", "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "*nat",
+            ":PREROUTING ACCEPT [0:0]",
+            ":INPUT ACCEPT [0:0]",
+            ":OUTPUT ACCEPT [0:0]",
+            ":POSTROUTING ACCEPT [0:0]",
+            ":DOCKER - [0:0]",
+            "-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER",
+            "-A OUTPUT ! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER",
+            *(
+                f"-A DOCKER ! -i docker0 -p tcp -m tcp --dport {port} -j DNAT --to-destination "
+                f"172.17.0.2:80"
+                for port in ports
+            ),
+            "COMMIT",
+            "*filter",
+            ":INPUT ACCEPT [0:0]",
+            ":FORWARD ACCEPT [0:0]",
+            ":OUTPUT ACCEPT [0:0]",
+            ":DOCKER - [0:0]",
+            ":DOCKER-USER - [0:0]",
+            "-A FORWARD -j DOCKER-USER",
+            "-A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "-A FORWARD -o docker0 -j DOCKER",
+            *(
+                f"-A DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport {port} "
+                f"-j ACCEPT"
+                for port in ports
+            ),
+            *["-A DOCKER-USER -s 203.0.113.9/32 -j DROP"] * fill,
+            "-A DOCKER-USER -j RETURN",
+            "COMMIT",
+            "",
+        ]
+    )
 
 
 def measure(backend: str, times: int) -> tuple[float, ...]:
@@ -64,7 +90,9 @@ def measure(backend: str, times: int) -> tuple[float, ...]:
     def forked() -> None:
         subprocess.run([save, "-c"], stdout=subprocess.PIPE, check=True)
 
-    return rules, *(_median(work, times, pause) for pause in (0.0, PAUSE_S) for work in (source.read, forked))
+    return rules, *(
+        _median(work, times, pause) for pause in (0.0, PAUSE_S) for work in (source.read, forked)
+    )
 
 
 def _median(work: Callable[[], object], times: int, pause: float) -> float:
@@ -81,7 +109,9 @@ def sample_cost(backend: str, rules: int, times: int) -> Cost:
     """Measure in a namespace of its own that holds so many rules."""
     with Lab({}) as lab:
         lab.run("host", f"iptables-{backend}-restore", stdin=ruleset(rules))
-        shown = lab.run("host", sys.executable, "-m", "benchmarks.sampling", backend, str(times)).split()
+        shown = lab.run(
+            "host", sys.executable, "-m", "benchmarks.sampling", backend, str(times)
+        ).split()
     return Cost(backend, int(float(shown[0])), *map(float, shown[1:]))
 
 

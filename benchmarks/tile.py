@@ -14,7 +14,9 @@ def tile_pcap(data: bytes, copies: int, span: int) -> bytes:
     records, position = [], 24
     while position < len(data):
         seconds, nanos, captured, wire = struct.unpack_from("<IIII", data, position)
-        records.append((seconds * 10**9 + nanos, wire, data[position + 16 : position + 16 + captured]))
+        records.append(
+            (seconds * 10**9 + nanos, wire, data[position + 16 : position + 16 + captured])
+        )
         position += 16 + captured
     out = [data[:24]]
     for copy in range(copies):
@@ -24,7 +26,9 @@ def tile_pcap(data: bytes, copies: int, span: int) -> bytes:
                 if moved[place : place + 2] == CLIENT_NET and moved[place : place + 4] != HOST:
                     moved[place + 2] = (moved[place + 2] + 3 * copy) % 250 + 1
             late = stamp + copy * span
-            out.append(struct.pack("<IIII", late // 10**9, late % 10**9, len(moved), wire) + bytes(moved))
+            out.append(
+                struct.pack("<IIII", late // 10**9, late % 10**9, len(moved), wire) + bytes(moved)
+            )
     return b"".join(out)
 
 

@@ -1,9 +1,10 @@
-"""A seeded workload whose every count is known: clients of a published port, and a container's own connections.
+"""A seeded workload whose every count is known: clients of a published port, and a container's own
+connections.
 
-``make_workload(folder, packets, connections)`` writes eth0.pcap and docker0.pcap (nanoseconds, headers only), what
-``iptables-save -c`` would have printed every 100 ms, and the host's facts; it returns what the right answer is, from the
-plan itself: a forwarded packet of each kind hits the rules that :data:`WAYS` lists.
-"""
+``make_workload(folder, packets, connections)`` writes eth0.pcap and docker0.pcap (nanoseconds,
+headers only), what ``iptables-save -c`` would have printed every 100 ms, and the host's facts; it
+returns what the right answer is, from the plan itself: a forwarded packet of each kind hits the
+rules that :data:`WAYS` lists."""
 
 from __future__ import annotations
 
@@ -24,7 +25,12 @@ LINK, IP, TCP = 14, 20, 32
 FRAME = LINK + IP + TCP
 HOST, WEB, BRIDGE = 0xAC1F25A4, 0xAC110002, 0xAC110001
 CLIENT_NET, SERVER_NET = 0xAC1F2000, 0xC6336400
-MACS = {"eth0": 0x02AA00000001, "docker0": 0x02AA00000002, "gateway": 0x02BB00000001, "web": 0x02BB00000002}
+MACS = {
+    "eth0": 0x02AA00000001,
+    "docker0": 0x02AA00000002,
+    "gateway": 0x02BB00000001,
+    "web": 0x02BB00000002,
+}
 AT_A_TIME = 1 << 18
 """Frames that are made at a time."""
 SYN, SYNACK, ACK, DATA, FIN = 0x02, 0x12, 0x10, 0x18, 0x11
@@ -67,23 +73,40 @@ RULES = """*nat
 {filter/DOCKER-USER:1} -A DOCKER-USER -s 172.31.47.0/24 -i eth0 -j DROP
 {filter/DOCKER-USER:2} -A DOCKER-USER -j RETURN
 COMMIT
-"""
-USER, STAGE = ("filter/FORWARD:1", "filter/DOCKER-USER:2"), ("filter/FORWARD:2", "filter/DOCKER-ISOLATION-STAGE-1:2")
+"""  # noqa: E501 - a text as it is read
+USER, STAGE = (
+    ("filter/FORWARD:1", "filter/DOCKER-USER:2"),
+    ("filter/FORWARD:2", "filter/DOCKER-ISOLATION-STAGE-1:2"),
+)
 OUTWARD = (
-    "filter/FORWARD:2", "filter/DOCKER-ISOLATION-STAGE-1:1", "filter/DOCKER-ISOLATION-STAGE-2:2",
-    "filter/DOCKER-ISOLATION-STAGE-1:2", "filter/FORWARD:5",
-)  # fmt: skip
+    "filter/FORWARD:2",
+    "filter/DOCKER-ISOLATION-STAGE-1:1",
+    "filter/DOCKER-ISOLATION-STAGE-2:2",
+    "filter/DOCKER-ISOLATION-STAGE-1:2",
+    "filter/FORWARD:5",
+)
 DNAT = ("nat/PREROUTING:1", "nat/DOCKER:2")
 CAME = "nat/POSTROUTING:3"
 COMES = (
     f"{{{CAME}}} -A POSTROUTING -d 172.17.0.2/32 -o docker0 -j RETURN\n"
-    "[0:0] -A POSTROUTING -s 172.17.0.9/32 -d 172.17.0.9/32 -p tcp -m tcp --dport 8080 -j MASQUERADE\n",
-    "[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8081 -j DNAT --to-destination 172.17.0.9:8080\n",
-    "[0:0] -A DOCKER -d 172.17.0.9/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 8080 -j ACCEPT\n",
-)  # fmt: skip
-"""Rules that come with another container, in POSTROUTING and both DOCKER chains; and one that a published SYN meets."""
+    "[0:0] -A POSTROUTING -s 172.17.0.9/32 -d 172.17.0.9/32 -p tcp -m tcp --dport 8080 -j "
+    "MASQUERADE\n",
+    "[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8081 -j DNAT --to-destination "
+    "172.17.0.9:8080\n",
+    "[0:0] -A DOCKER -d 172.17.0.9/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 8080 -j "
+    "ACCEPT\n",
+)
+"""Rules that come with another container, in POSTROUTING and both DOCKER chains; and one that a
+published SYN meets."""
 WAYS: dict[str, tuple[str, ...]] = {
-    "published syn": (*DNAT, *USER, *STAGE, "filter/FORWARD:4", "filter/DOCKER:1", "nat/POSTROUTING:policy"),
+    "published syn": (
+        *DNAT,
+        *USER,
+        *STAGE,
+        "filter/FORWARD:4",
+        "filter/DOCKER:1",
+        "nat/POSTROUTING:policy",
+    ),
     "to container": (*USER, *STAGE, "filter/FORWARD:3"),
     "from container": (*USER, *OUTWARD),
     "denied syn": (*DNAT, "filter/FORWARD:1", "filter/DOCKER-USER:1"),
@@ -93,7 +116,8 @@ WAYS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What is right: ``hits`` rule -> (packets, bytes), ``connections`` outcome -> number, ``frames`` interface -> number."""
+    """What is right: ``hits`` rule -> (packets, bytes), ``connections`` outcome -> number,
+    ``frames`` interface -> number."""
 
     hits: dict[str, tuple[int, int]]
     connections: dict[str, int]
@@ -102,7 +126,8 @@ class Answer:
 
 @dataclass(frozen=True)
 class _Plan:
-    """One row a crossing, in order of time; arrays (n,). ``kind`` of the connection, ``step`` its flags."""
+    """One row a crossing, in order of time; arrays (n,). ``kind`` of the connection, ``step`` its
+    flags."""
 
     time: Ints
     connection: Ints
@@ -116,24 +141,39 @@ class _Plan:
 
 
 def make_workload(
-    folder: Path, packets: int, connections: int, seconds: int = 600, seed: int = 1, interval_ns: int = 100_000_000,
-    extra: tuple[str, str] = ("", ""), shift_ns: int = 0, payload: bool = False, changes: int = 0, facts: bool = True,
-) -> Answer:  # fmt: skip
-    """Write the recording of ``packets`` crossings of ``connections``; ``extra``: more lines for nat and filter's DOCKER.
-    With ``payload`` frames are whole. Rules change so many times: :data:`COMES` come, go, come again. Without ``facts``,
-    pcaps and counters are all."""
+    folder: Path,
+    packets: int,
+    connections: int,
+    seconds: int = 600,
+    seed: int = 1,
+    interval_ns: int = 100_000_000,
+    extra: tuple[str, str] = ("", ""),
+    shift_ns: int = 0,
+    payload: bool = False,
+    changes: int = 0,
+    facts: bool = True,
+) -> Answer:
+    """Write the recording of ``packets`` crossings of ``connections``; ``extra``: more lines for
+    nat and filter's DOCKER. With ``payload`` frames are whole. Rules change so many times:
+    :data:`COMES` come, go, come again. Without ``facts``, pcaps and counters are all."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(seed)
     plan = _plan(rng, packets, connections, seconds)
     client = CLIENT_NET + 1 + np.arange(connections) % 3000
     kinds = _kinds(connections)
     port = 32768 + np.arange(connections) // np.where(kinds == FORWARD, 3000, 200) % 28000
-    client = np.where(kinds == DROPPED, CLIENT_NET + 0xF00 + 1 + np.arange(connections) % 200, client)
+    client = np.where(
+        kinds == DROPPED, CLIENT_NET + 0xF00 + 1 + np.arange(connections) % 200, client
+    )
     client = np.where(kinds == OUTBOUND, SERVER_NET + np.arange(connections) % 200, client)
     frames = {}
     for interface in ("eth0", "docker0"):
-        frames[interface] = _write_pcap(folder / f"{interface}.pcap", interface, plan, client, port, payload)
-    cells = _write_log(folder / "counters.log", plan, seconds, interval_ns, extra, shift_ns, changes)
+        frames[interface] = _write_pcap(
+            folder / f"{interface}.pcap", interface, plan, client, port, payload
+        )
+    cells = _write_log(
+        folder / "counters.log", plan, seconds, interval_ns, extra, shift_ns, changes
+    )
     if facts:
         _write_facts(folder)
     names = ("DNAT", "dropped", "MASQUERADE")
@@ -144,11 +184,14 @@ def make_workload(
 def _kinds(connections: int) -> Ints:
     """The kind of every connection, evenly mixed."""
     place = (np.arange(connections) * 37) % 100 / 100
-    return np.select([place < SHARES[0], place < SHARES[0] + SHARES[1]], [FORWARD, DROPPED], OUTBOUND)
+    return np.select(
+        [place < SHARES[0], place < SHARES[0] + SHARES[1]], [FORWARD, DROPPED], OUTBOUND
+    )
 
 
 def _plan(rng: np.random.Generator, packets: int, connections: int, seconds: int) -> _Plan:
-    """Connections of a SYN, an answer, data both ways and FINs; a denied one of its SYN and two retransmits."""
+    """Connections of a SYN, an answer, data both ways and FINs; a denied one of its SYN and two
+    retransmits."""
     kinds = _kinds(connections)
     free = packets - int(np.where(kinds == DROPPED, 3, 7).sum())
     assert free >= 0, "too few packets for so many connections"
@@ -165,8 +208,11 @@ def _plan(rng: np.random.Generator, packets: int, connections: int, seconds: int
     told = [place == 0, place == 1, place == 2, left == 3, left == 2, left == 1]
     reply = np.select(told, [False, True, False, False, True, False], place % 2 == 0)
     reply &= ~denied
-    flags = np.select([denied | (place == 0), place == 1, place == 2, left == 3, left == 2, left == 1],
-                      [SYN, SYNACK, ACK, FIN, FIN, ACK], DATA)  # fmt: skip
+    flags = np.select(
+        [denied | (place == 0), place == 1, place == 2, left == 3, left == 2, left == 1],
+        [SYN, SYNACK, ACK, FIN, FIN, ACK],
+        DATA,
+    )
     payload = np.where(flags == DATA, rng.integers(1, 1400, len(owner)), 0)
     gap = rng.integers(200_000, 20_000_000, len(owner))
     gap = np.where(denied & (place > 0), 1_000_000_000 * place, gap)
@@ -176,7 +222,10 @@ def _plan(rng: np.random.Generator, packets: int, connections: int, seconds: int
     time = BEGIN_NS + start[owner] + passed - passed[begins][owner]
     grown = payload + ((flags & 0x03) > 0)
     isn = rng.integers(0, 1 << 32, (2, connections))
-    sent = [np.cumsum(np.where(reply == way, grown, 0)) - np.where(reply == way, grown, 0) for way in (False, True)]
+    sent = [
+        np.cumsum(np.where(reply == way, grown, 0)) - np.where(reply == way, grown, 0)
+        for way in (False, True)
+    ]
     sent = [total - total[begins][owner] for total in sent]
     sent = [np.where(denied, 0, total) for total in sent]
     mine, theirs = np.where(reply, sent[1], sent[0]), np.where(reply, sent[0], sent[1])
@@ -185,11 +234,16 @@ def _plan(rng: np.random.Generator, packets: int, connections: int, seconds: int
     ack = np.where(flags == SYN, 0, ack)
     late = rng.integers(8_000, 150_000, len(owner))
     order = np.argsort(time, kind="stable")
-    return _Plan(*(part[order] for part in (time, owner, kind, reply, flags, seq, ack, payload, late)))
+    return _Plan(
+        *(part[order] for part in (time, owner, kind, reply, flags, seq, ack, payload, late))
+    )
 
 
-def _write_pcap(path: Path, interface: str, plan: _Plan, client: Ints, port: Ints, payload: bool) -> int:
-    """What tcpdump would have saved there, with ``-s FRAME`` where no ``payload`` is; returns the number of frames."""
+def _write_pcap(
+    path: Path, interface: str, plan: _Plan, client: Ints, port: Ints, payload: bool
+) -> int:
+    """What tcpdump would have saved there, with ``-s FRAME`` where no ``payload`` is; returns the
+    number of frames."""
     inside = interface == "docker0"
     inward = np.where(plan.kind == OUTBOUND, plan.reply, ~plan.reply)  # towards the container
     seen = ~(inside & (plan.kind == DROPPED))
@@ -197,7 +251,11 @@ def _write_pcap(path: Path, interface: str, plan: _Plan, client: Ints, port: Int
     time = plan.time + np.where(second, plan.late, 0)
     order = np.flatnonzero(seen)[np.argsort(time[seen], kind="stable")]
     with path.open("wb") as file:
-        file.write(np.array([0xA1B23C4D, 0x00040002, 0, 0, 0x40000 if payload else FRAME, 1], dtype="<u4").tobytes())
+        file.write(
+            np.array(
+                [0xA1B23C4D, 0x00040002, 0, 0, 0x40000 if payload else FRAME, 1], dtype="<u4"
+            ).tobytes()
+        )
         for begin in range(0, len(order), AT_A_TIME):
             part = order[begin : begin + AT_A_TIME]
             p = _Plan(*(getattr(plan, name)[part] for name in plan.__dataclass_fields__))
@@ -216,7 +274,13 @@ def _whole(frames: npt.NDArray[np.uint8], payload: Ints) -> bytes:
 
 
 def _frames(
-    interface: str, p: _Plan, inward: npt.NDArray[np.bool_], second: npt.NDArray[np.bool_], time: Ints, client: Ints, port: Ints
+    interface: str,
+    p: _Plan,
+    inward: npt.NDArray[np.bool_],
+    second: npt.NDArray[np.bool_],
+    time: Ints,
+    client: Ints,
+    port: Ints,
 ) -> npt.NDArray[np.uint8]:
     """Records of packets, headers only."""
     inside = interface == "docker0"
@@ -243,15 +307,24 @@ def _frames(
     _put(frame, 38, 64 - second.astype(np.int64), 1)
     _put(frame, 39, np.full(len(time), 6), 1)
     for at, values, width in (
-        (42, source, 4), (46, target, 4), (50, sport, 2), (52, dport, 2), (54, p.seq, 4), (58, p.ack, 4),
-        (62, np.full(len(time), 0x80), 1), (63, p.flags, 1), (64, np.full(len(time), 502), 2),
-    ):  # fmt: skip
+        (42, source, 4),
+        (46, target, 4),
+        (50, sport, 2),
+        (52, dport, 2),
+        (54, p.seq, 4),
+        (58, p.ack, 4),
+        (62, np.full(len(time), 0x80), 1),
+        (63, p.flags, 1),
+        (64, np.full(len(time), 502), 2),
+    ):
         _put(frame, at, values, width)
     frame[:, 70:82] = np.frombuffer(bytes((1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1)), dtype=np.uint8)
     return frame
 
 
-def _put(frame: npt.NDArray[np.uint8], at: int, values: Ints, width: int, little: bool = False) -> None:
+def _put(
+    frame: npt.NDArray[np.uint8], at: int, values: Ints, width: int, little: bool = False
+) -> None:
     for byte in range(width):
         place = at + (byte if little else width - 1 - byte)
         frame[:, place] = (values >> (8 * byte)) & 0xFF
@@ -262,21 +335,37 @@ def _names(plan: _Plan) -> Ints:
     inward = np.where(plan.kind == OUTBOUND, plan.reply, ~plan.reply)
     opens = plan.flags == SYN
     return np.select(
-        [opens & (plan.kind == FORWARD), opens & (plan.kind == DROPPED), opens & (plan.kind == OUTBOUND), inward],
-        [0, 3, 4, 1], 2,
-    )  # fmt: skip
+        [
+            opens & (plan.kind == FORWARD),
+            opens & (plan.kind == DROPPED),
+            opens & (plan.kind == OUTBOUND),
+            inward,
+        ],
+        [0, 3, 4, 1],
+        2,
+    )
 
 
 def _write_log(
-    path: Path, plan: _Plan, seconds: int, interval_ns: int, extra: tuple[str, str], shift_ns: int, changes: int
+    path: Path,
+    plan: _Plan,
+    seconds: int,
+    interval_ns: int,
+    extra: tuple[str, str],
+    shift_ns: int,
+    changes: int,
 ) -> dict[str, tuple[int, int]]:
     """The snapshots; returns what every rule counted over all of it."""
     texts = [RULES, RULES]
-    for marker, more, comes in zip(("%COMES%", "%NAT%", "%FILTER%"), ("", *extra), COMES, strict=True):
+    for marker, more, comes in zip(
+        ("%COMES%", "%NAT%", "%FILTER%"), ("", *extra), COMES, strict=True
+    ):
         texts = [texts[0].replace(marker, more), texts[1].replace(marker, more + comes)]
     begins = BEGIN_NS + np.arange(0, seconds * 10**9 + 1, interval_ns)
     ends = begins + 2_000_000
-    at = np.searchsorted(ends - 1_000_000, plan.time, side="left")  # a packet in mid-reading is counted or not
+    at = np.searchsorted(
+        ends - 1_000_000, plan.time, side="left"
+    )  # a packet in mid-reading is counted or not
     way, length = _names(plan), IP + TCP + plan.payload
     names = list(WAYS)
     shape = (len(names), len(begins) + 1)
@@ -287,10 +376,12 @@ def _write_log(
     upto, bytes_upto = np.cumsum(counts, axis=1), np.cumsum(sums, axis=1)
     rules = {rule for hits in WAYS.values() for rule in hits}
     totals = {
-        rule: (sum(upto[n] for n, name in enumerate(names) if rule in WAYS[name]),
-               sum(bytes_upto[n] for n, name in enumerate(names) if rule in WAYS[name]))
+        rule: (
+            sum(upto[n] for n, name in enumerate(names) if rule in WAYS[name]),
+            sum(bytes_upto[n] for n, name in enumerate(names) if rule in WAYS[name]),
+        )
         for rule in sorted(rules)
-    }  # fmt: skip
+    }
     at_change = [(number + 1) * len(begins) // (changes + 1) for number in range(changes)]
     opens = way == names.index("published syn")
     came = _came(plan.time[opens], at[opens], length[opens], begins, ends, at_change)
@@ -302,7 +393,10 @@ def _write_log(
         there = (np.searchsorted(at_change, np.arange(len(begins)), side="right") % 2).tolist()
         for sample in range(len(begins)):
             begin, end = int(begins[sample]) + shift_ns, int(ends[sample]) + shift_ns
-            file.write(f"# sample begin={begin // 10**9}.{begin % 10**9:09d} end={end // 10**9}.{end % 10**9:09d}\n")
+            file.write(
+                f"# sample begin={begin // 10**9}.{begin % 10**9:09d} "
+                f"end={end // 10**9}.{end % 10**9:09d}\n"
+            )
             for piece, rule in pieces[there[sample]]:
                 file.write(piece)
                 if rule is not None:
@@ -315,9 +409,14 @@ def _write_log(
 def _came(
     time: Ints, at: Ints, length: Ints, begins: Ints, ends: Ints, at_change: list[int]
 ) -> tuple[Ints, Ints, tuple[int, int]]:
-    """What the rule that comes and goes counts since it last came: packets and bytes at every sample; and what it counted in
-    all. ``time``, ``at`` and ``length`` of the packets that meet it."""
-    packets, sizes, total = np.zeros(len(begins), dtype=np.int64), np.zeros(len(begins), dtype=np.int64), (0, 0)
+    """What the rule that comes and goes counts since it last came: packets and bytes at every
+    sample; and what it counted in all. ``time``, ``at`` and ``length`` of the packets that meet
+    it."""
+    packets, sizes, total = (
+        np.zeros(len(begins), dtype=np.int64),
+        np.zeros(len(begins), dtype=np.int64),
+        (0, 0),
+    )
     moments = [*((ends[sample - 1] + begins[sample]) // 2 for sample in at_change), 1 << 62]
     for number in range(0, len(at_change), 2):
         mine = (time >= moments[number]) & (time < moments[number + 1])
@@ -325,7 +424,9 @@ def _came(
         until = at_change[number + 1] if number + 1 < len(at_change) else len(begins)
         there = slice(at_change[number], until)
         packets[there] = np.cumsum(np.bincount(at[mine], minlength=len(begins) + 1))[there]
-        sizes[there] = np.cumsum(np.bincount(at[mine], length[mine], len(begins) + 1))[there].astype(np.int64)
+        sizes[there] = np.cumsum(np.bincount(at[mine], length[mine], len(begins) + 1))[
+            there
+        ].astype(np.int64)
     return packets, sizes, total
 
 
@@ -349,16 +450,36 @@ def _write_facts(folder: Path) -> None:
         return ".".join(str(address >> shift & 255) for shift in (24, 16, 8, 0))
 
     links, addresses = [], []
-    for number, (name, own, length) in enumerate((("lo", 127 << 24 | 1, 8), ("eth0", HOST, 20), ("docker0", BRIDGE, 16)), 1):
-        link: dict[str, object] = {"ifindex": number, "ifname": name, "address": mac(MACS.get(name, 0))}
+    for number, (name, own, length) in enumerate(
+        (("lo", 127 << 24 | 1, 8), ("eth0", HOST, 20), ("docker0", BRIDGE, 16)), 1
+    ):
+        link: dict[str, object] = {
+            "ifindex": number,
+            "ifname": name,
+            "address": mac(MACS.get(name, 0)),
+        }
         if name == "docker0":
             link["linkinfo"] = {"info_kind": "bridge"}
         links.append(link)
-        addresses.append({**link, "addr_info": [{"family": "inet", "local": dotted(own), "prefixlen": length}]})
+        addresses.append(
+            {**link, "addr_info": [{"family": "inet", "local": dotted(own), "prefixlen": length}]}
+        )
     routes = [
         {"dst": "default", "gateway": "172.31.32.1", "dev": "eth0", "table": "main"},
-        {"dst": "172.17.0.0/16", "dev": "docker0", "protocol": "kernel", "prefsrc": "172.17.0.1", "table": "main"},
-        {"dst": "172.31.32.0/20", "dev": "eth0", "protocol": "kernel", "prefsrc": dotted(HOST), "table": "main"},
+        {
+            "dst": "172.17.0.0/16",
+            "dev": "docker0",
+            "protocol": "kernel",
+            "prefsrc": "172.17.0.1",
+            "table": "main",
+        },
+        {
+            "dst": "172.31.32.0/20",
+            "dev": "eth0",
+            "protocol": "kernel",
+            "prefsrc": dotted(HOST),
+            "table": "main",
+        },
         {"type": "local", "dst": dotted(HOST), "dev": "eth0", "table": "local"},
         {"type": "local", "dst": dotted(BRIDGE), "dev": "docker0", "table": "local"},
         {"type": "local", "dst": "127.0.0.0/8", "dev": "lo", "table": "local"},

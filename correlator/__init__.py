@@ -5,7 +5,8 @@ The pipeline, in the order of the folders:
 1. ``dataset`` finds what was saved; ``decode`` turns pcap and pcapng into one packet table;
 2. ``firewall`` turns iptables-save and ``iptables -L`` into rulesets and counters;
 3. ``flows`` joins packets into connections as conntrack saw them, across NAT and interfaces;
-4. ``reconcile`` walks each kind of packet through the rules and settles what is open by wire and counters;
+4. ``reconcile`` walks each kind of packet through the rules and settles what is open by wire and
+  counters;
 5. ``report`` shows it.
 """
 
@@ -23,19 +24,25 @@ __version__ = "0.1.0"
 
 
 def load(
-    path: str | Path | None = None, *, pcaps: Sequence[tuple[str | None, str | Path]] = (),
-    counters: str | Path | None = None, rules: str | Path | None = None, facts: str | Path | None = None,
-    clock_offset: float | None = None, progress: Progress | None = None, max_memory: int | None = None,
+    path: str | Path | None = None,
+    *,
+    pcaps: Sequence[tuple[str | None, str | Path]] = (),
+    counters: str | Path | None = None,
+    rules: str | Path | None = None,
+    facts: str | Path | None = None,
+    clock_offset: float | None = None,
+    progress: Progress | None = None,
+    max_memory: int | None = None,
     meanwhile: Callable[[], None] | None = None,
-) -> Analysis:  # fmt: skip
+) -> Analysis:
     """Replay what was saved: a folder of loose files, or files one by one.
 
-    ``pcaps`` are (interface or None, file). ``clock_offset``: the counters' clock minus the packets' in seconds, where
-    it shall not be estimated. ``max_memory``: bytes that may be taken (half of what is free); beyond it packets are kept
-    on disk. ``meanwhile`` is called while packets are read. The result holds the DataFrames ``connections``, ``hits``,
-    ``ledger``, ``packets`` and ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
-    :class:`correlator.errors.InputError` for input that cannot be used.
-    """
+    ``pcaps`` are (interface or None, file). ``clock_offset``: the counters' clock minus the
+    packets' in seconds, where it shall not be estimated. ``max_memory``: bytes that may be taken
+    (half of what is free); beyond it packets are kept on disk. ``meanwhile`` is called while
+    packets are read. The result holds the DataFrames ``connections``, ``hits``, ``ledger``,
+    ``packets`` and ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
+    :class:`correlator.errors.InputError` for input that cannot be used."""
     from correlator.flows.aside import prepare
 
     def as_path(value: str | Path | None) -> Path | None:
@@ -47,10 +54,19 @@ def load(
     from correlator.reconcile.inputs import read_inputs
     from correlator.reconcile.intake import Reading
 
-    inputs = read_inputs(as_path(path), named, as_path(counters), as_path(rules), as_path(facts), progress)
+    inputs = read_inputs(
+        as_path(path), named, as_path(counters), as_path(rules), as_path(facts), progress
+    )
     reading = Reading(inputs, progress, aside, limit=max_memory)
-    from correlator.reconcile.build import analyse  # and with it pandas, which takes a while: packets are read meanwhile
+    from correlator.reconcile.build import (
+        analyse,
+    )  # and with it pandas, which takes a while: packets are read meanwhile
 
     if meanwhile is not None:
         meanwhile()
-    return analyse(inputs, reading.result(), None if clock_offset is None else round(clock_offset * 1e9), progress)
+    return analyse(
+        inputs,
+        reading.result(),
+        None if clock_offset is None else round(clock_offset * 1e9),
+        progress,
+    )

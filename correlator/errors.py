@@ -1,10 +1,12 @@
-"""Errors that a user can cause or meet, each one line: what, where, what to do. Caught once, in the CLI."""
+"""Errors that a user can cause or meet, each one line: what, where, what to do. Caught once, in the
+CLI."""
 
 from __future__ import annotations
 
 
 class CorrelatorError(Exception):
-    """Base of every error that correlator raises on purpose; ``exit_code`` is the command's exit status."""
+    """Base of every error that correlator raises on purpose; ``exit_code`` is the command's exit
+    status."""
 
     exit_code = 1
 

@@ -1,11 +1,12 @@
-"""Runs the commands of the docs and holds what they print against what the docs say: ``python docs/examples.py [PAGE...]``.
+"""Runs the commands of the docs and holds what they print against what the docs say: ``python
+docs/examples.py [PAGE...]``.
 
-A fenced block of language ``console`` is a terminal: lines that begin with ``$ `` are commands (a backslash at the end, or an
-open quote, goes on in the next line), the lines behind each are what it prints. ``...`` stands for anything inside a line, and
-alone on a line for any number of lines. Blocks of a page run in order in one empty folder that has ``captures`` in it, so that
-a later one may read what an earlier one wrote. Commands that cannot run anywhere (as root, on a Docker host) belong into ``sh``
-blocks, which are not run.
-"""
+A fenced block of language ``console`` is a terminal: lines that begin with ``$ `` are commands (a
+backslash at the end, or an open quote, goes on in the next line), the lines behind each are what it
+prints. ``...`` stands for anything inside a line, and alone on a line for any number of lines.
+Blocks of a page run in order in one empty folder that has ``captures`` in it, so that a later one
+may read what an earlier one wrote. Commands that cannot run anywhere (as root, on a Docker host)
+belong into ``sh`` blocks, which are not run."""
 
 from __future__ import annotations
 
@@ -38,7 +39,8 @@ class Example:
 
 
 def examples(text: str) -> list[Example]:
-    """The commands of a page, in order. Raises ValueError for a block that does not begin with a command."""
+    """The commands of a page, in order. Raises ValueError for a block that does not begin with a
+    command."""
     found: list[Example] = []
     for block in FENCE.finditer(text):
         first = text.count("\n", 0, block.start()) + 2
@@ -47,7 +49,9 @@ def examples(text: str) -> list[Example]:
             raise ValueError(f"line {first}: a console block begins with a command: `$ ...`")
         starts = [i for i, line in enumerate(lines) if line.startswith("$ ")]
         for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-            stop = next((i for i in range(start + 1, end) if _complete("\n".join(lines[start:i]))), end)
+            stop = next(
+                (i for i in range(start + 1, end) if _complete("\n".join(lines[start:i]))), end
+            )
             said = "".join(f"{line}\n" for line in lines[stop:end])
             found.append(Example(first + start, "\n".join(lines[start:stop])[2:], said))
     return found
@@ -63,7 +67,8 @@ def _complete(command: str) -> bool:
 
 
 def agrees(said: str, printed: str) -> bool:
-    """Whether a command printed what the page says. Trailing blanks and blank lines at the end do not count."""
+    """Whether a command printed what the page says. Trailing blanks and blank lines at the end do
+    not count."""
     pattern = ""
     for line in _trimmed(said):
         if line == ANY:
@@ -78,11 +83,18 @@ def _trimmed(text: str) -> list[str]:
 
 
 def run(command: str) -> str:
-    """What a command prints, on both streams: in this process where it is correlator's own, else by a shell."""
+    """What a command prints, on both streams: in this process where it is correlator's own, else by
+    a shell."""
     words = shlex.split(command.replace("\\\n", " "))
     if words[0] == "correlator" and not SHELL.search(command):
         return _run_here(words)
-    done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    done = subprocess.run(
+        ["bash", "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
     return done.stdout
 
 
@@ -90,7 +102,11 @@ def _run_here(words: list[str]) -> str:
     from correlator.cli import main
 
     stream = io.StringIO()
-    with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream), mock.patch.object(sys, "argv", words):
+    with (
+        contextlib.redirect_stdout(stream),
+        contextlib.redirect_stderr(stream),
+        mock.patch.object(sys, "argv", words),
+    ):
         try:
             main()
         except SystemExit as stop:
@@ -101,11 +117,14 @@ def _run_here(words: list[str]) -> str:
 
 @contextlib.contextmanager
 def workplace() -> Iterator[Path]:
-    """An empty folder with the shipped captures, entered; ``correlator`` of this Python comes first on the path."""
+    """An empty folder with the shipped captures, entered; ``correlator`` of this Python comes first
+    on the path."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     with (
-        tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), mock.patch.dict(os.environ, PATH=path, TZ="UTC"),
-    ):  # fmt: skip
+        tempfile.TemporaryDirectory() as folder,
+        contextlib.chdir(folder),
+        mock.patch.dict(os.environ, PATH=path, TZ="UTC"),
+    ):
         (Path(folder) / "captures").symlink_to(ROOT / "captures")
         yield Path(folder)
 

@@ -1,4 +1,5 @@
-"""Writes docs/cli.md from the commands themselves: ``python docs/make_cli.py``; a test holds the file against it."""
+"""Writes docs/cli.md from the commands themselves: ``python docs/make_cli.py``; a test holds the
+file against it."""
 
 from __future__ import annotations
 
@@ -13,21 +14,30 @@ from correlator.errors import CorrelatorError, InputError
 EXIT_CODES = f"""\
 ## Exit status
 
-0 where it did what it was told, {InputError.exit_code} for input or a command line that cannot be used,
-{CorrelatorError.exit_code} where recording failed, 130 after Ctrl-C.
-`capture -- COMMAND` has the command's own. One line on stderr says what is wrong, where, and what to do. Output files are written
-whole or not at all.
+0 where it did what it was told, {InputError.exit_code} for input or a command line that cannot
+be used, {CorrelatorError.exit_code} where recording failed, 130 after Ctrl-C.
+`capture -- COMMAND` has the command's own. One line on stderr says what is wrong, where, and what
+to do. Output files are written whole or not at all.
 """
 
 
 def render() -> str:
     """Every command with its usage, what it does and its options, as Markdown."""
     top = click.Context(commands, info_name="correlator", **commands.context_settings)
-    lines = ["# Command line", "", "Made from the code by `docs/make_cli.py`. `correlator COMMAND --help` says the same.", ""]
+    lines = [
+        "# Command line",
+        "",
+        "Made from the code by `docs/make_cli.py`. `correlator COMMAND --help` says the same.",
+        "",
+    ]
     lines += [*_prose(commands), "", "| command | |", "| --- | --- |"]
     names = commands.list_commands(top)
     found = [(name, commands.get_command(top, name)) for name in names]
-    lines += [f"| [`{name}`](#{name}) | {command.get_short_help_str(200)} |" for name, command in found if command is not None]
+    lines += [
+        f"| [`{name}`](#{name}) | {command.get_short_help_str(200)} |"
+        for name, command in found
+        if command is not None
+    ]
     for name, command in found:
         if command is not None:
             lines += ["", *_section(click.Context(command, info_name=name, parent=top))]
@@ -37,10 +47,23 @@ def render() -> str:
 def _section(context: click.Context) -> list[str]:
     command = context.command
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
-    lines = [f"## {context.info_name}", "", "```", usage, "```", "", *_prose(command), "", "| option | |", "| --- | --- |"]
+    lines = [
+        f"## {context.info_name}",
+        "",
+        "```",
+        usage,
+        "```",
+        "",
+        *_prose(command),
+        "",
+        "| option | |",
+        "| --- | --- |",
+    ]
     options = [param for param in command.get_params(context) if isinstance(param, click.Option)]
     records = [option.get_help_record(context) for option in options]
-    return lines + [f"| `{_cell(option)}` | {_cell(text)} |" for option, text in filter(None, records)]
+    return lines + [
+        f"| `{_cell(option)}` | {_cell(text)} |" for option, text in filter(None, records)
+    ]
 
 
 def _prose(command: click.Command) -> list[str]:

@@ -1,4 +1,5 @@
-"""Draw docs/images/plot-*.png from the shipped recordings: ``python docs/make_plots.py``. To be looked at."""
+"""Draw docs/images/plot-*.png from the shipped recordings: ``python docs/make_plots.py``. To be
+looked at."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ def draw(name: str, analysis: Analysis, source: str, dpi: int | None = None, **c
     figure = plot(dataclasses.replace(analysis, source=source), **chosen)
     figure.savefig(data, dpi=dpi or "figure", facecolor=figure.get_facecolor())
     path = IMAGES / f"plot-{name}.png"
-    Image.open(data).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    Image.open(data).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(
+        path, optimize=True
+    )
     print(f"{path} {path.stat().st_size:,}")
 
 
@@ -46,9 +49,18 @@ def main() -> None:
     draw("zeroed", load("zeroed"), "captures/zeroed", rules=["nat/DOCKER:2", "filter/FORWARD:3"])
     draw("client", published, "captures/published", client="172.31.40.9")
     with TemporaryDirectory() as folder:
-        draw("loss", correlator.load(lossy(Path(folder) / "loss")), "captures/published without 0.2 s of its packets")
+        draw(
+            "loss",
+            correlator.load(lossy(Path(folder) / "loss")),
+            "captures/published without 0.2 s of its packets",
+        )
         ahead = with_log(Path(folder) / "ahead", lambda text: shift(text, 3_217_000_000))
-        draw("clock", correlator.load(ahead), "captures/published, counters 3.217 s ahead", rules=["filter/DOCKER-USER:1"])
+        draw(
+            "clock",
+            correlator.load(ahead),
+            "captures/published, counters 3.217 s ahead",
+            rules=["filter/DOCKER-USER:1"],
+        )
 
 
 if __name__ == "__main__":

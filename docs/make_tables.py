@@ -1,4 +1,5 @@
-"""Writes docs/tables.md from the schema: ``python docs/make_tables.py``; a test holds the file against it."""
+"""Writes docs/tables.md from the schema: ``python docs/make_tables.py``; a test holds the file
+against it."""
 
 from __future__ import annotations
 
@@ -9,14 +10,23 @@ from correlator.dataset.schema import EXPORTS
 
 def render() -> str:
     """The columns of every table, as Markdown."""
-    lines = ["# Tables", "", "Made from `correlator/dataset/schema.py` by `docs/make_tables.py`.", ""]
+    lines = [
+        "# Tables",
+        "",
+        "Made from `correlator/dataset/schema.py` by `docs/make_tables.py`.",
+        "",
+    ]
     lines += [
-        "These are the columns of exports and of `Analysis.table(name)`. `Analysis.connections` has no Community IDs: they take",
-        "a second for half a million connections, so only who asks for them waits.", "",
-    ]  # fmt: skip
+        "These are the columns of exports and of `Analysis.table(name)`. `Analysis.connections` "
+        "has no Community IDs: they take",
+        "a second for half a million connections, so only who asks for them waits.",
+        "",
+    ]
     for name, columns in EXPORTS.items():
         lines += [f"## {name}", "", "| column | dtype | meaning |", "| --- | --- | --- |"]
-        lines += [f"| `{column}` | {dtype} | {meaning} |" for column, (dtype, meaning) in columns.items()]
+        lines += [
+            f"| `{column}` | {dtype} | {meaning} |" for column, (dtype, meaning) in columns.items()
+        ]
         lines.append("")
     return "\n".join(lines)
 

@@ -1,4 +1,5 @@
-"""A headless Chromium for the tests of the report page, as a user has it: mouse, keys, no network."""
+"""A headless Chromium for the tests of the report page, as a user has it: mouse, keys, no
+network."""
 
 from __future__ import annotations
 
@@ -11,10 +12,18 @@ from pathlib import Path
 from typing import Any
 
 FLAGS = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-dev-shm-usage", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-extensions",
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
     "--force-device-scale-factor=1",
-)  # fmt: skip
+)
 
 
 def why_no_browser() -> str:
@@ -41,14 +50,19 @@ def browser(profile: Path) -> Iterator[Any]:
         driver.quit()
 
 
-def open_page(driver: Any, path: Path, width: int = 1400, dark: bool = False, fragment: str = "") -> None:
+def open_page(
+    driver: Any, path: Path, width: int = 1400, dark: bool = False, fragment: str = ""
+) -> None:
     """Open a file as from the disk, in a window of that width and with what the system prefers."""
     driver.get("about:blank")
     driver.get_log("browser")
     driver.get_log("performance")
     size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    likes = {"prefers-color-scheme": "dark" if dark else "light", "prefers-reduced-motion": "reduce"}
+    likes = {
+        "prefers-color-scheme": "dark" if dark else "light",
+        "prefers-reduced-motion": "reduce",
+    }
     features = [{"name": name, "value": value} for name, value in likes.items()]
     driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
     driver.get(path.as_uri() + fragment)
@@ -57,7 +71,11 @@ def open_page(driver: Any, path: Path, width: int = 1400, dark: bool = False, fr
 def requested(driver: Any) -> list[str]:
     """The addresses that the page asked for since it was opened, itself first."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [
+        m["params"]["request"]["url"]
+        for m in messages
+        if m["method"] == "Network.requestWillBeSent"
+    ]
 
 
 def complaints(driver: Any) -> list[str]:
@@ -67,5 +85,7 @@ def complaints(driver: Any) -> list[str]:
 
 def printed(driver: Any) -> bytes:
     """The page as a PDF, as its print stylesheet has it."""
-    answer = driver.execute_cdp_cmd("Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True})
+    answer = driver.execute_cdp_cmd(
+        "Page.printToPDF", {"printBackground": True, "preferCSSPageSize": True}
+    )
     return base64.b64decode(answer["data"])

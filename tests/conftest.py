@@ -45,7 +45,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     skipped = reporter.stats.get("skipped", []) if reporter is not None else []
     if IN_CI and skipped and exitstatus == 0:
         session.exitstatus = 1
-        reporter.write_line(f"{len(skipped)} tests were skipped: nothing may be skipped in CI", red=True)
+        reporter.write_line(
+            f"{len(skipped)} tests were skipped: nothing may be skipped in CI", red=True
+        )
 
 
 @pytest.fixture(params=sorted(path.name for path in CAPTURES.iterdir() if path.is_dir()))

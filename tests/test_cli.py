@@ -1,4 +1,5 @@
-"""The command line: what it prints, what it writes, and one clear line for every kind of bad input."""
+"""The command line: what it prints, what it writes, and one clear line for every kind of bad
+input."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def refused(*arguments: object) -> str:
-    """The one line that a refusal prints; asserts that it is one, with exit code 2 and nothing on standard output."""
+    """The one line that a refusal prints; asserts that it is one, with exit code 2 and nothing on
+    standard output."""
     done = run(*arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stdout == ""
@@ -42,24 +44,32 @@ def case(tmp_path: Path) -> Path:
 
 
 def test_replay_answers_first() -> None:
-    """The report begins with sentences that answer, then how many connections did what, and that every counted hit is
-    explained."""
+    """The report begins with sentences that answer, then how many connections did what, and that
+    every counted hit is explained."""
     text = run("replay", CASE).stdout
     lines = text.splitlines()
     assert lines[0].startswith("19 connections in ")
     assert lines[3] == "Findings"
-    assert lines[4].startswith("  * 1 connection from 172.31.40.9 to 172.31.37.164:80 was dropped by filter/DOCKER-USER:1 (-s ")
+    assert lines[4].startswith(
+        "  * 1 connection from 172.31.40.9 to 172.31.37.164:80 was dropped by "
+        "filter/DOCKER-USER:1 (-s "
+    )
     counts = lines[lines.index("", 4) :]
     assert any("DNAT to 172.17.0.2:80" in line and "nat/DOCKER:2" in line for line in counts[:3])
     assert any("dropped by" in line and "filter/DOCKER-USER:1" in line for line in counts[:7])
     assert any("(100%), no residual" in line for line in counts[:9])
-    assert "Findings" not in run("replay", CAPTURES / "zeroed").stdout  # where all is well nothing is said
+    assert (
+        "Findings" not in run("replay", CAPTURES / "zeroed").stdout
+    )  # where all is well nothing is said
 
 
 def test_show_begins_with_the_findings_that_concern() -> None:
     """Of a connection, a client or a rule: those that it backs, and no others."""
     case = CAPTURES / "ufw"
-    past = "  * UFW did not stop 2 connections from 172.31.40.9 to 172.31.37.164:80: nat/DOCKER:2 sent them through FORWARD to"
+    past = (
+        "  * UFW did not stop 2 connections from 172.31.40.9 to 172.31.37.164:80: nat/DOCKER:2 "
+        "sent them through FORWARD to"
+    )
     rule = run("show", case, "--rule", "filter/ufw-user-input:1").stdout.splitlines()
     client = run("show", case, "--client", "172.31.40.9").stdout.splitlines()
     number = next(line for line in client if line.startswith("connection ")).split()[1].rstrip(":")
@@ -69,14 +79,20 @@ def test_show_begins_with_the_findings_that_concern() -> None:
         assert past in lines
         assert sum(line.startswith("  * ") for line in lines) == count
     assert connection[connection.index("") + 1].startswith(f"connection {number}: tcp 172.31.40.9:")
-    assert run("show", case, "--rule", "nat/POSTROUTING:1").stdout.startswith("nat/POSTROUTING:1  -s 172.17.0.0/16")
+    assert run("show", case, "--rule", "nat/POSTROUTING:1").stdout.startswith(
+        "nat/POSTROUTING:1  -s 172.17.0.0/16"
+    )
 
 
 def test_replay_json_is_one_object() -> None:
     """--json prints one object with the summary and the tables."""
     report = json.loads(run("replay", CASE, "--json").stdout)
     assert report["summary"]["residuals"] == 0
-    assert {"kind": "dropped", "connections": [9], "rules": ["filter/DOCKER-USER:1"]}.items() <= report["findings"][0].items()
+    assert {
+        "kind": "dropped",
+        "connections": [9],
+        "rules": ["filter/DOCKER-USER:1"],
+    }.items() <= report["findings"][0].items()
     assert len(report["connections"]) == 19
     assert {"rule", "evidence", "status"} <= set(report["hits"][0])
 
@@ -84,7 +100,10 @@ def test_replay_json_is_one_object() -> None:
 def test_show_connection_names_every_rule_and_the_translation() -> None:
     """One connection hook by hook: rules with their text, what NAT did, the evidence."""
     text = run("show", CASE, "--connection", 2).stdout
-    assert "nat/DOCKER:2  ! -i docker0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80" in text
+    assert (
+        "nat/DOCKER:2  ! -i docker0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80"
+        in text
+    )
     assert "NAT: destination 172.31.37.164:80 -> 172.17.0.2:80" in text
     assert "evidence: rules,wire,counters; exact" in text
 
@@ -118,7 +137,8 @@ def test_plot_writes_a_picture(ending: str, tmp_path: Path) -> None:
     ],
 )
 def test_plot_shows_what_was_chosen(chosen: tuple[str, ...], tmp_path: Path) -> None:
-    """Rules, a client, a stretch of time and a theme can be chosen; each gives a picture of its own."""
+    """Rules, a client, a stretch of time and a theme can be chosen; each gives a picture of its
+    own."""
     part, whole = tmp_path / "part.svg", tmp_path / "whole.svg"
     assert run("plot", CASE, "-o", part, *chosen).stdout == f"wrote {part}\n"
     assert run("plot", CASE, "-o", whole).returncode == 0
@@ -126,7 +146,8 @@ def test_plot_shows_what_was_chosen(chosen: tuple[str, ...], tmp_path: Path) -> 
 
 
 def test_plot_refuses_in_one_line(tmp_path: Path) -> None:
-    """Rules, clients, times, themes and files that are none are refused by name, and nothing is written."""
+    """Rules, clients, times, themes and files that are none are refused by name, and nothing is
+    written."""
     path = tmp_path / "t.png"
 
     def refusal(*chosen: object) -> str:
@@ -136,7 +157,10 @@ def test_plot_refuses_in_one_line(tmp_path: Path) -> None:
     assert "DOCKER: is no rule's name" in refusal("--rule", "DOCKER")
     assert "no connection of client 1.2.3.4: clients are 172." in refusal("--client", "1.2.3.4")
     assert "--from +3s is not before --to +1s" in refusal("--from", "+3s", "--to", "+1s")
-    assert "--from 08:00:00: lies outside of the session, which is 09:15:34.499 to 09:15:38.998" in refusal("--from", "08:00:00")
+    assert (
+        "--from 08:00:00: lies outside of the session, which is 09:15:34.499 to 09:15:38.998"
+        in refusal("--from", "08:00:00")
+    )
     assert "--to +1h: lies outside" in refusal("--to", "+1h")
     assert "--to noon: is no time: expected HH:MM:SS" in refusal("--to", "noon")
     assert "--theme neon: is no theme" in refusal("--theme", "neon")
@@ -158,7 +182,11 @@ def folder_named(path: Path) -> Path:
 def test_export_writes_every_table_alike(name: str, tmp_path: Path) -> None:
     """csv, json and parquet hold the same rows, with the declared columns."""
     frames = []
-    for ending, read in (("csv", pd.read_csv), ("json", pd.read_json), ("parquet", pd.read_parquet)):
+    for ending, read in (
+        ("csv", pd.read_csv),
+        ("json", pd.read_json),
+        ("parquet", pd.read_parquet),
+    ):
         path = tmp_path / f"{name}.{ending}"
         assert run("export", CASE, name, "-o", path).returncode == 0
         frames.append(read(path))
@@ -168,8 +196,14 @@ def test_export_writes_every_table_alike(name: str, tmp_path: Path) -> None:
 
 def test_files_named_one_by_one_are_the_folder() -> None:
     """--pcap, --counters and --facts give what PATH gives."""
-    pcaps = [word for name in ("eth0", "docker0", "lo") for word in ("--pcap", f"{name}={CASE / name}.pcap")]
-    one = run("replay", *pcaps, "--counters", CASE / "counters.log", "--facts", CASE).stdout.splitlines()[2:]
+    pcaps = [
+        word
+        for name in ("eth0", "docker0", "lo")
+        for word in ("--pcap", f"{name}={CASE / name}.pcap")
+    ]
+    one = run(
+        "replay", *pcaps, "--counters", CASE / "counters.log", "--facts", CASE
+    ).stdout.splitlines()[2:]
     assert one == run("replay", CASE).stdout.splitlines()[2:]
 
 
@@ -211,7 +245,9 @@ def test_missing_inputs_are_named(tmp_path: Path, case: Path) -> None:
     assert "no such folder" in refused("replay", tmp_path / "nowhere")
     assert "no pcap there" in refused("replay", tmp_path)
     assert "nothing to replay" in refused("replay")
-    assert "no such file" in refused("replay", "--pcap", tmp_path / "no.pcap", "--counters", CASE / "counters.log")
+    assert "no such file" in refused(
+        "replay", "--pcap", tmp_path / "no.pcap", "--counters", CASE / "counters.log"
+    )
     assert "no such file" in refused("replay", case, "--counters", tmp_path / "no.log")
     for name in ("counters.log", "listing.log"):
         (case / name).unlink()
@@ -237,7 +273,11 @@ def test_files_of_another_kind_are_refused(case: Path) -> None:
 
 def test_a_log_without_times_is_refused(case: Path) -> None:
     """Counters without times cannot be aligned."""
-    text = "".join(line for line in (CASE / "counters.log").read_text().splitlines(keepends=True) if line[0] != "#")
+    text = "".join(
+        line
+        for line in (CASE / "counters.log").read_text().splitlines(keepends=True)
+        if line[0] != "#"
+    )
     (case / "counters.log").write_text(text)
     assert "has no times: put `date" in refused("replay", case)
 
@@ -246,7 +286,10 @@ def test_a_log_without_counters_is_refused(case: Path) -> None:
     """iptables-save without -c is told what it lacks."""
     text = (CASE / "counters.log").read_text()
     (case / "counters.log").write_text(
-        "\n".join(line.partition("] ")[2] if line[:1] == "[" else line for line in text.splitlines()) + "\n"
+        "\n".join(
+            line.partition("] ")[2] if line[:1] == "[" else line for line in text.splitlines()
+        )
+        + "\n"
     )
     assert "use iptables-save -c" in refused("replay", case)
 

@@ -28,7 +28,9 @@ FACTS = ("addr.json", "link.json", "route.json", "sysctl.txt")
 HITS = ["connection", "direction", "first_seen", "table", "chain", "rule_number"]
 
 
-def both_ways(folder: Path, monkeypatch: pytest.MonkeyPatch, offset: float | None = None) -> tuple[Analysis, Analysis]:
+def both_ways(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, offset: float | None = None
+) -> tuple[Analysis, Analysis]:
     """(folded, packet by packet)."""
     monkeypatch.setattr(intake, "FOLD_BYTES", 0)
     folded = correlator.load(folder, clock_offset=offset)
@@ -38,15 +40,27 @@ def both_ways(folder: Path, monkeypatch: pytest.MonkeyPatch, offset: float | Non
 
 def plain(frame: pd.DataFrame, by: list[str] | None) -> pd.DataFrame:
     """The same values, without the order of categories."""
-    words = {name: frame[name].astype(str) for name, dtype in frame.dtypes.items() if isinstance(dtype, pd.CategoricalDtype)}
+    words = {
+        name: frame[name].astype(str)
+        for name, dtype in frame.dtypes.items()
+        if isinstance(dtype, pd.CategoricalDtype)
+    }
     frame = frame.assign(**words)
     return frame.sort_values(by, kind="stable", ignore_index=True) if by else frame
 
 
 def assert_same(folded: Analysis, other: Analysis) -> None:
     """All tables, warnings, paths and the clock."""
-    for name, by in (("connections", None), ("hits", HITS), ("ledger", None), ("rules", None), ("packets", None)):
-        pd.testing.assert_frame_equal(plain(getattr(folded, name), by), plain(getattr(other, name), by), obj=name)
+    for name, by in (
+        ("connections", None),
+        ("hits", HITS),
+        ("ledger", None),
+        ("rules", None),
+        ("packets", None),
+    ):
+        pd.testing.assert_frame_equal(
+            plain(getattr(folded, name), by), plain(getattr(other, name), by), obj=name
+        )
     exported = [plain(one.table("connections"), None) for one in (folded, other)]
     pd.testing.assert_frame_equal(*exported, obj="connections with Community IDs")
     assert folded.warnings == other.warnings
@@ -65,8 +79,11 @@ def test_recordings(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("share", [0.02, 0.2])
 @pytest.mark.parametrize("name", ["published", "collision", "reuse", "older"])
-def test_lost_frames(name: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With frames missing at random, what is no longer ordinary is left to the packet-by-packet way: the same again."""
+def test_lost_frames(
+    name: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With frames missing at random, what is no longer ordinary is left to the packet-by-packet
+    way: the same again."""
     random = np.random.default_rng(int(share * 100))
     shutil.copytree(CAPTURES / name, tmp_path / "c", ignore=shutil.ignore_patterns("truth"))
     for path in (tmp_path / "c").glob("*.pcap"):
@@ -81,7 +98,8 @@ def test_lost_frames(name: str, share: float, tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small benchmark workload: every rule's hits and bytes, every outcome, every frame as planned; the same unfolded."""
+    """A small benchmark workload: every rule's hits and bytes, every outcome, every frame as
+    planned; the same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30)
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(replace(folded, source=""), replace(other, source=""))
@@ -89,12 +107,16 @@ def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_a_large_report_is_bounded(tmp_path: Path) -> None:
-    """Of many connections the report names the clients with the most, by the generator's count; of many rules it shows those
-    that most packets hit, and every one that has a residual."""
-    answer = make_workload(tmp_path, packets=6_000, connections=300, seconds=20, extra=docker_ports(50))
+    """Of many connections the report names the clients with the most, by the generator's count; of
+    many rules it shows those that most packets hit, and every one that has a residual."""
+    answer = make_workload(
+        tmp_path, packets=6_000, connections=300, seconds=20, extra=docker_ports(50)
+    )
     analysis = correlator.load(tmp_path)
     text = render_replay(analysis)
-    assert re.search(rf"^{answer.connections['MASQUERADE']} +\d+\+\d+ +172\.17\.0\.2$", text, re.MULTILINE)
+    assert re.search(
+        rf"^{answer.connections['MASQUERADE']} +\d+\+\d+ +172\.17\.0\.2$", text, re.MULTILINE
+    )
     assert text.count("\n") < 130
     off = replace(analysis, rules=analysis.rules.assign(residual_packets=1))
     shown = render_replay(off).split("Ledger (packets per rule)\n")[1].splitlines()[1:]
@@ -102,7 +124,8 @@ def test_a_large_report_is_bounded(tmp_path: Path) -> None:
 
 
 def test_gzipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What gzip packed is folded as it is unpacked; a file that was cut is read up to the cut, packet by packet."""
+    """What gzip packed is folded as it is unpacked; a file that was cut is read up to the cut,
+    packet by packet."""
     make_workload(tmp_path, packets=6_000, connections=300, seconds=20)
     for path in list(tmp_path.glob("*.pcap")):
         path.with_suffix(".pcap.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
@@ -118,8 +141,9 @@ def test_gzipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container starts during a recording: every count as planned, also of the rule that came with it; most connections,
-    those that live across the change among them, are folded; and the same unfolded."""
+    """A container starts during a recording: every count as planned, also of the rule that came
+    with it; most connections, those that live across the change among them, are folded; and the
+    same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, changes=1)
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(folded, other)
@@ -128,7 +152,10 @@ def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert folded.generations == 2
     assert verdict.ordinary.kept.mean() > 0.9
     c = verdict.ordinary.folded.connections[verdict.ordinary.kept]
-    assert ((c["first"] < verdict.ordinary.timetable.until[0]) & (c["last"] > verdict.ordinary.timetable.since[0])).any()
+    assert (
+        (c["first"] < verdict.ordinary.timetable.until[0])
+        & (c["last"] > verdict.ordinary.timetable.since[0])
+    ).any()
 
 
 @pytest.mark.parametrize("offset", [None, 0.0, 0.3])
@@ -136,15 +163,23 @@ def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_rules_that_come_and_go(
     changes: int, offset: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the clock is said to be, and however often rules change, folded and unfolded are the same."""
+    """Whatever the clock is said to be, and however often rules change, folded and unfolded are the
+    same."""
     make_workload(tmp_path / "w", 10_000, 600, seconds=30, changes=changes, shift_ns=300_000_000)
     assert_same(*both_ways(tmp_path / "w", monkeypatch, offset))
 
 
 @pytest.mark.parametrize(("resolution", "divisor"), [(9, 1), (6, 1_000)])
-def test_pcapng_of_micro_and_nanoseconds(resolution: int, divisor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both interfaces in one pcapng, with times in nano- or microseconds: folded, and the same as unfolded."""
-    folder = Path(shutil.copytree(CAPTURES / "published", tmp_path / "c", ignore=shutil.ignore_patterns("truth")))
+def test_pcapng_of_micro_and_nanoseconds(
+    resolution: int, divisor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both interfaces in one pcapng, with times in nano- or microseconds: folded, and the same as
+    unfolded."""
+    folder = Path(
+        shutil.copytree(
+            CAPTURES / "published", tmp_path / "c", ignore=shutil.ignore_patterns("truth")
+        )
+    )
     blocks = [block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))]
     frames = []
     for number, name in enumerate(("eth0", "docker0")):
@@ -154,12 +189,21 @@ def test_pcapng_of_micro_and_nanoseconds(resolution: int, divisor: int, tmp_path
         data, position = (folder / f"{name}.pcap").read_bytes(), 24
         while position < len(data):
             seconds, nanos, captured, wire = struct.unpack_from("<IIII", data, position)
-            frames.append((seconds * 10**9 + nanos, number, wire, data[position + 16 : position + 16 + captured]))
+            frames.append(
+                (
+                    seconds * 10**9 + nanos,
+                    number,
+                    wire,
+                    data[position + 16 : position + 16 + captured],
+                )
+            )
             position += 16 + captured
     for path in folder.glob("*.pcap"):
         path.unlink()
     for time, number, wire, frame in sorted(frames):
-        head = struct.pack("<IIIII", number, time // divisor >> 32, time // divisor & 0xFFFFFFFF, len(frame), wire)
+        head = struct.pack(
+            "<IIIII", number, time // divisor >> 32, time // divisor & 0xFFFFFFFF, len(frame), wire
+        )
         blocks.append(block(6, head + frame))
     (folder / "all.pcapng").write_bytes(b"".join(blocks))
     folded, other = both_ways(folder, monkeypatch)
@@ -178,31 +222,45 @@ def without_facts(source: Path, folder: Path, missing: tuple[str, ...] = FACTS) 
     return Path(shutil.copytree(source, folder, ignore=shutil.ignore_patterns("truth", *missing)))
 
 
-@pytest.mark.parametrize("missing", [FACTS, ("addr.json",), ("link.json",)], ids=["none", "no addresses", "no links"])
+@pytest.mark.parametrize(
+    "missing", [FACTS, ("addr.json",), ("link.json",)], ids=["none", "no addresses", "no links"]
+)
 def test_recordings_without_facts(
     recorded: Path, missing: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is worked out of the host is the same whether frames pass by or are weighed together, and so is all that follows."""
+    """What is worked out of the host is the same whether frames pass by or are weighed together,
+    and so is all that follows."""
     assert_same(*both_ways(without_facts(recorded, tmp_path / "c", missing), monkeypatch))
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_a_workload_without_facts(apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pcaps and a counter log are enough: every count as planned, most connections folded; and the same unfolded."""
+def test_a_workload_without_facts(
+    apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pcaps and a counter log are enough: every count as planned, most connections folded; and the
+    same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
     monkeypatch.setattr(aside, "ASIDE_BYTES", 0 if apart else 1 << 60)
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(folded, other)
     assert_right(folded, answer.hits, answer.connections, answer.frames)
-    assert folded.inferred == ("MAC addresses of docker0, eth0", "the host's addresses and bridge subnets")
+    assert folded.inferred == (
+        "MAC addresses of docker0, eth0",
+        "the host's addresses and bridge subnets",
+    )
     assert folded.tables.verdict.ordinary.kept.all()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("tries", [1, 3])
-def test_a_wrong_guess_is_found_out(tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the first frames mislead, all of them say so: the other address is tried, or every packet looked at by itself."""
+def test_a_wrong_guess_is_found_out(
+    tries: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the first frames mislead, all of them say so: the other address is tried, or every
+    packet looked at by itself."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
-    monkeypatch.setattr(own, "guess", lambda _files, _known: {"eth0": MACS["gateway"], "docker0": MACS["web"]})
+    monkeypatch.setattr(
+        own, "guess", lambda _files, _known: {"eth0": MACS["gateway"], "docker0": MACS["web"]}
+    )
     monkeypatch.setattr(folded_files, "GUESSES", tries)
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     found = folded.tables.verdict.intake.folded  # type: ignore[attr-defined]
@@ -212,11 +270,16 @@ def test_a_wrong_guess_is_found_out(tries: int, tmp_path: Path, monkeypatch: pyt
     assert_right(folded, answer.hits, answer.connections, answer.frames)
 
 
-def test_an_interface_of_which_no_frame_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where nothing that an interface shows was forwarded, its own address is the one that most frames bear, the rest is
-    folded as ever, and a host's own traffic tells its addresses."""
+def test_an_interface_of_which_no_frame_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing that an interface shows was forwarded, its own address is the one that most
+    frames bear, the rest is folded as ever, and a host's own traffic tells its addresses."""
     make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
-    quiet = shutil.copytree(CAPTURES / "inside", tmp_path / "q", ignore=shutil.ignore_patterns("truth")) / "docker0.pcap"
+    quiet = (
+        shutil.copytree(CAPTURES / "inside", tmp_path / "q", ignore=shutil.ignore_patterns("truth"))
+        / "docker0.pcap"
+    )
     shutil.copy(quiet, tmp_path / "w" / "br-quiet.pcap")
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert folded.tables.verdict.ordinary.kept.sum() > 1_000  # type: ignore[attr-defined]
@@ -228,8 +291,8 @@ def test_an_interface_of_which_no_frame_tells(tmp_path: Path, monkeypatch: pytes
 def test_packets_on_disk_and_in_another_process(
     apart: bool, changes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However few packets are held at a time, and whoever reads them, the report is the same, byte for byte; nothing is left
-    behind on the disk."""
+    """However few packets are held at a time, and whoever reads them, the report is the same, byte
+    for byte; nothing is left behind on the disk."""
     folder, spools = tmp_path / "w", tmp_path / "spools"
     spools.mkdir()
     answer = make_workload(folder, 20_000, 1_200, seconds=30, changes=changes)
@@ -247,8 +310,8 @@ def test_packets_on_disk_and_in_another_process(
 
 
 def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a report says of connections, that they were refused among it, it says without looking at folded packets one by
-    one; and says the same."""
+    """What a report says of connections, that they were refused among it, it says without looking
+    at folded packets one by one; and says the same."""
     folded, other = both_ways(CAPTURES / "modern", monkeypatch)
     expected = render_replay(other, everything=True), render_page(other)
     refused = folded.connections.loc[folded.connections["state"] == "refused", "connection"]
@@ -260,10 +323,14 @@ def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packets that have to be looked at one by one, and would take more memory than allowed, are refused in one line."""
+    """Packets that have to be looked at one by one, and would take more memory than allowed, are
+    refused in one line."""
     make_workload(tmp_path / "w", 60_000, 4_000, seconds=30)
     monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
-    with pytest.raises(InputError, match=r"w: needs about 0\.\d GiB of memory, and 0\.1 GiB may be taken \(--max-memory\)"):
+    with pytest.raises(
+        InputError,
+        match=r"w: needs about 0\.\d GiB of memory, and 0\.1 GiB may be taken \(--max-memory\)",
+    ):
         correlator.load(tmp_path / "w", max_memory=100 << 20)
 
 
@@ -273,23 +340,34 @@ def test_a_reader_that_dies_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(intake, "FOLD_BYTES", 0)
     monkeypatch.setattr(aside, "ASIDE_BYTES", 0)
     monkeypatch.setattr(aside, "SERVE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    with pytest.raises(CorrelatorError, match="reading the packets ended with status -9: too little memory"):
+    with pytest.raises(
+        CorrelatorError, match="reading the packets ended with status -9: too little memory"
+    ):
         correlator.load(tmp_path / "w")
 
 
 def assert_right(
-    analysis: Analysis, hits: dict[str, tuple[int, int]], connections: dict[str, int], frames: dict[str, int]
+    analysis: Analysis,
+    hits: dict[str, tuple[int, int]],
+    connections: dict[str, int],
+    frames: dict[str, int],
 ) -> None:
     """The analysis is what the workload was planned to be, in each of its tables."""
     assert_planned(analysis, hits, connections, frames)
-    sums = analysis.hits.groupby(["table", "chain", "rule_number"], observed=True)[["packets", "bytes"]].sum()
+    sums = analysis.hits.groupby(["table", "chain", "rule_number"], observed=True)[
+        ["packets", "bytes"]
+    ].sum()
     assert sorted(map(tuple, sums.to_numpy().tolist())) == sorted(hits.values())
 
 
 def assert_planned(
-    analysis: Analysis, hits: dict[str, tuple[int, int]], connections: dict[str, int], frames: dict[str, int]
+    analysis: Analysis,
+    hits: dict[str, tuple[int, int]],
+    connections: dict[str, int],
+    frames: dict[str, int],
 ) -> None:
-    """The analysis is what the workload was planned to be: every rule's hits and bytes, every outcome, every frame."""
+    """The analysis is what the workload was planned to be: every rule's hits and bytes, every
+    outcome, every frame."""
     assert analysis.interfaces == frames
     assert analysis.connections["outcome"].astype(str).value_counts().to_dict() == connections
     assert (analysis.connections["status"] == "exact").all()

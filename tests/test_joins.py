@@ -1,4 +1,5 @@
-"""Joining with other tools: Community IDs against Wireshark's, conn.log against a reader of Zeek's logs."""
+"""Joining with other tools: Community IDs against Wireshark's, conn.log against a reader of Zeek's
+logs."""
 
 from __future__ import annotations
 
@@ -24,19 +25,42 @@ SIDES = ["community_id", "community_id_reply"]
 
 
 def named_by_tshark(pcap: Path) -> pd.DataFrame:
-    """``frame``, Wireshark's Community ID of it and the ICMP type; what a sensor at that interface would log."""
-    command = ["tshark", "--enable-protocol", "communityid", "-r", str(pcap), "-T", "fields", "-E", "occurrence=f"]
-    command += [word for field in ("frame.number", "communityid", "icmp.type") for word in ("-e", field)]
+    """``frame``, Wireshark's Community ID of it and the ICMP type; what a sensor at that interface
+    would log."""
+    command = [
+        "tshark",
+        "--enable-protocol",
+        "communityid",
+        "-r",
+        str(pcap),
+        "-T",
+        "fields",
+        "-E",
+        "occurrence=f",
+    ]
+    command += [
+        word for field in ("frame.number", "communityid", "icmp.type") for word in ("-e", field)
+    ]
     rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     found = pd.DataFrame([row.split("\t") for row in rows], columns=["frame", "id", "icmp"])
     return found.assign(frame=found["frame"].astype("int64"), interface=pcap.stem)
 
 
 def sensors(folder: Path) -> pd.DataFrame:
-    """The same of every interface of a recording, with the connection that each frame belongs to."""
-    logs = pd.concat([named_by_tshark(pcap) for pcap in sorted(folder.glob("*.pcap")) if pcap.stat().st_size > 24])
+    """The same of every interface of a recording, with the connection that each frame belongs
+    to."""
+    logs = pd.concat(
+        [
+            named_by_tshark(pcap)
+            for pcap in sorted(folder.glob("*.pcap"))
+            if pcap.stat().st_size > 24
+        ]
+    )
     packets = correlator.load(folder).packets.astype({"interface": "object"})
-    return logs.merge(packets[["interface", "frame", "connection", "state", "direction"]], on=["interface", "frame"])
+    return logs.merge(
+        packets[["interface", "frame", "connection", "state", "direction"]],
+        on=["interface", "frame"],
+    )
 
 
 def conn_log(path: Path) -> list[dict[str, object]]:
@@ -46,13 +70,15 @@ def conn_log(path: Path) -> list[dict[str, object]]:
 
 @with_tshark
 def test_every_frame_bears_an_id_of_its_connection(recorded: Path) -> None:
-    """On whichever interface a sensor sits, the Community ID that it logs is one of the connection's two.
+    """On whichever interface a sensor sits, the Community ID that it logs is one of the
+    connection's two.
 
-    But for one place: replies received on a bridge whose connection had both ends translated; br_netfilter has put back one of
-    them there and not yet the other (docs/wireshark.md).
-    """
+    But for one place: replies received on a bridge whose connection had both ends translated;
+    br_netfilter has put back one of them there and not yet the other (docs/wireshark.md)."""
     table = correlator.load(recorded).table("connections").set_index("connection").astype(str)
-    table = table.assign(twice=(table["src"] != table["reply_dst"]) & (table["dst"] != table["reply_src"]))
+    table = table.assign(
+        twice=(table["src"] != table["reply_dst"]) & (table["dst"] != table["reply_src"])
+    )
     seen = sensors(recorded)
     seen = seen[(seen["id"] != "") & (seen["state"] != "RELATED") & (seen["connection"] > 0)]
     both = seen.join(table[[*SIDES, "twice"]], on="connection")
@@ -64,14 +90,25 @@ def test_every_frame_bears_an_id_of_its_connection(recorded: Path) -> None:
 
 
 @with_tshark
-@pytest.mark.parametrize(("name", "outcome"), [("published", "DNAT"), ("user", "DNAT"), ("published", "MASQUERADE")])
+@pytest.mark.parametrize(
+    ("name", "outcome"), [("published", "DNAT"), ("user", "DNAT"), ("published", "MASQUERADE")]
+)
 def test_a_log_of_either_side_joins(name: str, outcome: str, tmp_path: Path) -> None:
-    """A sensor outside and one on the bridge log different addresses of a translated connection: by Community ID both join the
-    same row of conn.log, each on its own side."""
+    """A sensor outside and one on the bridge log different addresses of a translated connection: by
+    Community ID both join the same row of conn.log, each on its own side."""
     path = tmp_path / "conn.log"
-    assert run("export", CAPTURES / name, "connections", "--format", "zeek", "-o", path).returncode == 0
-    rows = [row for row in conn_log(path) if row["outcome"] == outcome and row["in_interface"] and row["out_interface"]]
-    outside, bridge = (set(named_by_tshark(CAPTURES / name / f"{side}.pcap")["id"]) for side in ("eth0", "docker0"))
+    assert (
+        run("export", CAPTURES / name, "connections", "--format", "zeek", "-o", path).returncode
+        == 0
+    )
+    rows = [
+        row
+        for row in conn_log(path)
+        if row["outcome"] == outcome and row["in_interface"] and row["out_interface"]
+    ]
+    outside, bridge = (
+        set(named_by_tshark(CAPTURES / name / f"{side}.pcap")["id"]) for side in ("eth0", "docker0")
+    )
     first, second = (outside, bridge) if outcome == "DNAT" else (bridge, outside)
     assert rows
     for row in rows:
@@ -81,7 +118,8 @@ def test_a_log_of_either_side_joins(name: str, outcome: str, tmp_path: Path) -> 
 
 
 def test_conn_log_says_what_the_table_says(recorded: Path, tmp_path: Path) -> None:
-    """Read back by a reader of Zeek's logs, every connection is there with its tuple, counts, times, outcome and IDs."""
+    """Read back by a reader of Zeek's logs, every connection is there with its tuple, counts,
+    times, outcome and IDs."""
     analysis = correlator.load(recorded)
     path = tmp_path / "conn.log"
     assert export_table(analysis, "connections", path, "zeek") == len(analysis.connections)
@@ -93,12 +131,23 @@ def test_conn_log_says_what_the_table_says(recorded: Path, tmp_path: Path) -> No
         assert (row["id.orig_h"], row["id.resp_h"]) == (own.src, own.dst)
         assert (row["reply.resp_h"], row["reply.orig_h"]) == (own.reply_src, own.reply_dst)
         if own.protocol in ("tcp", "udp"):
-            assert (row["proto"], row["id.orig_p"], row["id.resp_p"]) == (own.protocol, own.sport, own.dport)
+            assert (row["proto"], row["id.orig_p"], row["id.resp_p"]) == (
+                own.protocol,
+                own.sport,
+                own.dport,
+            )
             assert (row["reply.orig_p"], row["reply.resp_p"]) == (own.reply_dport, own.reply_sport)
         assert (row["orig_pkts"], row["resp_pkts"]) == (own.packets_original, own.packets_reply)
         assert (row["orig_ip_bytes"], row["resp_ip_bytes"]) == (own.bytes_original, own.bytes_reply)
-        assert (row["outcome"], row["rule"] or "", row["status"]) == (own.outcome, own.rule, own.status)
-        assert (row["community_id"], row["community_id_reply"]) == (own.community_id, own.community_id_reply)
+        assert (row["outcome"], row["rule"] or "", row["status"]) == (
+            own.outcome,
+            own.rule,
+            own.status,
+        )
+        assert (row["community_id"], row["community_id_reply"]) == (
+            own.community_id,
+            own.community_id_reply,
+        )
         if row["duration"] is not None:
             assert abs(_seconds(row["duration"]) - (own.last_seen - own.first_seen) / 1e9) < 1e-6
         assert abs(_seconds(row["ts"]) - own.first_seen / 1e9) < 1e-5
@@ -114,14 +163,24 @@ def test_conn_state_is_zeeks() -> None:
     """What was seen of each connection has the name that Zeek's documentation gives it."""
     published = correlator.load(CAPTURES / "published")
     flows = published.connections.join(published.flows())
-    answered = flows[(flows["outcome"] == "DNAT") & (flows["protocol"] == "tcp") & (flows["state"] == "established")]
+    answered = flows[
+        (flows["outcome"] == "DNAT")
+        & (flows["protocol"] == "tcp")
+        & (flows["state"] == "established")
+    ]
     assert set(answered["conn_state"]) == {"SF"}
     assert set(answered["history"]) == {"ShADadFf"}
-    assert set(flows[(flows["outcome"] == "dropped") & (flows["protocol"] == "tcp")]["conn_state"]) == {"S0"}
-    assert set(flows[(flows["protocol"] == "tcp") & (flows["state"] == "refused")]["conn_state"]) == {"REJ"}
+    assert set(
+        flows[(flows["outcome"] == "dropped") & (flows["protocol"] == "tcp")]["conn_state"]
+    ) == {"S0"}
+    assert set(
+        flows[(flows["protocol"] == "tcp") & (flows["state"] == "refused")]["conn_state"]
+    ) == {"REJ"}
     assert set(flows[flows["protocol"] == "icmp"]["conn_state"]) == {"OTH"}
     pings = flows[flows["protocol"] == "icmp"]
-    assert set(zip(pings["source_port"], pings["destination_port"], strict=True)) == {(8, 0)}  # echo, answered by echo reply
+    assert set(zip(pings["source_port"], pings["destination_port"], strict=True)) == {
+        (8, 0)
+    }  # echo, answered by echo reply
     older = correlator.load(CAPTURES / "older")
     midstream = older.connections.join(older.flows())
     midstream = midstream[(midstream["state"] == "older") & (midstream["protocol"] == "tcp")]
@@ -135,13 +194,23 @@ def test_conn_log_is_the_same_each_time(tmp_path: Path) -> None:
     """Two exports of one recording are the same bytes, and begin with Zeek's header."""
     one, other = tmp_path / "a.log", tmp_path / "b.log"
     run("export", CAPTURES / "published", "connections", "--format", "zeek", "-o", one)
-    run("export", CAPTURES / "published", "--format", "zeek", "-o", other)  # the format names the table
+    run(
+        "export", CAPTURES / "published", "--format", "zeek", "-o", other
+    )  # the format names the table
     assert one.read_bytes() == other.read_bytes()
     lines = one.read_text().splitlines()
     assert lines[0] == "#separator \\x09"
     assert [line.split("\t")[0] for line in lines if line.startswith("#")] == [
-        "#separator \\x09", "#set_separator", "#empty_field", "#unset_field", "#path", "#open", "#fields", "#types", "#close",
-    ]  # fmt: skip
+        "#separator \\x09",
+        "#set_separator",
+        "#empty_field",
+        "#unset_field",
+        "#path",
+        "#open",
+        "#fields",
+        "#types",
+        "#close",
+    ]
 
 
 @pytest.mark.parametrize("form", ["csv", "json", "parquet"])
@@ -162,7 +231,13 @@ def test_replay_json_has_the_ids() -> None:
 def test_refusals(tmp_path: Path) -> None:
     """A format that is none, and one that this table does not have."""
     path = tmp_path / "x.log"
-    assert "expected one of csv, json, parquet, zeek" in refused("export", CAPTURES / "ttl", "hits", "--format", "xml", "-o", path)
-    assert "is a format of connections" in refused("export", CAPTURES / "ttl", "hits", "--format", "zeek", "-o", path)
-    assert "is a format of tables" in refused("export", CAPTURES / "ttl", "pcapng", "--format", "csv", "-o", path)
+    assert "expected one of csv, json, parquet, zeek" in refused(
+        "export", CAPTURES / "ttl", "hits", "--format", "xml", "-o", path
+    )
+    assert "is a format of connections" in refused(
+        "export", CAPTURES / "ttl", "hits", "--format", "zeek", "-o", path
+    )
+    assert "is a format of tables" in refused(
+        "export", CAPTURES / "ttl", "pcapng", "--format", "csv", "-o", path
+    )
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,5 @@
-"""The report page in a real browser: from the disk, without a network, by mouse and by keyboard, on a screen and on paper."""
+"""The report page in a real browser: from the disk, without a network, by mouse and by keyboard, on
+a screen and on paper."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ def page(analysis: Analysis, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def opened(driver: Any, page: Path) -> Any:
-    """The page, opened; whatever a test does, the console stays silent and nothing is asked from a network."""
+    """The page, opened; whatever a test does, the console stays silent and nothing is asked from a
+    network."""
     open_page(driver, page)
     yield driver
     assert complaints(driver) == []
@@ -95,7 +97,9 @@ def wait(driver: Any, script: str) -> None:
     """Until a script says true: filters wait for the typing to end, scrolling for a frame."""
     from selenium.webdriver.support.ui import WebDriverWait
 
-    WebDriverWait(driver, 10, poll_frequency=0.02).until(lambda d: d.execute_script(f"return {script}"))
+    WebDriverWait(driver, 10, poll_frequency=0.02).until(
+        lambda d: d.execute_script(f"return {script}")
+    )
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -105,19 +109,25 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_report_writes_one_file_that_needs_no_other(tmp_path: Path) -> None:
-    """`correlator report` writes a page that refers to nothing outside of itself, the chart library's licence with it."""
+    """`correlator report` writes a page that refers to nothing outside of itself, the chart
+    library's licence with it."""
     path = tmp_path / "report.html"
     assert run("report", CAPTURES / "published", "-o", path).stdout == f"wrote {path}\n"
     assert list(tmp_path.iterdir()) == [path]
     text = path.read_text()
-    assert re.findall(r"""<(?:script|link|img|iframe|source)[^>]*\s(?:src|href)=["']?([^"'\s>]*)""", text) == ["data:,"]
+    assert re.findall(
+        r"""<(?:script|link|img|iframe|source)[^>]*\s(?:src|href)=["']?([^"'\s>]*)""", text
+    ) == ["data:,"]
     assert not re.search(r"@import|url\((?!#)", text)
     assert "Permission is hereby granted, free of charge" in text
 
 
 def test_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     """What cannot be written is refused in one line, and nothing is left behind."""
-    for words, path in (("unknown ending '.txt'", tmp_path / "r.txt"), ("does not exist", tmp_path / "no" / "r.html")):
+    for words, path in (
+        ("unknown ending '.txt'", tmp_path / "r.txt"),
+        ("does not exist", tmp_path / "no" / "r.html"),
+    ):
         done = run("report", CAPTURES / "ttl", "-o", path)
         assert done.returncode == 2
         assert words in done.stderr
@@ -129,10 +139,19 @@ def test_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 @in_browser
 def test_it_opens_with_the_answer_first(opened: Any) -> None:
-    """The first words are the answer, with a link to the rule; proofs, flow, timeline, table, ledger, rules and facts follow."""
+    """The first words are the answer, with a link to the rule; proofs, flow, timeline, table,
+    ledger, rules and facts follow."""
     assert one(opened, "main h1").text == "1 of 19 connections was dropped by filter/DOCKER-USER:1."
     assert one(opened, "main").text.startswith("1 of 19 connections was dropped")
-    assert texts(opened, "main h2") == ["What stands out", "Packet flow", "Timeline", "Connections", "Ledger", "Ruleset", "Session"]
+    assert texts(opened, "main h2") == [
+        "What stands out",
+        "Packet flow",
+        "Timeline",
+        "Connections",
+        "Ledger",
+        "Ruleset",
+        "Session",
+    ]
     assert texts(opened, ".proofs dd:not(.note)")[:3] == ["19 of 19", "100 %", "0"]
     assert one(opened, "#ledger .verdict").text.startswith("No residual. In 90 ledger lines")
     assert "captures/published" in one(opened, "#session").text
@@ -142,10 +161,13 @@ def test_it_opens_with_the_answer_first(opened: Any) -> None:
 def test_findings_link_to_their_connections_and_rules(
     driver: Any, analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A finding stands below the answer; its chips open a connection, open a rule, and show all its connections."""
+    """A finding stands below the answer; its chips open a connection, open a rule, and show all its
+    connections."""
     from correlator.report.findings import Finding
 
-    finding = Finding("dropped", "A <b>finding</b> of this test.", tuple(range(2, 11)), ("filter/DOCKER-USER:1",))
+    finding = Finding(
+        "dropped", "A <b>finding</b> of this test.", tuple(range(2, 11)), ("filter/DOCKER-USER:1",)
+    )
     monkeypatch.setattr("correlator.report.page.render.find", lambda _: (finding,))
     write_page(analysis, tmp_path / "report.html")
     open_page(driver, tmp_path / "report.html")
@@ -162,13 +184,17 @@ def test_findings_link_to_their_connections_and_rules(
 
 @in_browser
 def test_the_flow_shows_hits_in_hooks(opened: Any, analysis: Analysis) -> None:
-    """The diagram draws the hooks with the rules that were hit there, drops in their own colour, and opens a rule."""
+    """The diagram draws the hooks with the rules that were hit there, drops in their own colour,
+    and opens a rule."""
     names = texts(opened, "svg.flow-wide .box.hook .name")
     assert sorted(names) == ["FORWARD", "INPUT", "OUTPUT", "POSTROUTING", "PREROUTING"]
     rules = analysis.rules
     drop = rules[(rules["chain"] == "DOCKER-USER") & (rules["rule_number"] == 1)].iloc[0]
     line = one(opened, "svg.flow-wide a.bad")
-    assert texts(opened, "svg.flow-wide a.bad text") == ["DOCKER-USER:1 DROP", str(drop["explained_packets"])]
+    assert texts(opened, "svg.flow-wide a.bad text") == [
+        "DOCKER-USER:1 DROP",
+        str(drop["explained_packets"]),
+    ]
     assert texts(opened, "svg.flow-wide .pill text") == ["2 dropped"]
     line.click()
     assert one(opened, "#drawer-title").text == "filter/DOCKER-USER:1"
@@ -180,7 +206,8 @@ def test_the_flow_shows_hits_in_hooks(opened: Any, analysis: Analysis) -> None:
 
 @in_browser
 def test_headings_sort_by_mouse_and_by_key(opened: Any, analysis: Analysis) -> None:
-    """A heading sorts, again the other way; it says so to a screen reader, and Enter does what a click does."""
+    """A heading sorts, again the other way; it says so to a screen reader, and Enter does what a
+    click does."""
     size = analysis.connections["bytes_original"] + analysis.connections["bytes_reply"]
     order = analysis.connections.assign(size=size)
     one(opened, "#grid th[data-name=bytes] button").click()
@@ -204,7 +231,9 @@ def test_addresses_sort_as_numbers(opened: Any) -> None:
         return tuple(int(part) for part in re.split(r"[.:]", text))
 
     assert [number(text)[:4] for text in clients] == sorted(number(text)[:4] for text in clients)
-    assert [number(text) for text in clients if ":" in text] == sorted(number(text) for text in clients if ":" in text)
+    assert [number(text) for text in clients if ":" in text] == sorted(
+        number(text) for text in clients if ":" in text
+    )
 
 
 @in_browser
@@ -230,7 +259,8 @@ def test_the_filter_takes_words_numbers_and_outcomes(opened: Any) -> None:
 
 @in_browser
 def test_a_row_opens_its_path_hook_by_hook(opened: Any, analysis: Analysis) -> None:
-    """A click opens the connection: every rule of every way in order, what NAT did, the evidence, the status."""
+    """A click opens the connection: every rule of every way in order, what NAT did, the evidence,
+    the status."""
     one(opened, "#grid tbody tr[data-connection='2']").click()
     assert one(opened, "#drawer-title").text == "Connection 2"
     paths = analysis.paths(2)
@@ -238,13 +268,18 @@ def test_a_row_opens_its_path_hook_by_hook(opened: Any, analysis: Analysis) -> N
     nat = [step.text for path in paths for step in path.steps if step.kind == "nat"]
     assert texts(opened, "#drawer .steps .nat .what") == [f"NAT: {text}" for text in nat]
     assert len(texts(opened, "#drawer .view")) == len(paths)
-    assert texts(opened, "#drawer .view .evidence .yes") == ["rules", "wire", "counters"] * len(paths)
-    assert one(opened, "#grid tbody tr[data-connection='2']").get_attribute("aria-selected") == "true"
+    assert texts(opened, "#drawer .view .evidence .yes") == ["rules", "wire", "counters"] * len(
+        paths
+    )
+    assert (
+        one(opened, "#grid tbody tr[data-connection='2']").get_attribute("aria-selected") == "true"
+    )
 
 
 @in_browser
 def test_the_keyboard_does_it_all(opened: Any) -> None:
-    """Tab meets the skip link first; arrows move, Enter opens, Escape closes and gives the focus back to the row."""
+    """Tab meets the skip link first; arrows move, Enter opens, Escape closes and gives the focus
+    back to the row."""
     keys(opened, "\ue004")
     assert focused(opened) == "a.skip"
     keys(opened, "\ue007")
@@ -266,9 +301,11 @@ def test_the_keyboard_does_it_all(opened: Any) -> None:
 
 @in_browser
 def test_what_takes_the_focus_has_a_name(opened: Any) -> None:
-    """Every link, button and field says what it is to who does not see it; the table and the drawer have their roles."""
+    """Every link, button and field says what it is to who does not see it; the table and the drawer
+    have their roles."""
     nameless = opened.execute_script(
-        "const named = (e) => e.getAttribute('aria-label') || e.textContent.trim() || e.labels?.[0]?.textContent.trim();"
+        "const named = (e) => e.getAttribute('aria-label') || e.textContent.trim() || "
+        "e.labels?.[0]?.textContent.trim();"
         "const all = [...document.querySelectorAll('a[href], button, input, [tabindex=\"0\"]')];"
         "return all.filter((e) => !named(e)).map((e) => e.outerHTML)"
     )
@@ -295,7 +332,8 @@ def window(driver: Any) -> tuple[float, float]:
 
 @in_browser
 def test_the_timeline_zooms_and_tells(opened: Any, analysis: Analysis) -> None:
-    """Dragging zooms all charts, a double click shows everything; hovering names the rule, its text and the connection."""
+    """Dragging zooms all charts, a double click shows everything; hovering names the rule, its text
+    and the connection."""
     from selenium.webdriver import ActionChains
 
     lanes = one(opened, "#chart-lanes .u-over")
@@ -307,34 +345,48 @@ def test_the_timeline_zooms_and_tells(opened: Any, analysis: Analysis) -> None:
         "return [(first - low) / (high - low), lane * 18 + 9]"
     )
     width, height = lanes.size["width"], lanes.size["height"]
-    ActionChains(opened).move_to_element_with_offset(lanes, round(at[0] * width - width / 2), round(at[1] - height / 2)).perform()
+    ActionChains(opened).move_to_element_with_offset(
+        lanes, round(at[0] * width - width / 2), round(at[1] - height / 2)
+    ).perform()
     tip = one(opened, "#tip").text
-    rule = analysis.rules[(analysis.rules["chain"] == "DOCKER-USER") & (analysis.rules["rule_number"] == 1)].iloc[0]
+    rule = analysis.rules[
+        (analysis.rules["chain"] == "DOCKER-USER") & (analysis.rules["rule_number"] == 1)
+    ].iloc[0]
     assert "filter/DOCKER-USER:1" in tip
     assert str(rule["rule"]) in tip
     assert "#9 tcp 172.31.40.9:44721" in tip
     ActionChains(opened).click().perform()
     assert one(opened, "#drawer-title").text == "Connection 9"
     one(opened, "#drawer-close").click()
-    ActionChains(opened).move_to_element_with_offset(lanes, -200, 0).click_and_hold().move_by_offset(200, 0).release().perform()
+    ActionChains(opened).move_to_element_with_offset(
+        lanes, -200, 0
+    ).click_and_hold().move_by_offset(200, 0).release().perform()
     near = window(opened)
     assert near[1] - near[0] == pytest.approx((whole[1] - whole[0]) * 200 / width, rel=0.02)
     one(opened, "#inwindow").click()
     table = analysis.connections
     origin = int(table["first_seen"].min()) // 1000 * 1000
-    inside = table[((table["last_seen"] - origin) / 1000 >= near[0]) & ((table["first_seen"] - origin) / 1000 <= near[1])]
+    inside = table[
+        ((table["last_seen"] - origin) / 1000 >= near[0])
+        & ((table["first_seen"] - origin) / 1000 <= near[1])
+    ]
     assert texts(opened, "#grid tbody .c-number") == [str(n) for n in inside["connection"]]
     assert 0 < len(inside) < len(table)
     opened.execute_script("document.getElementById('charts').scrollIntoView()")
-    ActionChains(opened).move_to_element_with_offset(lanes, 0, -height // 2 + 4).double_click().perform()
+    ActionChains(opened).move_to_element_with_offset(
+        lanes, 0, -height // 2 + 4
+    ).double_click().perform()
     assert window(opened) == pytest.approx(whole)
-    ActionChains(opened).move_to_element_with_offset(lanes, -width // 2 - 60, round(at[1] - height / 2)).click().perform()
+    ActionChains(opened).move_to_element_with_offset(
+        lanes, -width // 2 - 60, round(at[1] - height / 2)
+    ).click().perform()
     assert one(opened, "#drawer-title").text == "filter/DOCKER-USER:1"
 
 
 @in_browser
 def test_the_timeline_listens_to_keys(opened: Any) -> None:
-    """+ zooms, arrows move and choose a rule, N goes to its next hit and says it, Enter opens that connection."""
+    """+ zooms, arrows move and choose a rule, N goes to its next hit and says it, Enter opens that
+    connection."""
     opened.execute_script("document.getElementById('charts').focus()")
     whole = window(opened)
     keys(opened, "+")
@@ -345,10 +397,15 @@ def test_the_timeline_listens_to_keys(opened: Any) -> None:
     keys(opened, "0")
     assert window(opened) == pytest.approx(whole)
     lane = opened.execute_script(
-        "return page.rows.filter((r) => r.lane !== undefined).findIndex((r) => page.laneName(r.lane) === 'nat/DOCKER:3')"
+        "return page.rows.filter((r) => r.lane !== undefined).findIndex((r) => "
+        "page.laneName(r.lane) === 'nat/DOCKER:3')"
     )
     keys(opened, *["\ue015"] * lane)
-    assert one(opened, "#timeline-says").get_attribute("textContent").startswith("nat/DOCKER:3: ! -i docker0 -p udp")
+    assert (
+        one(opened, "#timeline-says")
+        .get_attribute("textContent")
+        .startswith("nat/DOCKER:3: ! -i docker0 -p udp")
+    )
     keys(opened, "n")
     assert "#8 udp 172.31.32.1:46627" in one(opened, "#timeline-says").get_attribute("textContent")
     keys(opened, "\ue007")
@@ -360,7 +417,10 @@ def test_the_timeline_listens_to_keys(opened: Any) -> None:
 @in_browser
 def test_light_dark_and_the_switch(driver: Any, page: Path) -> None:
     """The page follows the system, and the switch overrules it and is remembered."""
-    script = "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, 3).reduce((a, b) => a + Number(b), 0)"
+    script = (
+        "return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).slice(0, "
+        "3).reduce((a, b) => a + Number(b), 0)"
+    )
     open_page(driver, page)
     assert driver.execute_script(script) > 600
     open_page(driver, page, dark=True)
@@ -383,7 +443,8 @@ def test_words_can_be_read_on_their_ground(driver: Any, page: Path, dark: bool) 
     """Text has the contrast that WCAG asks for (4.5), in both colours."""
     open_page(driver, page, dark=dark)
     pairs = driver.execute_script(
-        "return ['ink', 'soft', 'faint', 'accent', 'bad', 'doubt', 'good'].flatMap((c) => ['paper', 'raised', 'sunk'].map((g) =>"
+        "return ['ink', 'soft', 'faint', 'accent', 'bad', 'doubt', 'good'].flatMap((c) => "
+        "['paper', 'raised', 'sunk'].map((g) =>"
         " [c, g, page.colour(c), page.colour(g)]))"
     )
     weak = [(c, g) for c, g, front, ground in pairs if contrast(front, ground) < 4.5]
@@ -415,7 +476,8 @@ def test_it_fits_windows_of_all_widths(driver: Any, page: Path, width: int) -> N
 
 @in_browser
 def test_it_prints(driver: Any, page: Path) -> None:
-    """On paper: the answer, every connection, the ledger, every rule and the facts; no buttons; afterwards all is as before."""
+    """On paper: the answer, every connection, the ledger, every rule and the facts; no buttons;
+    afterwards all is as before."""
     from pypdf import PdfReader
 
     open_page(driver, page, dark=True)
@@ -426,7 +488,12 @@ def test_it_prints(driver: Any, page: Path) -> None:
     assert "-s 172.31.40.9/32 -i eth0 -p tcp -m tcp --dport 80 -j DROP" in words
     assert "172.31.40.9:44721" in words
     assert "172.17.0.2:41654" in words
-    for control in ("Whole session", "Clear all filters", "Skip to the connections", "only rules that were hit"):
+    for control in (
+        "Whole session",
+        "Clear all filters",
+        "Skip to the connections",
+        "only rules that were hit",
+    ):
         assert control not in words
     assert len(texts(driver, "#grid tbody tr.row")) == 19
     assert one(driver, "#theme").text == "Auto"
@@ -435,13 +502,22 @@ def test_it_prints(driver: Any, page: Path) -> None:
 @pytest.fixture(scope="module")
 def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page of a session whose names and comments are markup."""
-    folder = Path(shutil.copytree(CAPTURES / "published", tmp_path_factory.mktemp("evil") / "<img src=x onerror=window.owned=1>"))
+    folder = Path(
+        shutil.copytree(
+            CAPTURES / "published",
+            tmp_path_factory.mktemp("evil") / "<img src=x onerror=window.owned=1>",
+        )
+    )
     log = folder / "counters.log"
     plain = "-p tcp -m tcp --dport 80 -j DROP"
     text = log.read_text()
     assert plain in text
-    log.write_text(text.replace(plain, f'-p tcp -m tcp --dport 80 -m comment --comment "{EVIL}" -j DROP'))
-    (folder / "docker.json").write_text(json.dumps([{"name": EVIL, "networks": {"bridge": "172.17.0.2"}}]))
+    log.write_text(
+        text.replace(plain, f'-p tcp -m tcp --dport 80 -m comment --comment "{EVIL}" -j DROP')
+    )
+    (folder / "docker.json").write_text(
+        json.dumps([{"name": EVIL, "networks": {"bridge": "172.17.0.2"}}])
+    )
     path = folder.parent / "evil.html"
     write_page(correlator.load(folder), path)
     return path
@@ -449,7 +525,8 @@ def evil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @in_browser
 def test_markup_in_names_stays_text(driver: Any, evil: Path) -> None:
-    """A comment or a container's name that is a script is shown as it is, everywhere, and runs nowhere."""
+    """A comment or a container's name that is a script is shown as it is, everywhere, and runs
+    nowhere."""
     open_page(driver, evil, fragment="#connection=9")
     assert EVIL in one(driver, "#drawer").text
     one(driver, "#drawer-close").click()
@@ -460,7 +537,9 @@ def test_markup_in_names_stays_text(driver: Any, evil: Path) -> None:
     assert "<img src=x onerror=window.owned=1>" in one(driver, ".source").text
     one(driver, "svg.flow-wide a.bad").click()
     assert EVIL in one(driver, "#drawer .rule-text").text
-    assert driver.execute_script("return window.owned === undefined && document.images.length === 0")
+    assert driver.execute_script(
+        "return window.owned === undefined && document.images.length === 0"
+    )
     assert complaints(driver) == []
     assert [url for url in requested(driver) if not url.startswith(("file:", "data:"))] == []
 
@@ -469,16 +548,23 @@ def test_markup_in_names_stays_text(driver: Any, evil: Path) -> None:
 def test_a_script_that_slipped_in_would_not_run(driver: Any, page: Path) -> None:
     """The page's own policy lets only its own scripts run and nothing be fetched."""
     open_page(driver, page)
-    driver.execute_script("const s = document.createElement('script'); s.textContent = 'window.owned = 1'; document.body.append(s)")
+    driver.execute_script(
+        "const s = document.createElement('script'); s.textContent = 'window.owned = 1'; "
+        "document.body.append(s)"
+    )
     assert driver.execute_script("return window.owned === undefined")
-    driver.execute_script("const i = new Image(); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)")
+    driver.execute_script(
+        "const i = new Image(); i.src = 'http://127.0.0.1:9/x.png'; document.body.append(i)"
+    )
     assert len([line for line in complaints(driver) if "Content Security Policy" in line]) == 2
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Analysis]:
     """A page of some 5,000 connections: a recording laid end to end."""
-    folder = Path(shutil.copytree(CAPTURES / "published", tmp_path_factory.mktemp("many") / "session"))
+    folder = Path(
+        shutil.copytree(CAPTURES / "published", tmp_path_factory.mktemp("many") / "session")
+    )
     (folder / "listing.log").unlink()
     for pcap in folder.glob("*.pcap"):
         pcap.write_bytes(tile_pcap(pcap.read_bytes(), COPIES, 10**10))
@@ -491,7 +577,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Analysis]:
 
 @in_browser
 def test_five_thousand_connections(driver: Any, many: tuple[Path, Analysis]) -> None:
-    """All are there to be reached, though few rows exist; the last one opens, doubts and losses are said at the top."""
+    """All are there to be reached, though few rows exist; the last one opens, doubts and losses are
+    said at the top."""
     path, analysis = many
     total = len(analysis.connections)
     assert total > 4900
@@ -515,12 +602,16 @@ def test_five_thousand_connections(driver: Any, many: tuple[Path, Analysis]) -> 
 
 
 @in_browser
-def test_an_ambiguous_connection_says_why_and_between_what(driver: Any, many: tuple[Path, Analysis]) -> None:
+def test_an_ambiguous_connection_says_why_and_between_what(
+    driver: Any, many: tuple[Path, Analysis]
+) -> None:
     """The reason and the candidates of the hits table are shown, and nothing calls it exact."""
     path, analysis = many
     doubtful = analysis.connections[analysis.connections["status"] == "ambiguous"].iloc[0]
     number = int(doubtful["connection"])
-    hits = analysis.hits[(analysis.hits["connection"] == number) & (analysis.hits["status"] == "ambiguous")]
+    hits = analysis.hits[
+        (analysis.hits["connection"] == number) & (analysis.hits["status"] == "ambiguous")
+    ]
     names = {f"{row.table}/{row.chain}:{row.rule_number or 'policy'}" for row in hits.itertuples()}
     open_page(driver, path, fragment=f"#connection={number}")
     assert doubtful["reason"] in texts(driver, "#drawer .reason")
@@ -532,7 +623,8 @@ def test_an_ambiguous_connection_says_why_and_between_what(driver: Any, many: tu
 def test_a_bounded_page_says_what_is_left_out(
     driver: Any, analysis: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With more connections than a page holds, it says how many are missing and how to get them; sums stay whole."""
+    """With more connections than a page holds, it says how many are missing and how to get them;
+    sums stay whole."""
     import correlator.report.page.render as render
 
     monkeypatch.setattr(render, "choose", lambda table, named: choose(table, named, limit=5))
@@ -540,10 +632,16 @@ def test_a_bounded_page_says_what_is_left_out(
     open_page(driver, tmp_path / "report.html")
     remark = one(driver, "#connections .remark").text
     assert remark.startswith("5 of 19 connections are on this page")
-    assert "correlator export captures/published connections -o connections.csv" in remark.replace(f"{CAPTURES.parent}/", "")
+    assert "correlator export captures/published connections -o connections.csv" in remark.replace(
+        f"{CAPTURES.parent}/", ""
+    )
     assert "9" in texts(driver, "#grid tbody .c-number")
     assert one(driver, "main h1").text.startswith("1 of 19 connections")
-    gone = next(number for number in map(str, range(1, 20)) if number not in texts(driver, "#grid tbody .c-number"))
+    gone = next(
+        number
+        for number in map(str, range(1, 20))
+        if number not in texts(driver, "#grid tbody .c-number")
+    )
     open_page(driver, tmp_path / "report.html", fragment=f"#connection={gone}")
     assert "correlator show" in one(driver, "#count").text
     assert complaints(driver) == []
@@ -551,7 +649,8 @@ def test_a_bounded_page_says_what_is_left_out(
 
 @in_browser
 def test_rules_that_changed_are_shown_in_their_generations(driver: Any, tmp_path: Path) -> None:
-    """Each generation of the rules is listed, and a name that two rules bore leads to the one that was hit."""
+    """Each generation of the rules is listed, and a name that two rules bore leads to the one that
+    was hit."""
     analysis = correlator.load(CAPTURES / "replaced")
     write_page(analysis, tmp_path / "report.html")
     open_page(driver, tmp_path / "report.html")
@@ -559,7 +658,8 @@ def test_rules_that_changed_are_shown_in_their_generations(driver: Any, tmp_path
     dnat = analysis.connections[analysis.connections["outcome"] == "DNAT"]
     for number in (int(dnat["connection"].iloc[0]), int(dnat["connection"].iloc[-1])):
         open_page(driver, tmp_path / "report.html", fragment=f"#connection={number}")
-        server = f"{dnat.set_index('connection').at[number, 'reply_src']}:{dnat.set_index('connection').at[number, 'reply_sport']}"
+        row = dnat.set_index("connection").loc[number]
+        server = f"{row['reply_src']}:{row['reply_sport']}"
         one(driver, "#drawer .lead .rule").click()
         assert f"--to-destination {server}" in one(driver, "#drawer .rule-text").text
     assert complaints(driver) == []
@@ -567,10 +667,15 @@ def test_rules_that_changed_are_shown_in_their_generations(driver: Any, tmp_path
 
 @in_browser
 def test_a_session_without_counters_or_packets_has_its_page(driver: Any, tmp_path: Path) -> None:
-    """Without counters nothing is called verified; without a packet all that was counted is a residual."""
+    """Without counters nothing is called verified; without a packet all that was counted is a
+    residual."""
     folder = Path(shutil.copytree(CAPTURES / "published", tmp_path / "session"))
-    sample = re.split(r"(?=^# sample)", (folder / "counters.log").read_text(), flags=re.MULTILINE)[1]
-    (folder / "rules.v4").write_text("\n".join(re.sub(r"^\[\d+:\d+\] ", "", line) for line in sample.splitlines()[1:]) + "\n")
+    sample = re.split(r"(?=^# sample)", (folder / "counters.log").read_text(), flags=re.MULTILINE)[
+        1
+    ]
+    (folder / "rules.v4").write_text(
+        "\n".join(re.sub(r"^\[\d+:\d+\] ", "", line) for line in sample.splitlines()[1:]) + "\n"
+    )
     (folder / "counters.log").rename(folder / "kept")
     (folder / "listing.log").unlink()
     write_page(correlator.load(folder), tmp_path / "rules.html")
@@ -579,15 +684,26 @@ def test_a_session_without_counters_or_packets_has_its_page(driver: Any, tmp_pat
     assert "Nothing was counted" in one(driver, "#ledger").text
     assert complaints(driver) == []
     full = correlator.load(CAPTURES / "published")
-    lines = full.balances.assign(explained_packets=0, residual_packets=full.balances["counted_packets"])
+    lines = full.balances.assign(
+        explained_packets=0, residual_packets=full.balances["counted_packets"]
+    )
     warnings = ("no IPv4 packet was recorded: whatever the counters counted is a residual",)
-    rules = full.rules.assign(explained_packets=0, residual_packets=full.rules["counted_packets"], connections=0)
+    rules = full.rules.assign(
+        explained_packets=0, residual_packets=full.rules["counted_packets"], connections=0
+    )
     nothing = SimpleNamespace(
-        balances=lambda: lines, hits=lambda: full.hits.iloc[:0], packets=lambda: full.packets.iloc[:0], ways=tuple,
-        hits_of=lambda *_: full.hits.iloc[:0], packets_of=lambda _: full.packets.iloc[:0],
-        explain=lambda numbers: [""] * len(numbers), paths_of=lambda _: iter(()),
-    )  # fmt: skip
-    empty = replace(full, connections=full.connections.iloc[:0], rules=rules, warnings=warnings, tables=nothing)
+        balances=lambda: lines,
+        hits=lambda: full.hits.iloc[:0],
+        packets=lambda: full.packets.iloc[:0],
+        ways=tuple,
+        hits_of=lambda *_: full.hits.iloc[:0],
+        packets_of=lambda _: full.packets.iloc[:0],
+        explain=lambda numbers: [""] * len(numbers),
+        paths_of=lambda _: iter(()),
+    )
+    empty = replace(
+        full, connections=full.connections.iloc[:0], rules=rules, warnings=warnings, tables=nothing
+    )
     write_page(empty, tmp_path / "empty.html")
     open_page(driver, tmp_path / "empty.html")
     assert one(driver, "main h1").text.startswith("No connection was seen")

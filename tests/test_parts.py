@@ -24,14 +24,16 @@ FEWER = re.compile(r"^\[(\d+):(\d+)\] (-A FORWARD -i docker0 ! -o docker0 .*)$",
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workload of which the counters tell less than all: the log ends early, one rule counted fewer hits than there were,
-    and is read again too late to tell in which interval."""
+    """A workload of which the counters tell less than all: the log ends early, one rule counted
+    fewer hits than there were, and is read again too late to tell in which interval."""
     folder = tmp_path_factory.mktemp("parts") / "w"
     make_workload(folder, 20_000, 1_200, seconds=30)
     log = folder / "counters.log"
     samples = log.read_text().split("# sample ")
     text = "# sample ".join(samples[: len(samples) * 2 // 3])
-    log.write_text(FEWER.sub(lambda hit: f"[{int(hit[1]) - int(hit[1]) // 50}:{hit[2]}] {hit[3]}", text))
+    log.write_text(
+        FEWER.sub(lambda hit: f"[{int(hit[1]) - int(hit[1]) // 50}:{hit[2]}] {hit[3]}", text)
+    )
     return folder
 
 
@@ -41,7 +43,11 @@ def whole(folder: Path) -> Analysis:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(intake, "FOLD_BYTES", 0)
         found = correlator.load(folder)
-    assert set(found.hits["status"]) == {"exact", "ambiguous", "unverified"}  # and with that, hits are put together whole
+    assert set(found.hits["status"]) == {
+        "exact",
+        "ambiguous",
+        "unverified",
+    }  # and with that, hits are put together whole
     return found
 
 
@@ -56,8 +62,11 @@ def parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Analysis:
     return found
 
 
-def test_what_counters_doubt(folder: Path, whole: Analysis, parts: Analysis, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hits that no counter confirms, or of which too few were counted, are told alike: in parts, at once, and one by one."""
+def test_what_counters_doubt(
+    folder: Path, whole: Analysis, parts: Analysis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hits that no counter confirms, or of which too few were counted, are told alike: in parts, at
+    once, and one by one."""
     monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
     other = correlator.load(folder)
     assert_same(parts, other)
@@ -65,8 +74,11 @@ def test_what_counters_doubt(folder: Path, whole: Analysis, parts: Analysis, mon
 
 
 @pytest.mark.parametrize("name", ["hits", "connections", "ledger"])
-def test_exports(name: str, whole: Analysis, parts: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CSV and JSON by parts are what pandas writes of the whole table, byte for byte; Parquet holds the same."""
+def test_exports(
+    name: str, whole: Analysis, parts: Analysis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CSV and JSON by parts are what pandas writes of the whole table, byte for byte; Parquet holds
+    the same."""
     monkeypatch.setattr(writers, "MANY", 0)
     monkeypatch.setattr(writers, "ROWS", 64)
     table = whole.table(name)
@@ -81,8 +93,12 @@ def test_exports(name: str, whole: Analysis, parts: Analysis, tmp_path: Path, mo
     assert json.loads(one.to_json(orient="records")) == json.loads(other.to_json(orient="records"))
 
 
-@pytest.mark.parametrize("choice", [{}, {"client": "172.17.0.2"}, {"rules": ("nat/POSTROUTING:1",)}, {"begin": "+20s"}])
-def test_pictures(choice: dict[str, object], whole: Analysis, parts: Analysis, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "choice", [{}, {"client": "172.17.0.2"}, {"rules": ("nat/POSTROUTING:1",)}, {"begin": "+20s"}]
+)
+def test_pictures(
+    choice: dict[str, object], whole: Analysis, parts: Analysis, tmp_path: Path
+) -> None:
     """A picture shows the same."""
     for name, analysis in (("whole", whole), ("parts", parts)):
         write_plot(analysis, tmp_path / f"{name}.svg", **choice)  # type: ignore[arg-type]

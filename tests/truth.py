@@ -1,4 +1,5 @@
-"""Hits against the kernel's truth: every row that the kernel counted is there, nothing else is, none is wrong."""
+"""Hits against the kernel's truth: every row that the kernel counted is there, nothing else is,
+none is wrong."""
 
 from __future__ import annotations
 
@@ -17,8 +18,9 @@ IGMP = "2"
 
 @dataclass(frozen=True)
 class Comparison:
-    """``missing``: the kernel counted it and no row says so; ``wrong``: packets or bytes differ in a row that claims to
-    be certain; ``extra``: a row that claims to be certain, which the kernel does not have."""
+    """``missing``: the kernel counted it and no row says so; ``wrong``: packets or bytes differ in
+    a row that claims to be certain; ``extra``: a row that claims to be certain, which the kernel
+    does not have."""
 
     missing: list[Key]
     wrong: list[tuple[Key, tuple[int, int], tuple[int, int]]]
@@ -56,7 +58,8 @@ def read_truth(path: Path) -> dict[Key, tuple[int, int]]:
 
 
 def compare(hits: pd.DataFrame, truth: Path) -> Comparison:
-    """Compare a hits table with a hits.csv. What was sent before the trace began (IGMP) is left out."""
+    """Compare a hits table with a hits.csv. What was sent before the trace began (IGMP) is left
+    out."""
     want = read_truth(truth)
     have: dict[Key, list[int]] = defaultdict(lambda: [0, 0])
     doubtful: set[Key] = set()

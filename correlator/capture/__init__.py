@@ -1,1 +1,2 @@
-"""Recording, live only: sniffers, counter sampler, conntrack events, host facts, the command that is run."""
+"""Recording, live only: sniffers, counter sampler, conntrack events, host facts, the command that
+is run."""

@@ -1,8 +1,8 @@
 """The session's clock: realtime as it stood at the start, carried on by the monotonic clock.
 
-Frames bear the kernel's realtime stamps. Where that clock is stepped in mid-run (NTP, an administrator), their times are
-brought back, so that a session has one time line; slewing moves both clocks alike (clock_gettime(2)).
-"""
+Frames bear the kernel's realtime stamps. Where that clock is stepped in mid-run (NTP, an
+administrator), their times are brought back, so that a session has one time line; slewing moves
+both clocks alike (clock_gettime(2))."""
 
 from __future__ import annotations
 
@@ -58,7 +58,8 @@ class SessionClock:
         return self.monotonic() + self.offset
 
     def check(self) -> None:
-        """Compare the clocks; call it before the frames that arrived since the last call are read."""
+        """Compare the clocks; call it before the frames that arrived since the last call are
+        read."""
         self.checked_before, self.checked = self.checked, self.now()
         self.shift_before = self.shift
         shift = _between(self.realtime, self.monotonic) - self.offset
@@ -67,11 +68,11 @@ class SessionClock:
             self.shift = shift
 
     def correct(self, stamps: Ints) -> Ints:
-        """Session times of frames that were read after the last check, from their realtime stamps; int64 (n,).
+        """Session times of frames that were read after the last check, from their realtime stamps;
+        int64 (n,).
 
-        Where the clock was stepped between the last two checks, a frame is of before or after it as puts it nearer to
-        the time between them.
-        """
+        Where the clock was stepped between the last two checks, a frame is of before or after it as
+        puts it nearer to the time between them."""
         after = stamps - self.shift
         if self.shift == self.shift_before:
             return after

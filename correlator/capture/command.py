@@ -1,4 +1,5 @@
-"""The command that a recording is made around: its output passes through, its exit status becomes ours."""
+"""The command that a recording is made around: its output passes through, its exit status becomes
+ours."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ class CommandError(CorrelatorError):
 
 
 class Command:
-    """A child process with our input and output. Raises :class:`CommandError` where it cannot be started."""
+    """A child process with our input and output. Raises :class:`CommandError` where it cannot be
+    started."""
 
     def __init__(self, words: Sequence[str]) -> None:
         try:
@@ -25,7 +27,9 @@ class Command:
         except FileNotFoundError:
             raise _cannot(f"{words[0]}: no such command: nothing was recorded", NOT_FOUND) from None
         except OSError as error:
-            raise _cannot(f"{words[0]}: cannot be run: {error.strerror}: nothing was recorded", NOT_EXECUTABLE) from None
+            raise _cannot(
+                f"{words[0]}: cannot be run: {error.strerror}: nothing was recorded", NOT_EXECUTABLE
+            ) from None
         self.handle = os.pidfd_open(self.process.pid)
 
     def fileno(self) -> int:
@@ -42,7 +46,8 @@ class Command:
             self.process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for its end; its exit status as a shell gives it (128 and the signal's number where one killed it)."""
+        """Wait for its end; its exit status as a shell gives it (128 and the signal's number where
+        one killed it)."""
         status = self.process.wait()
         return KILLED - status if status < 0 else status
 

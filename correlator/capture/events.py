@@ -1,9 +1,10 @@
 """Conntrack events, recorded as the kernel sends them.
 
-Asked for are NEW and DESTROY (NFNLGRP_CONNTRACK_* of include/uapi/linux/netfilter/nfnetlink_compat.h) and, once at the
-start, the table itself, for the connections that are older than the capture. Messages are neither taken apart nor held
-up here: at a thousand connections a second that would cost more than the packets do. ``flows.witness`` reads them.
-"""
+Asked for are NEW and DESTROY (NFNLGRP_CONNTRACK_* of
+include/uapi/linux/netfilter/nfnetlink_compat.h) and, once at the start, the table itself, for the
+connections that are older than the capture. Messages are neither taken apart nor held up here: at a
+thousand connections a second that would cost more than the packets do. ``flows.witness`` reads
+them."""
 
 from __future__ import annotations
 
@@ -18,14 +19,16 @@ GROUP_NEW, GROUP_DESTROY = 1, 3
 REQUEST, DUMP = 1, 0x300
 RECEIVE_BUFFER = 16 << 20
 LONGEST, TOGETHER = 1 << 14, 1 << 17
-"""Bytes of one datagram at most, and of those that are handed on together: Wireshark takes frames of up to 256 KiB."""
+"""Bytes of one datagram at most, and of those that are handed on together: Wireshark takes frames
+of up to 256 KiB."""
 LINKTYPE_NETLINK, ARPHRD_NETLINK = 253, 824
 COOKED = struct.pack(">HH10xH", 0, ARPHRD_NETLINK, NETLINK_NETFILTER)
 """The header of LINKTYPE_NETLINK frames."""
 
 
 class Events:
-    """Listens for conntrack's events in the namespace it was made in. Raises OSError where the kernel refuses."""
+    """Listens for conntrack's events in the namespace it was made in. Raises OSError where the
+    kernel refuses."""
 
     def __init__(self) -> None:
         self.stream = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
@@ -42,8 +45,8 @@ class Events:
         self.stream.setblocking(False)
 
     def take(self) -> Iterator[bytes]:
-        """Every message that waits, some hundreds one behind the other at a time (they are padded to four bytes); counts in
-        ``lost`` how often the kernel could not deliver some."""
+        """Every message that waits, some hundreds one behind the other at a time (they are padded
+        to four bytes); counts in ``lost`` how often the kernel could not deliver some."""
         place = 0
         while True:
             if len(self.buffer) - place < LONGEST:
@@ -78,5 +81,8 @@ def read_table() -> list[bytes]:
             if struct.unpack_from("=IH", data)[1] in (2, 3):
                 return found
             found.append(data)
-            if struct.unpack_from("=IH", data, len(data) - 20)[:2] == (20, 3):  # NLMSG_DONE behind the last entries
+            if struct.unpack_from("=IH", data, len(data) - 20)[:2] == (
+                20,
+                3,
+            ):  # NLMSG_DONE behind the last entries
                 return found

@@ -1,4 +1,5 @@
-"""Facts of the host, in the form in which `ip -j`, `sysctl` and `ipset save` print them, and Docker's containers."""
+"""Facts of the host, in the form in which `ip -j`, `sysctl` and `ipset save` print them, and
+Docker's containers."""
 
 from __future__ import annotations
 
@@ -15,13 +16,26 @@ from correlator.capture.rules_text import program
 
 PROC_SYS = Path("/proc/sys")
 SYSCTLS = (
-    "net/ipv4/ip_forward", "net/ipv4/ip_local_port_range", "net/ipv4/conf/*/forwarding", "net/ipv4/conf/*/rp_filter",
-    "net/ipv4/conf/*/route_localnet", "net/ipv4/conf/*/accept_local", "net/bridge/bridge-nf-*", "net/netfilter/nf_conntrack_*",
-)  # fmt: skip
+    "net/ipv4/ip_forward",
+    "net/ipv4/ip_local_port_range",
+    "net/ipv4/conf/*/forwarding",
+    "net/ipv4/conf/*/rp_filter",
+    "net/ipv4/conf/*/route_localnet",
+    "net/ipv4/conf/*/accept_local",
+    "net/bridge/bridge-nf-*",
+    "net/netfilter/nf_conntrack_*",
+)
 FEATURES = (
-    "rx-gro", "rx-lro", "tx-tcp-segmentation", "tx-generic-segmentation", "tx-udp-segmentation", "rx-checksum",
-    "tx-checksum-ip-generic", "tx-checksum-ipv4", "rx-vlan-hw-parse",
-)  # fmt: skip
+    "rx-gro",
+    "rx-lro",
+    "tx-tcp-segmentation",
+    "tx-generic-segmentation",
+    "tx-udp-segmentation",
+    "rx-checksum",
+    "tx-checksum-ip-generic",
+    "tx-checksum-ipv4",
+    "rx-vlan-hw-parse",
+)
 """Offloads that change what a tap shows of a packet."""
 STATISTICS = ("stats", "stats64")
 TIMEOUT = 10
@@ -47,7 +61,11 @@ def collect(sets: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
     if ip is None:
         missing.append("`ip` (iproute2) is not installed: addresses and routes will be inferred")
     else:
-        for name, words in (("addr", ["addr"]), ("link", ["-d", "link"]), ("route", ["route", "show", "table", "all"])):
+        for name, words in (
+            ("addr", ["addr"]),
+            ("link", ["-d", "link"]),
+            ("route", ["route", "show", "table", "all"]),
+        ):
             text = _output([ip, "-j", *words])
             if text is None:
                 missing.append(f"`ip -j {' '.join(words)}` failed: that fact will be inferred")
@@ -60,7 +78,10 @@ def collect(sets: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
     if sets:
         text = _read_sets(sets)
         if text is None:
-            missing.append("the rules name ipsets, and `ipset save` cannot list them: whether they match is unknown")
+            missing.append(
+                "the rules name ipsets, and `ipset save` cannot list them: whether they match is "
+                "unknown"
+            )
         else:
             facts["ipsets.txt"] = text
     return facts, missing
@@ -85,7 +106,9 @@ def _settled(item: Any) -> Any:
 
 def _output(command: list[str]) -> str | None:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
+        )
         if done.returncode == 0:
             return done.stdout
     return None
@@ -115,7 +138,11 @@ def read_offload() -> dict[str, dict[str, bool]]:
         for name in sorted(links()):
             with contextlib.suppress(OSError, NetlinkError, KeyError, AttributeError):
                 features = ethtool.get_features(name).features
-                found[name] = {feature: bool(features[feature].enable) for feature in FEATURES if feature in features}
+                found[name] = {
+                    feature: bool(features[feature].enable)
+                    for feature in FEATURES
+                    if feature in features
+                }
     return found
 
 
@@ -127,14 +154,18 @@ def _read_sets(sets: tuple[str, ...]) -> str | None:
     if any(text is None for text in texts):
         return None
     # entries with timeouts count down by themselves
-    return "".join(re.sub(r" (timeout|packets|bytes) \d+(?= |$)", "", text or "", flags=re.MULTILINE) for text in texts)
+    return "".join(
+        re.sub(r" (timeout|packets|bytes) \d+(?= |$)", "", text or "", flags=re.MULTILINE)
+        for text in texts
+    )
 
 
 def read_containers() -> tuple[str | None, str]:
-    """(JSON of Docker's containers or None, why not). Blocks up to some seconds: call it from a thread.
+    """(JSON of Docker's containers or None, why not). Blocks up to some seconds: call it from a
+    thread.
 
-    Each has ``id``, ``name``, ``image``, ``networks`` (name -> address) and ``ports`` ("80/tcp" -> ["0.0.0.0:8080"]).
-    """
+    Each has ``id``, ``name``, ``image``, ``networks`` (name -> address) and ``ports`` ("80/tcp" ->
+    ["0.0.0.0:8080"])."""
     import docker
     from docker.errors import DockerException
 
@@ -157,7 +188,11 @@ def _container(item: dict[str, Any]) -> dict[str, Any]:
             ports.setdefault(f"{port['PrivatePort']}/{port['Type']}", []).append(where)
     networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
     return {
-        "id": item["Id"][:12], "name": (item.get("Names") or ["/"])[0].lstrip("/"), "image": item.get("Image", ""),
-        "networks": {name: (network or {}).get("IPAddress", "") for name, network in networks.items()},
+        "id": item["Id"][:12],
+        "name": (item.get("Names") or ["/"])[0].lstrip("/"),
+        "image": item.get("Image", ""),
+        "networks": {
+            name: (network or {}).get("IPAddress", "") for name, network in networks.items()
+        },
         "ports": {port: sorted(where) for port, where in sorted(ports.items())},
-    }  # fmt: skip
+    }

@@ -1,8 +1,8 @@
 """How many bytes of a frame are headers: what a capture keeps where payloads are private.
 
-Kept are link, IP and transport headers with their options, and of ICMP errors the headers of the packet that they
-quote (RFC 792). Frames that hold no IP keep at most :data:`OTHER` bytes (an ARP packet whole).
-"""
+Kept are link, IP and transport headers with their options, and of ICMP errors the headers of the
+packet that they quote (RFC 792). Frames that hold no IP keep at most :data:`OTHER` bytes (an ARP
+packet whole)."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ if TYPE_CHECKING:
     Raw = npt.NDArray[np.uint8]
 
 LONGEST = 14 + 8 + 60 + 8 + 60 + 20
-"""Ethernet, two tags, IP with options, ICMP, quoted IP with options and the TCP header that RFC 1812 lets it quote."""
+"""Ethernet, two tags, IP with options, ICMP, quoted IP with options and the TCP header that RFC
+1812 lets it quote."""
 OTHER = 42
 IPV4, IPV6, TAGS = 0x0800, 0x86DD, (0x8100, 0x88A8)
 TRANSPORT = np.full(256, 8, dtype=np.int64)
-"""Header bytes behind IP, by protocol, where nothing tells better: UDP, ESP, AH, GRE; SCTP's common header is longer."""
+"""Header bytes behind IP, by protocol, where nothing tells better: UDP, ESP, AH, GRE; SCTP's common
+header is longer."""
 TRANSPORT[132] = 12
 ERRORS = (3, 4, 5, 11, 12)
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
@@ -36,18 +38,27 @@ def _word(*parts: int) -> np.uint32:
 
 PLAIN_KIND, PLAIN_KIND_MASK = _word(8, 0, 0x45, 0), _word(0xFF, 0xFF, 0xFF, 0)
 """Bytes 12 to 15 of an Ethernet frame: IPv4 with a header of 20 bytes."""
-NO_FRAGMENT, NO_FRAGMENT_MASK = (_word(0, 0, 0, TCP), _word(0, 0, 0, UDP)), _word(0x1F, 0xFF, 0, 0xFF)
+NO_FRAGMENT, NO_FRAGMENT_MASK = (
+    (_word(0, 0, 0, TCP), _word(0, 0, 0, UDP)),
+    _word(0x1F, 0xFF, 0, 0xFF),
+)
 """Bytes 20 to 23: where in its packet it begins, and the protocol."""
 DATA_OFFSET = 46
 """The byte that tells how long TCP's header is."""
 
 
-def header_lengths(words: Words, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_] | np.bool_) -> Ints:
-    """What :func:`any_header_lengths` says of frames that begin at words ``start``, most of them at little cost: nearly
-    all that cross a host are TCP or UDP in plain IPv4."""
+def header_lengths(
+    words: Words, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_] | np.bool_
+) -> Ints:
+    """What :func:`any_header_lengths` says of frames that begin at words ``start``, most of them at
+    little cost: nearly all that cross a host are TCP or UDP in plain IPv4."""
     offset = words[start + 5] & NO_FRAGMENT_MASK
     tcp = offset == NO_FRAGMENT[0]
-    plain = (tcp | (offset == NO_FRAGMENT[1])) & (words[start + 3] & PLAIN_KIND_MASK == PLAIN_KIND) & ethernet
+    plain = (
+        (tcp | (offset == NO_FRAGMENT[1]))
+        & (words[start + 3] & PLAIN_KIND_MASK == PLAIN_KIND)
+        & ethernet
+    )
     data = words.view(np.uint8)
     lengths = np.full(len(start), 42, dtype=np.int64)
     if tcp.any():
@@ -61,12 +72,13 @@ def header_lengths(words: Words, start: Ints, captured: Ints, ethernet: npt.NDAr
     return lengths
 
 
-def any_header_lengths(data: Raw, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_]) -> Ints:
+def any_header_lengths(
+    data: Raw, start: Ints, captured: Ints, ethernet: npt.NDArray[np.bool_]
+) -> Ints:
     """Bytes of headers of every frame, at most what was captured; int64 (n,).
 
-    ``data`` holds frames that begin at ``start`` (n,) and of which ``captured`` (n,) bytes are there; ``ethernet`` (n,)
-    says which bear a link header (the others begin with IP).
-    """
+    ``data`` holds frames that begin at ``start`` (n,) and of which ``captured`` (n,) bytes are
+    there; ``ethernet`` (n,) says which bear a link header (the others begin with IP)."""
     last = len(data) - 1
 
     def u8(at: Ints) -> Ints:
@@ -92,7 +104,9 @@ def any_header_lengths(data: Raw, start: Ints, captured: Ints, ethernet: npt.NDA
     length = TRANSPORT[protocol]
     length = np.where(protocol == TCP, np.maximum((u8(above + 12) >> 4) * 4, 20), length)
     kind_of_icmp = u8(above)
-    quotes = (four & (protocol == ICMP) & np.isin(kind_of_icmp, ERRORS)) | (six & (protocol == ICMPV6) & (kind_of_icmp < 128))
+    quotes = (four & (protocol == ICMP) & np.isin(kind_of_icmp, ERRORS)) | (
+        six & (protocol == ICMPV6) & (kind_of_icmp < 128)
+    )
     quoted = np.where(four, (u8(above + 8) & 15) * 4 + 20, 60)
     length = length + np.where(quotes, quoted, 0)
     whole = link + size + np.where(first, length, 0)

@@ -1,7 +1,8 @@
-"""Host facts over a session: taken at the start, and again when links, addresses, routes, sets or containers change.
+"""Host facts over a session: taken at the start, and again when links, addresses, routes, sets or
+containers change.
 
-What takes long (Docker's API, forked tools) runs in a thread of its own, never in the way of packets and counters.
-"""
+What takes long (Docker's API, forked tools) runs in a thread of its own, never in the way of
+packets and counters."""
 
 from __future__ import annotations
 
@@ -20,9 +21,16 @@ Found = tuple[dict[str, str], list[str]]
 
 
 class FactsKeeper:
-    """Saves versions of the facts as ``facts/N``; ``now`` is the session's clock, ``rulesets`` tells the rules' texts."""
+    """Saves versions of the facts as ``facts/N``; ``now`` is the session's clock, ``rulesets``
+    tells the rules' texts."""
 
-    def __init__(self, folder: Folder, now: Callable[[], int], rulesets: Callable[[], Iterable[str]], docker: bool) -> None:
+    def __init__(
+        self,
+        folder: Folder,
+        now: Callable[[], int],
+        rulesets: Callable[[], Iterable[str]],
+        docker: bool,
+    ) -> None:
         self.folder, self.now, self.rulesets, self.docker = folder, now, rulesets, docker
         self.pool = ThreadPoolExecutor(max_workers=1)
         self.pending: Future[Found] | None = None
@@ -73,7 +81,9 @@ class FactsKeeper:
         if self.docker:
             containers, problem = read_containers()
             if containers is None:
-                missing.append(f"Docker's API does not answer ({problem}): containers are not named")
+                missing.append(
+                    f"Docker's API does not answer ({problem}): containers are not named"
+                )
             else:
                 facts["docker.json"] = containers
         return facts, missing

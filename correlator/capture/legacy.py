@@ -1,9 +1,8 @@
 """Counters of iptables-legacy rules, read from the kernel with getsockopt(IPT_SO_GET_ENTRIES).
 
-Layout after include/uapi/linux/netfilter_ipv4/ip_tables.h and net/ipv4/netfilter/ip_tables.c. The kernel hands out a
-table whole; it takes no xtables lock to read it. Tables are read only where /proc/net/ip_tables_names lists them,
-since asking for one that is not there would create it.
-"""
+Layout after include/uapi/linux/netfilter_ipv4/ip_tables.h and net/ipv4/netfilter/ip_tables.c. The
+kernel hands out a table whole; it takes no xtables lock to read it. Tables are read only where
+/proc/net/ip_tables_names lists them, since asking for one that is not there would create it."""
 
 from __future__ import annotations
 
@@ -36,7 +35,8 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One table as the kernel handed it out: ``hooks`` maps a base chain to the offset of its first entry."""
+    """One table as the kernel handed it out: ``hooks`` maps a base chain to the offset of its first
+    entry."""
 
     name: str
     hooks: dict[str, int]
@@ -48,8 +48,8 @@ Heads = dict[str, tuple[int, dict[str, int]]]
 
 
 class LegacySource:
-    """Reads the counters of the ip_tables of the namespace that it was made in; ``save`` is iptables-legacy-save,
-    ``now`` the session's clock."""
+    """Reads the counters of the ip_tables of the namespace that it was made in; ``save`` is
+    iptables-legacy-save, ``now`` the session's clock."""
 
     backend = "legacy"
 
@@ -78,7 +78,8 @@ class LegacySource:
         return bool(self._table_names())
 
     def read(self) -> Reading:
-        """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules never stood still."""
+        """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules
+        never stood still."""
         for _ in range(ATTEMPTS):
             begin = self.now()
             tables = self._tables()
@@ -95,11 +96,17 @@ class LegacySource:
                     continue
                 tables = again
             assert self.learned is not None
-            return Reading(begin, end, self.learned, _extract(b"".join(table.blob for table in tables), self.offsets))
+            return Reading(
+                begin,
+                end,
+                self.learned,
+                _extract(b"".join(table.blob for table in tables), self.offsets),
+            )
         raise ChangingError("the rules kept changing while they were read")
 
     def _learn(self) -> bool:
-        """Take the text of the rules and where each line's counters stand; False where the rules changed meanwhile."""
+        """Take the text of the rules and where each line's counters stand; False where the rules
+        changed meanwhile."""
         self.heads.clear()
         tables = self._tables()
         if tables is None:
@@ -124,7 +131,8 @@ class LegacySource:
         return True
 
     def _without_counters(self, tables: list[Table]) -> tuple[tuple[str, bytes], ...]:
-        """Everything but the counters; where lengths differ from what was learned, the blobs as they are."""
+        """Everything but the counters; where lengths differ from what was learned, the blobs as
+        they are."""
         result = []
         for i, table in enumerate(tables):
             words = np.frombuffer(table.blob, dtype=np.uint32)
@@ -153,11 +161,17 @@ class LegacySource:
     def _table(self, name: str) -> Table | None:
         """A table, of the size that it was last time: where it is not, the kernel refuses."""
         if name not in self.heads:
-            info = self._ask(IPT_SO_GET_INFO, name.encode().ljust(NAME_SIZE, b"\0") + bytes(INFO_SIZE - NAME_SIZE))
+            info = self._ask(
+                IPT_SO_GET_INFO,
+                name.encode().ljust(NAME_SIZE, b"\0") + bytes(INFO_SIZE - NAME_SIZE),
+            )
             if info is None:
                 return None
             valid, *rest = struct.unpack_from("=13I", info, NAME_SIZE)
-            self.heads[name] = rest[11], {hook: rest[i] for i, hook in enumerate(HOOKS) if valid & 1 << i}
+            self.heads[name] = (
+                rest[11],
+                {hook: rest[i] for i, hook in enumerate(HOOKS) if valid & 1 << i},
+            )
         size, hooks = self.heads[name]
         head = name.encode().ljust(NAME_SIZE, b"\0") + struct.pack("=I", size)
         data = self._ask(IPT_SO_GET_ENTRIES, head.ljust(ENTRIES_HEAD + size, b"\0"))
@@ -166,10 +180,16 @@ class LegacySource:
     def _ask(self, option: int, request: bytes) -> bytes | None:
         buffer = ctypes.create_string_buffer(request, len(request))
         length = ctypes.c_uint(len(request))
-        if _libc.getsockopt(self.stream.fileno(), IPPROTO_IP, option, buffer, ctypes.byref(length)) == 0:
+        if (
+            _libc.getsockopt(self.stream.fileno(), IPPROTO_IP, option, buffer, ctypes.byref(length))
+            == 0
+        ):
             return buffer.raw
         number = ctypes.get_errno()
-        if number in (11, 22):  # EAGAIN: the table changed since it told its size; EINVAL: it became smaller
+        if number in (
+            11,
+            22,
+        ):  # EAGAIN: the table changed since it told its size; EINVAL: it became smaller
             return None
         raise OSError(number, f"ip_tables: {os.strerror(number)}")
 
@@ -201,8 +221,8 @@ def _error_name(blob: bytes, at: int) -> str | None:
 
 
 def _places(table: Table) -> dict[Line, int]:
-    """Where the counters of every rule and policy stand. The last entry of a base chain is its policy, that of a
-    user's chain its implicit RETURN, which iptables-save does not print."""
+    """Where the counters of every rule and policy stand. The last entry of a base chain is its
+    policy, that of a user's chain its implicit RETURN, which iptables-save does not print."""
     base = {offset: hook for hook, offset in table.hooks.items()}
     chains: list[tuple[str, bool, list[int]]] = []
     for at in _entries(table.blob):
@@ -223,7 +243,8 @@ def _places(table: Table) -> dict[Line, int]:
 
 
 def _extract(data: bytes, offsets: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Packets and bytes at ``offsets`` (n,), int64 (n, 2); entries stand at multiples of eight bytes."""
+    """Packets and bytes at ``offsets`` (n,), int64 (n, 2); entries stand at multiples of eight
+    bytes."""
     words = np.frombuffer(data, dtype=np.int64)
     values: npt.NDArray[np.int64] = words[(offsets >> 3)[:, None] + np.arange(2)]
     return values

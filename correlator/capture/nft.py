@@ -1,9 +1,9 @@
 """Counters of iptables-nft rules, read from the kernel over nfnetlink.
 
-Messages after include/uapi/linux/netfilter/nf_tables.h. One dump of chains and one of rules; where the counters stand in
-them is learned once a generation, so that a sample costs little more than the kernel's own work. Every message bears the
-generation that it was made in (nfgenmsg.res_id, its low 16 bits): a change in the middle of a reading shows.
-"""
+Messages after include/uapi/linux/netfilter/nf_tables.h. One dump of chains and one of rules; where
+the counters stand in them is learned once a generation, so that a sample costs little more than the
+kernel's own work. Every message bears the generation that it was made in (nfgenmsg.res_id, its low
+16 bits): a change in the middle of a reading shows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.capture.reading import ChangingError, Learned, Reading
-from correlator.capture.rules_text import TABLES, Line, counting_lines, print_rules, unprintable, without_chains
+from correlator.capture.rules_text import (
+    TABLES,
+    Line,
+    counting_lines,
+    print_rules,
+    unprintable,
+    without_chains,
+)
 from correlator.errors import CorrelatorError
 
 if TYPE_CHECKING:
@@ -38,7 +45,8 @@ HEADER, RES_ID, ROOM = 20, 18, 1 << 17
 ATTEMPTS = 20
 UNCOUNTED = -1
 MANY = 300
-"""Rules of all tables in one dump save calls; but the kernel begins a dump from its first rule for each 32 KiB of it."""
+"""Rules of all tables in one dump save calls; but the kernel begins a dump from its first rule for
+each 32 KiB of it."""
 
 
 def attributes(data: Buffer, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -94,7 +102,8 @@ class NftSource:
         return any(table in TABLES for table in _tables(data))
 
     def read(self) -> Reading:
-        """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules never stood still."""
+        """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules
+        never stood still."""
         for _ in range(ATTEMPTS):
             begin = self.now()
             before = self._generation()
@@ -118,7 +127,8 @@ class NftSource:
         return bool((stamps == socket.htons(self.generation & 0xFFFF)).all())
 
     def _values(self, data: memoryview) -> Ints:
-        """The big-endian 64-bit counters; int64 (n, 2), 0 where there is none. Attributes stand at multiples of four bytes."""
+        """The big-endian 64-bit counters; int64 (n, 2), 0 where there is none. Attributes stand at
+        multiples of four bytes."""
         words = np.frombuffer(data, dtype=">u4")
         values: Ints = words[self.offsets].astype(np.int64) << 32 | words[self.offsets + 1]
         if self.uncounted is not None:
@@ -126,19 +136,27 @@ class NftSource:
         return values
 
     def _learn(self, generation: int) -> bool:
-        """Take the text of the rules and where each line's counters stand; False where the rules changed meanwhile."""
+        """Take the text of the rules and where each line's counters stand; False where the rules
+        changed meanwhile."""
         printed = print_rules(self.save)
         existing = _tables(self._dumps((CHAINS,))[0])
-        tables = tuple(table for table in TABLES if table in existing and table not in unprintable(printed))
+        tables = tuple(
+            table for table in TABLES if table in existing and table not in unprintable(printed)
+        )
         few = set(existing) == set(tables) and len(counting_lines(printed)) < MANY
-        self.requests = (CHAINS, *([_request(GETRULE, DUMP)] if few else [_request(GETRULE, DUMP, t) for t in tables]))
+        self.requests = (
+            CHAINS,
+            *([_request(GETRULE, DUMP)] if few else [_request(GETRULE, DUMP, t) for t in tables]),
+        )
         data, lengths = self._dumps(self.requests)
         data = memoryview(bytes(data))
         if self._generation() != generation:
             return False
         places = dict(_places(data))
         unreal = {
-            (table, chain) for table, chain, number in counting_lines(printed) if (table, chain, 0) not in places and not number
+            (table, chain)
+            for table, chain, number in counting_lines(printed)
+            if (table, chain, 0) not in places and not number
         }
         text = without_chains(printed, unreal)
         lines = counting_lines(text)
@@ -148,9 +166,15 @@ class NftSource:
         missing = found[:, 0] == UNCOUNTED
         self.offsets, self.uncounted = np.maximum(found, 0) >> 2, missing if missing.any() else None
         self.lengths, self.generation = lengths, generation
-        self.messages, self.stamped = np.array([at + RES_ID for at in _messages(data)], dtype=np.int64) // 2, True
+        self.messages, self.stamped = (
+            np.array([at + RES_ID for at in _messages(data)], dtype=np.int64) // 2,
+            True,
+        )
         self.stamped = self._stood_still(data)
-        left_out = tuple(f"table {name} holds rules that iptables cannot print: left out" for name in unprintable(printed))
+        left_out = tuple(
+            f"table {name} holds rules that iptables cannot print: left out"
+            for name in unprintable(printed)
+        )
         self.learned = Learned(text, tuple(np.flatnonzero(missing).tolist()), left_out)
         return True
 
@@ -163,7 +187,8 @@ class NftSource:
         raise OSError("nf_tables tells no generation")
 
     def _dumps(self, requests: tuple[bytes, ...]) -> tuple[memoryview, tuple[int, ...]]:
-        """(all messages of these dumps one behind the other, without those that end a dump; the length of each dump).
+        """(all messages of these dumps one behind the other, without those that end a dump; the
+        length of each dump).
 
         They stand in the buffer, until the next dump.
         """
@@ -193,7 +218,12 @@ def _request(kind: int, flags: int, table: str = "") -> bytes:
         name = table.encode() + b"\0"
         body = struct.pack("=HH", 4 + len(name), RULE_TABLE) + name + bytes(-len(name) % 4)
     kind |= NFNL_SUBSYS_NFTABLES << 8
-    return struct.pack("=IHHIIBBH", HEADER + len(body), kind, REQUEST | flags, 1, 0, NFPROTO_IPV4, 0, 0) + body
+    return (
+        struct.pack(
+            "=IHHIIBBH", HEADER + len(body), kind, REQUEST | flags, 1, 0, NFPROTO_IPV4, 0, 0
+        )
+        + body
+    )
 
 
 GENERATION, CHAINS = _request(GETGEN, 0), _request(GETCHAIN, DUMP)
@@ -202,12 +232,15 @@ GENERATION, CHAINS = _request(GETGEN, 0), _request(GETCHAIN, DUMP)
 def _last_message(data: bytearray, at: int, size: int) -> tuple[int, int]:
     """(type, length) of the last message of a datagram, where it ends a dump; else (0, 0).
 
-    The kernel appends NLMSG_DONE (20 bytes) behind what it sends, or sends it alone; an error comes alone.
-    """
+    The kernel appends NLMSG_DONE (20 bytes) behind what it sends, or sends it alone; an error comes
+    alone."""
     kind = struct.unpack_from("=IH", data, at)[1]
     if kind in (NLMSG_ERROR, NLMSG_DONE):
         return kind, size
-    if size >= HEADER and struct.unpack_from("=IH", data, at + size - HEADER) == (HEADER, NLMSG_DONE):
+    if size >= HEADER and struct.unpack_from("=IH", data, at + size - HEADER) == (
+        HEADER,
+        NLMSG_DONE,
+    ):
         return NLMSG_DONE, HEADER
     return 0, 0
 
@@ -225,19 +258,28 @@ def _tables(chains: memoryview) -> set[str]:
     found: set[str] = set()
     for at in _messages(chains):
         end = at + struct.unpack_from("=I", chains, at)[0]
-        found.update(_text(chains, b, e) for kind, b, e in attributes(chains, at + HEADER, end) if kind == CHAIN_TABLE)
+        found.update(
+            _text(chains, b, e)
+            for kind, b, e in attributes(chains, at + HEADER, end)
+            if kind == CHAIN_TABLE
+        )
     return found
 
 
 def _places(data: memoryview) -> Iterator[tuple[Line, tuple[int, int]]]:
-    """Each policy and rule in dumped messages, with the positions of its packets and bytes (UNCOUNTED: it has none)."""
+    """Each policy and rule in dumped messages, with the positions of its packets and bytes
+    (UNCOUNTED: it has none)."""
     numbers: dict[tuple[str, str], int] = {}
     for position in _messages(data):
         length, kind = struct.unpack_from("=IH", data, position)
         end = position + length
         found = {k: (b, e) for k, b, e in attributes(data, position + HEADER, end)}
         if kind & 0xFF == 3 and CHAIN_HOOK in found:
-            place = _counter(data, *found[CHAIN_COUNTERS]) if CHAIN_COUNTERS in found else (UNCOUNTED, UNCOUNTED)
+            place = (
+                _counter(data, *found[CHAIN_COUNTERS])
+                if CHAIN_COUNTERS in found
+                else (UNCOUNTED, UNCOUNTED)
+            )
             yield (_text(data, *found[CHAIN_TABLE]), _text(data, *found[CHAIN_NAME]), 0), place
         elif kind & 0xFF == 6:
             table, chain = _text(data, *found[RULE_TABLE]), _text(data, *found[RULE_CHAIN])
@@ -248,7 +290,11 @@ def _places(data: memoryview) -> Iterator[tuple[Line, tuple[int, int]]]:
 def _rule_counter(data: Buffer, begin: int, end: int) -> tuple[int, int]:
     for _, at, until in attributes(data, begin, end):
         parts = {k: (b, e) for k, b, e in attributes(data, at, until)}
-        if EXPR_NAME in parts and EXPR_DATA in parts and _text(data, *parts[EXPR_NAME]) == "counter":
+        if (
+            EXPR_NAME in parts
+            and EXPR_DATA in parts
+            and _text(data, *parts[EXPR_NAME]) == "counter"
+        ):
             return _counter(data, *parts[EXPR_DATA])
     return UNCOUNTED, UNCOUNTED
 

@@ -1,7 +1,8 @@
-"""The live line: packets, drops, samples and the rules that move most, on the last row of a terminal.
+"""The live line: packets, drops, samples and the rules that move most, on the last row of a
+terminal.
 
-The row is kept out of the scrolling region (DECSTBM of the VT100), so that the command's own output passes above it.
-"""
+The row is kept out of the scrolling region (DECSTBM of the VT100), so that the command's own output
+passes above it."""
 
 from __future__ import annotations
 
@@ -32,11 +33,16 @@ class Panel:
         with contextlib.suppress(OSError):
             size = os.get_terminal_size(self.stream.fileno())
             columns, rows = size.columns, size.lines
-            if columns < NARROWEST or rows < LOWEST:  # a terminal that does not know its size says 0 (tty_ioctl(4))
+            if (
+                columns < NARROWEST or rows < LOWEST
+            ):  # a terminal that does not know its size says 0 (tty_ioctl(4))
                 return
             if (columns, rows) != self.size:
                 self._reserve(columns, rows)
-            self.stream.write(f"\0337\033[{rows};1H\033[2K\033[7m{_fit(text, columns - 1):<{columns - 1}}\033[0m\0338")
+            self.stream.write(
+                f"\0337\033[{rows};1H\033[2K\033[7m"
+                f"{_fit(text, columns - 1):<{columns - 1}}\033[0m\0338"
+            )
             self.stream.flush()
 
     def _reserve(self, columns: int, rows: int) -> None:

@@ -47,15 +47,19 @@ def check_privileges() -> None:
 
 
 class Lending:
-    """What is held through the interpreter's file (setcap) is lost by the programs that it runs, and iptables-save shows
-    nothing without: lend it to them, as ambient capabilities (capabilities(7)). The command that is recorded gets none."""
+    """What is held through the interpreter's file (setcap) is lost by the programs that it runs,
+    and iptables-save shows nothing without: lend it to them, as ambient capabilities
+    (capabilities(7)). The command that is recorded gets none."""
 
     def __init__(self) -> None:
         self.inheritable, before = capabilities("Inh"), capabilities("Amb")
-        self.bits = [bit for bit in NEEDED.values() if not before >> bit & 1] if os.geteuid() else []
+        self.bits = (
+            [bit for bit in NEEDED.values() if not before >> bit & 1] if os.geteuid() else []
+        )
 
     def begin(self) -> None:
-        """Programs that this thread, and threads that it starts, run from now on have what we have."""
+        """Programs that this thread, and threads that it starts, run from now on have what we
+        have."""
         if self.bits:
             _set_inheritable(self.inheritable | sum(1 << bit for bit in NEEDED.values()))
             for bit in self.bits:
@@ -80,7 +84,10 @@ class Lending:
 
 def _set_inheritable(bits: int) -> None:
     sets = (capabilities("Eff"), capabilities("Prm"), bits)
-    _libc.capset(CAPSET_HEADER, struct.pack("=6I", *(value >> shift & 0xFFFFFFFF for shift in (0, 32) for value in sets)))
+    _libc.capset(
+        CAPSET_HEADER,
+        struct.pack("=6I", *(value >> shift & 0xFFFFFFFF for shift in (0, 32) for value in sets)),
+    )
 
 
 def invoking_user() -> tuple[int, int] | None:

@@ -18,8 +18,9 @@ class ChangingError(CorrelatorError):
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """One ruleset: its text (iptables-save, without counters), the indexes of its counting lines that the kernel does
-    not count (policies of iptables-nft before the first -P or -Z), and what has to be said about it."""
+    """One ruleset: its text (iptables-save, without counters), the indexes of its counting lines
+    that the kernel does not count (policies of iptables-nft before the first -P or -Z), and what
+    has to be said about it."""
 
     text: str
     uncounted: tuple[int, ...] = ()
@@ -28,7 +29,8 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One sample: read between ``begin`` and ``end`` (epoch ns); ``values`` int64 (counting lines, 2), packets and bytes."""
+    """One sample: read between ``begin`` and ``end`` (epoch ns); ``values`` int64 (counting lines,
+    2), packets and bytes."""
 
     begin: int
     end: int

@@ -1,7 +1,8 @@
-"""One recording from start to end: everything is opened, the command run, everything drained and closed.
+"""One recording from start to end: everything is opened, the command run, everything drained and
+closed.
 
-One loop in one thread: it wakes for samples, for notices of change, and every :data:`TICK_NS` for what the rings hold.
-"""
+One loop in one thread: it wakes for samples, for notices of change, and every :data:`TICK_NS` for
+what the rings hold."""
 
 from __future__ import annotations
 
@@ -22,7 +23,13 @@ from correlator.capture.clock import SessionClock
 from correlator.capture.command import NOT_FOUND, PASSED_ON, Command, CommandError
 from correlator.capture.events import COOKED, LINKTYPE_NETLINK, Events, read_table
 from correlator.capture.facts import DOCKER_TIMEOUT, kernel
-from correlator.capture.interfaces import check_interfaces, default_interfaces, docker_bridges, list_interfaces, ports_of
+from correlator.capture.interfaces import (
+    check_interfaces,
+    default_interfaces,
+    docker_bridges,
+    list_interfaces,
+    ports_of,
+)
 from correlator.capture.keeper import FactsKeeper
 from correlator.capture.privilege import Lending, check_privileges, invoking_user
 from correlator.capture.rules_text import find_tools
@@ -30,7 +37,13 @@ from correlator.capture.sampler import Sampler
 from correlator.capture.saved import SaveSource
 from correlator.capture.sniffer import Sniffer
 from correlator.capture.sources import find_sources
-from correlator.capture.watch import GROUP_NFTABLES, GROUPS_ROUTE, NETLINK_NETFILTER, NETLINK_ROUTE, Watch
+from correlator.capture.watch import (
+    GROUP_NFTABLES,
+    GROUPS_ROUTE,
+    NETLINK_NETFILTER,
+    NETLINK_ROUTE,
+    Watch,
+)
 from correlator.dataset import pcapng
 from correlator.dataset.session import EVENTS, Folder, Manifest, is_session
 from correlator.errors import CorrelatorError, InputError
@@ -41,14 +54,15 @@ BUSY, BUSY_TICK_NS = 20_000, 5_000_000
 GRACE_NS = 200_000_000
 """How long after the command's end: its last packets are still on their way."""
 DRAIN_NS = 80_000_000
-"""Until the kernel has handed over every frame that came before (sniffer's ring retires a block after 20 ms)."""
+"""Until the kernel has handed over every frame that came before (sniffer's ring retires a block
+after 20 ms)."""
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 @dataclass(frozen=True)
 class Options:
-    """What to record. ``interval`` and ``duration`` in ns (duration None: until stopped); ``snap``: bytes kept of a frame,
-    0 headers only, -1 all; ``expression`` as in pcap-filter(7)."""
+    """What to record. ``interval`` and ``duration`` in ns (duration None: until stopped); ``snap``:
+    bytes kept of a frame, 0 headers only, -1 all; ``expression`` as in pcap-filter(7)."""
 
     output: Path
     interfaces: tuple[str, ...] = ()
@@ -75,7 +89,8 @@ class Status:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of it. ``exit_status`` is the command's (None: there was none); ``problem`` why it stopped early."""
+    """What became of it. ``exit_status`` is the command's (None: there was none); ``problem`` why
+    it stopped early."""
 
     folder: Path
     exit_status: int | None
@@ -83,11 +98,15 @@ class Outcome:
     problem: str = ""
 
 
-def record(options: Options, show: Callable[[Status], None] | None = None, say: Callable[[str], None] | None = None) -> Outcome:
+def record(
+    options: Options,
+    show: Callable[[Status], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Outcome:
     """Record a session; ``show`` is called as it goes on, ``say`` with a line once it has begun.
 
-    Raises :class:`~correlator.errors.CorrelatorError` where it cannot begin; then nothing is left behind.
-    """
+    Raises :class:`~correlator.errors.CorrelatorError` where it cannot begin; then nothing is left
+    behind."""
     check_privileges()
     check_output(options)
     if options.command and shutil.which(options.command[0]) is None:
@@ -100,21 +119,30 @@ def record(options: Options, show: Callable[[Status], None] | None = None, say: 
 
 
 def check_output(options: Options) -> None:
-    """Raises :class:`~correlator.errors.InputError` where the output folder is there and may not be replaced."""
+    """Raises :class:`~correlator.errors.InputError` where the output folder is there and may not be
+    replaced."""
     path = options.output
     if not path.exists() and not path.is_symlink():
         return
     if not options.force:
-        raise InputError(f"{path}: is there already: name another folder with -o, or replace it with --force")
+        raise InputError(
+            f"{path}: is there already: name another folder with -o, or replace it with --force"
+        )
     if path.is_symlink():
-        raise InputError(f"{path}: is a symbolic link: --force replaces folders only: name the one it points to")
+        raise InputError(
+            f"{path}: is a symbolic link: --force replaces folders only: name the one it points to"
+        )
     if not path.is_dir() or (any(path.iterdir()) and not is_session(path)):
         raise InputError(f"{path}: is no session of correlator: --force replaces sessions only")
 
 
 class _Recording:
     def __init__(
-        self, options: Options, stack: ExitStack, show: Callable[[Status], None] | None, say: Callable[[str], None] | None
+        self,
+        options: Options,
+        stack: ExitStack,
+        show: Callable[[Status], None] | None,
+        say: Callable[[str], None] | None,
     ) -> None:
         self.options, self.stack, self.show, self.say = options, stack, show, say
         self.clock = SessionClock()
@@ -128,7 +156,8 @@ class _Recording:
         self.lending = Lending()
         self.replaced: Path | None = None
 
-    # ---- opening: whatever can fail does so before anything is written -----------------------------------------
+    # ---- opening: whatever can fail does so before anything is written
+    # -----------------------------------------
 
     def run(self) -> Outcome:
         """Everything, in order."""
@@ -146,15 +175,25 @@ class _Recording:
         self._open_folder()
         self.sampler = Sampler(sources, self.folder, now, options.interval)
         application = f"correlator {version('correlator')}"
-        self.sniffer = Sniffer(self.folder, self.clock, application, options.snap, options.expression)
+        self.sniffer = Sniffer(
+            self.folder, self.clock, application, options.snap, options.expression
+        )
         self.stack.callback(self.sniffer.close)
         self.manifest = Manifest(
-            tool=application, begin=now(), monotonic=self.clock.begun, filter=options.expression,
-            snap_length=max(options.snap, 0) or (self.sniffer.kept if options.snap else 0), interval=options.interval,
-            backends=tuple(source.backend for source in sources), iptables=tools.version, kernel=kernel(),
-            reading="iptables-save" if any(isinstance(source, SaveSource) for source in sources) else "kernel",
+            tool=application,
+            begin=now(),
+            monotonic=self.clock.begun,
+            filter=options.expression,
+            snap_length=max(options.snap, 0) or (self.sniffer.kept if options.snap else 0),
+            interval=options.interval,
+            backends=tuple(source.backend for source in sources),
+            iptables=tools.version,
+            kernel=kernel(),
+            reading="iptables-save"
+            if any(isinstance(source, SaveSource) for source in sources)
+            else "kernel",
             command=options.command,
-        )  # fmt: skip
+        )
         try:
             self._open_taps()
             self._open_witnesses()
@@ -164,7 +203,8 @@ class _Recording:
         return self._record()
 
     def _open_folder(self) -> None:
-        """Make the folder; one that is to be replaced waits beside it until there is something to replace it with."""
+        """Make the folder; one that is to be replaced waits beside it until there is something to
+        replace it with."""
         output = self.options.output
         if self.options.force and output.is_dir():
             self.replaced = output.with_name(f".{output.name}.replaced-{os.getpid()}")
@@ -206,7 +246,9 @@ class _Recording:
         except OSError as error:
             if error.errno in DISK:
                 raise CorrelatorError(f"{self.options.output}: {error.strerror}") from None
-            self.warnings.append(f"conntrack's events cannot be read ({error.strerror}): replay works without them")
+            self.warnings.append(
+                f"conntrack's events cannot be read ({error.strerror}): replay works without them"
+            )
         if not self.sampler.samples:
             self.sampler.sample()
             self.sniffer.since = self.sampler.begin
@@ -218,8 +260,9 @@ class _Recording:
         self.folder.write_manifest(self._manifest())
 
     def _open_events(self) -> None:
-        """Listen, and take the first sample and the table of those that are older. What is new after the sample must not
-        pass for older than it: events have the time at which they are read, and few come before the sample begins."""
+        """Listen, and take the first sample and the table of those that are older. What is new
+        after the sample must not pass for older than it: events have the time at which they are
+        read, and few come before the sample begins."""
         self.sampler.learn()
         self.events = Events()
         self.stack.callback(self.events.close)
@@ -238,7 +281,8 @@ class _Recording:
         self.stack.callback(watch.close)
         return watch
 
-    # ---- recording ---------------------------------------------------------------------------------------------
+    # ---- recording
+    # ---------------------------------------------------------------------------------------------
 
     def _record(self) -> Outcome:
         self.signals = _Signals(self.stack)
@@ -256,7 +300,10 @@ class _Recording:
             if error.errno not in DISK:
                 raise
             self.stopped_by = "disk"
-            self.problem = f"{self.options.output}: {error.strerror}: recording stopped; what was written so far replays"
+            self.problem = (
+                f"{self.options.output}: {error.strerror}: recording stopped; what was "
+                f"written so far replays"
+            )
             self._close_early()
         if self.command is not None:
             status = self._await_command()
@@ -266,7 +313,9 @@ class _Recording:
 
     def _loop(self) -> None:
         """Until the command ends, the time is over, or somebody says so."""
-        until = self.clock.now() + self.options.duration if self.options.duration is not None else None
+        until = (
+            self.clock.now() + self.options.duration if self.options.duration is not None else None
+        )
         stop_at: int | None = None
         poller = select.poll()
         self.sampler.due = self.clock.now() + self.options.interval
@@ -279,9 +328,17 @@ class _Recording:
             wake = min(tick, self.sampler.due)
             ready = {handle for handle, _ in poller.poll(max((wake - now) / 1e6, 0))}
             self.sampler.sample_if_due()
-            if self.rules_watch is not None and self.rules_watch.fileno() in ready and self.rules_watch.changed():
+            if (
+                self.rules_watch is not None
+                and self.rules_watch.fileno() in ready
+                and self.rules_watch.changed()
+            ):
                 self.sampler.sample()
-            if self.links_watch is not None and self.links_watch.fileno() in ready and self.links_watch.changed():
+            if (
+                self.links_watch is not None
+                and self.links_watch.fileno() in ready
+                and self.links_watch.changed()
+            ):
                 self.keeper.note_change()
                 self._follow_interfaces()
             now = self.clock.now()
@@ -291,8 +348,11 @@ class _Recording:
             if stop_at is not None and now >= stop_at:
                 return
 
-    def _stop_at(self, stop_at: int | None, until: int | None, ready: set[int], poller: select.poll) -> int | None:
-        """When to stop, once anything says so: the command's end, the duration, a signal (the second one: at once)."""
+    def _stop_at(
+        self, stop_at: int | None, until: int | None, ready: set[int], poller: select.poll
+    ) -> int | None:
+        """When to stop, once anything says so: the command's end, the duration, a signal (the
+        second one: at once)."""
         now = self.clock.now()
         for number in self.signals.take() if self.signals.fileno() in ready else ():
             if self.command is not None and not self.stopped_by and not self.command.ended():
@@ -320,10 +380,15 @@ class _Recording:
             self.counted = now
             self.sniffer.count()
         if self.show is not None:
-            self.show(Status(
-                (now - self.manifest.begin) / 1e9, self.sniffer.packets, self.sniffer.dropped, self.sampler.samples,
-                tuple(self.sampler.fastest(4)),
-            ))  # fmt: skip
+            self.show(
+                Status(
+                    (now - self.manifest.begin) / 1e9,
+                    self.sniffer.packets,
+                    self.sniffer.dropped,
+                    self.sampler.samples,
+                    tuple(self.sampler.fastest(4)),
+                )
+            )
         return taken
 
     def _write_events(self, messages: Iterable[bytes]) -> None:
@@ -350,10 +415,13 @@ class _Recording:
                 except (OSError, CorrelatorError):
                     continue  # it is gone again
                 if not bridge:
-                    self.warnings.append(f"{name} came while recording: what crossed it before was not seen")
+                    self.warnings.append(
+                        f"{name} came while recording: what crossed it before was not seen"
+                    )
         self.indexes = there
 
-    # ---- ending ------------------------------------------------------------------------------------------------
+    # ---- ending
+    # --------------------------------------------------------------------------------
 
     def _finish(self) -> None:
         """The last sample, then every frame that came before its end."""
@@ -372,15 +440,27 @@ class _Recording:
 
     def _manifest(self) -> Manifest:
         """The manifest with all that is known by now."""
-        steps = [f"the clock was stepped by {by / 1e9:+.3f} s while recording: times go on as if it had not been"
-                 for _, by in self.clock.steps]  # fmt: skip
+        steps = [
+            f"the clock was stepped by {by / 1e9:+.3f} s while recording: times go on as if it "
+            f"had not been"
+            for _, by in self.clock.steps
+        ]
         said = (*self.warnings, *steps, *self.sampler.warnings, *self.keeper.warnings)
         if self.sampler.missed:
-            said = (*said, f"{self.sampler.missed} counter samples were left out: the machine was busy")
+            said = (
+                *said,
+                f"{self.sampler.missed} counter samples were left out: the machine was busy",
+            )
         lost = self.events.lost if self.events is not None else None
-        interfaces = self.manifest.interfaces or tuple(tap.recorded for tap in self.sniffer.taps.values())
+        interfaces = self.manifest.interfaces or tuple(
+            tap.recorded for tap in self.sniffer.taps.values()
+        )
         return replace(
-            self.manifest, interfaces=interfaces, stopped_by=self.stopped_by, events_lost=lost, warnings=tuple(dict.fromkeys(said))
+            self.manifest,
+            interfaces=interfaces,
+            stopped_by=self.stopped_by,
+            events_lost=lost,
+            warnings=tuple(dict.fromkeys(said)),
         )
 
     def _close_early(self) -> None:
@@ -409,7 +489,9 @@ class _Signals:
         self.reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         stack.callback(os.close, self.reader)
         stack.callback(os.close, writer)
-        stack.callback(signal.set_wakeup_fd, signal.set_wakeup_fd(writer, warn_on_full_buffer=False))
+        stack.callback(
+            signal.set_wakeup_fd, signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        )
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             stack.callback(signal.signal, number, signal.signal(number, lambda *_: None))
 

@@ -1,8 +1,9 @@
-"""A scapy socket with the kernel's own ring behind it: frames arrive in blocks, none of them a Python object.
+"""A scapy socket with the kernel's own ring behind it: frames arrive in blocks, none of them a
+Python object.
 
-Layout and meaning after Linux Documentation/networking/packet_mmap.rst and include/uapi/linux/if_packet.h (TPACKET_V3).
-No promiscuous mode: on a bridge it changes what netfilter counts (see docs/capture.md).
-"""
+Layout and meaning after Linux Documentation/networking/packet_mmap.rst and
+include/uapi/linux/if_packet.h (TPACKET_V3). No promiscuous mode: on a bridge it changes what
+netfilter counts (see docs/capture.md)."""
 
 from __future__ import annotations
 
@@ -23,24 +24,33 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 SOL_PACKET, ETH_P_ALL = 263, 3
-PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_RESERVE, PACKET_IGNORE_OUTGOING = 5, 6, 10, 12, 23
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_RESERVE, PACKET_IGNORE_OUTGOING = (
+    5,
+    6,
+    10,
+    12,
+    23,
+)
 SO_ATTACH_FILTER, SO_RCVBUF = 26, 8
 TPACKET_V3 = 2
 BLOCK_SIZE, FRAME_SIZE, RETIRE_MS = 1 << 18, 2048, 20
 STATUS, COUNT, FIRST, LENGTH = 2, 3, 4, 5
-"""Words of a block's header: who owns it (1: us), frames in it, offset of the first one, bytes used."""
+"""Words of a block's header: who owns it (1: us), frames in it, offset of the first one, bytes
+used."""
 OFFSETS = 6
-"""Word of a frame's header (struct tpacket3_hdr): tp_mac and tp_net. Headers begin at multiples of eight bytes."""
+"""Word of a frame's header (struct tpacket3_hdr): tp_mac and tp_net. Headers begin at multiples of
+eight bytes."""
 LINK_TYPES = {1: 1, 772: 1, 65534: 101, 768: 101, 778: 101, 776: 101, 519: 101, 823: 101}
-"""ARPHRD_* of if_arp.h -> LINKTYPE_*: Ethernet and loopback, and what bears IP without a link header."""
+"""ARPHRD_* of if_arp.h -> LINKTYPE_*: Ethernet and loopback, and what bears IP without a link
+header."""
 RETURN = 0x06
 """BPF_RET | BPF_K: its constant is how much of a frame is kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Frames as the kernel handed them over: ``words`` uint32, the block's bytes, in the ring itself; ``at`` int64 (n,)
-    the word at which each frame's header begins."""
+    """Frames as the kernel handed them over: ``words`` uint32, the block's bytes, in the ring
+    itself; ``at`` int64 (n,) the word at which each frame's header begins."""
 
     words: npt.NDArray[np.uint32]
     at: npt.NDArray[np.int64]
@@ -49,9 +59,9 @@ class Block:
 class Ring(L2ListenSocket):
     """scapy's listening socket on one interface, reading through a ring of ``size`` bytes.
 
-    ``kept`` is how many bytes of a frame the kernel copies; ``expression`` a filter as pcap-filter(7) has it. Raises
-    :class:`~correlator.errors.InputError` for a filter that does not compile, OSError as socket(7) does.
-    """
+    ``kept`` is how many bytes of a frame the kernel copies; ``expression`` a filter as
+    pcap-filter(7) has it. Raises :class:`~correlator.errors.InputError` for a filter that does not
+    compile, OSError as socket(7) does."""
 
     def __init__(self, interface: str, kept: int, size: int, expression: str = "") -> None:
         # protocol 0: nothing arrives before ring and filter are there
@@ -61,11 +71,21 @@ class Ring(L2ListenSocket):
         self.link_type = LINK_TYPES.get(self.ins.getsockname()[3], -1)
         self._attach(kept, expression)
         self.ins.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-        self.ins.setsockopt(SOL_PACKET, PACKET_RESERVE, 2)  # behind 14 bytes of Ethernet header: frames begin at a word
+        self.ins.setsockopt(
+            SOL_PACKET, PACKET_RESERVE, 2
+        )  # behind 14 bytes of Ethernet header: frames begin at a word
         if interface == "lo":  # each packet is there twice, going and coming
             self.ins.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
         self.blocks = max(size // BLOCK_SIZE, 2)
-        layout = (BLOCK_SIZE, self.blocks, FRAME_SIZE, BLOCK_SIZE // FRAME_SIZE * self.blocks, RETIRE_MS, 0, 0)
+        layout = (
+            BLOCK_SIZE,
+            self.blocks,
+            FRAME_SIZE,
+            BLOCK_SIZE // FRAME_SIZE * self.blocks,
+            RETIRE_MS,
+            0,
+            0,
+        )
         self.ins.setsockopt(SOL_PACKET, PACKET_RX_RING, struct.pack("=7I", *layout))
         self.map = mmap.mmap(self.ins.fileno(), BLOCK_SIZE * self.blocks)
         self.view = memoryview(self.map)
@@ -81,14 +101,23 @@ class Ring(L2ListenSocket):
             except (Scapy_Exception, ImportError, OSError) as error:
                 raise InputError(f"--filter {expression!r}: {error}: see pcap-filter(7)") from None
             found = [compiled.bf_insns[i] for i in range(compiled.bf_len)]
-            program = [(i.code, i.jt, i.jf, kept if i.code == RETURN and i.k else i.k) for i in found]
+            program = [
+                (i.code, i.jt, i.jf, kept if i.code == RETURN and i.k else i.k) for i in found
+            ]
         import ctypes
 
-        code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in program))
-        self.ins.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HL", len(program), ctypes.addressof(code)))
+        code = ctypes.create_string_buffer(
+            b"".join(struct.pack("=HBBI", *step) for step in program)
+        )
+        self.ins.setsockopt(
+            socket.SOL_SOCKET,
+            SO_ATTACH_FILTER,
+            struct.pack("HL", len(program), ctypes.addressof(code)),
+        )
 
     def hold(self, enough: int) -> list[Block]:
-        """Blocks that the kernel has handed over, until ``enough`` frames are in them; ours until :meth:`release`."""
+        """Blocks that the kernel has handed over, until ``enough`` frames are in them; ours until
+        :meth:`release`."""
         found: list[Block] = []
         frames = 0
         while self.held < self.blocks and frames < enough:
@@ -96,7 +125,11 @@ class Ring(L2ListenSocket):
             if not self.heads[head + STATUS] & 1:
                 break
             self.held += 1
-            count, first, length = self.heads[head + COUNT], self.heads[head + FIRST], self.heads[head + LENGTH]
+            count, first, length = (
+                self.heads[head + COUNT],
+                self.heads[head + FIRST],
+                self.heads[head + LENGTH],
+            )
             if count:
                 words = np.frombuffer(self.heads[head : head + (length + 3 >> 2)], dtype=np.uint32)
                 found.append(Block(words, find_frames(words, first >> 2, count)))
@@ -111,8 +144,11 @@ class Ring(L2ListenSocket):
         self.held = 0
 
     def count(self) -> None:
-        """Add what the kernel counted since the last call to ``received`` and ``dropped`` (reading resets it)."""
-        received, dropped, _ = struct.unpack("=3I", self.ins.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12))
+        """Add what the kernel counted since the last call to ``received`` and ``dropped`` (reading
+        resets it)."""
+        received, dropped, _ = struct.unpack(
+            "=3I", self.ins.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
+        )
         self.received += received
         self.dropped += dropped
 
@@ -128,10 +164,10 @@ class Ring(L2ListenSocket):
 def find_frames(words: npt.NDArray[np.uint32], first: int, count: int) -> npt.NDArray[np.int64]:
     """Where each frame's header begins, in words; int64 (count,). The first is at ``first``.
 
-    Every header tells how far it is to the next, which takes a step of Python a frame. Headers also look alike (where the
-    link and network headers begin, in one word; their second): look for that at once, between frames there are remains of
-    others too, and believe it where the chain then is the same.
-    """
+    Every header tells how far it is to the next, which takes a step of Python a frame. Headers also
+    look alike (where the link and network headers begin, in one word; their second): look for that
+    at once, between frames there are remains of others too, and believe it where the chain then is
+    the same."""
     at = np.flatnonzero(words[first + OFFSETS :: 2] == words[first + OFFSETS]) * 2 + first
     if len(at) != count:
         at = at[words[at + 1] - words[first + 1] + 1 <= 2]

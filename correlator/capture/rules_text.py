@@ -1,8 +1,7 @@
 """The text of a ruleset, as the host's own iptables-save prints it, and the lines of it that count.
 
-iptables-save reads only and takes no lock (iptables and iptables-restore do: xtables_lock_or_exit in iptables/xshared.c).
-It is run once a generation, not once a sample.
-"""
+iptables-save reads only and takes no lock (iptables and iptables-restore do: xtables_lock_or_exit
+in iptables/xshared.c). It is run once a generation, not once a sample."""
 
 from __future__ import annotations
 
@@ -28,7 +27,8 @@ def program(name: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """iptables-save for each backend (None where there is none), and what ``iptables --version`` says."""
+    """iptables-save for each backend (None where there is none), and what ``iptables --version``
+    says."""
 
     nft: str | None
     legacy: str | None
@@ -41,22 +41,30 @@ def find_tools() -> Tools:
     if plain is not None:
         version = _run([plain, "--version"]).strip().replace("iptables-save ", "iptables ")
     nft = program("iptables-nft-save") or (plain if "nf_tables" in version else None)
-    legacy = program("iptables-legacy-save") or (plain if plain is not None and "nf_tables" not in version else None)
+    legacy = program("iptables-legacy-save") or (
+        plain if plain is not None and "nf_tables" not in version else None
+    )
     return Tools(nft, legacy, version)
 
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CorrelatorError(f"{command[0]}: {error}") from None
     if done.returncode:
-        raise CorrelatorError(f"{command[0]}: {done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'failed'}")
+        raise CorrelatorError(
+            f"{command[0]}: "
+            f"{done.stderr.strip().splitlines()[0] if done.stderr.strip() else 'failed'}"
+        )
     return done.stdout
 
 
 def print_rules(save: str, counters: bool = False) -> str:
-    """What iptables-save prints now. Raises :class:`~correlator.errors.CorrelatorError` where it fails."""
+    """What iptables-save prints now. Raises :class:`~correlator.errors.CorrelatorError` where it
+    fails."""
     return _run([save, "-c"] if counters else [save])
 
 
@@ -65,7 +73,8 @@ _RULE = re.compile(r"^(?:\[\d+:\d+\] )?-A (\S+)")
 
 
 def counting_lines(text: str) -> list[Line]:
-    """Every line of iptables-save output that has a counter, in order: policies of base chains, and rules."""
+    """Every line of iptables-save output that has a counter, in order: policies of base chains, and
+    rules."""
     lines: list[Line] = []
     numbers: dict[tuple[str, str], int] = {}
     table = ""
@@ -85,7 +94,8 @@ def counting_lines(text: str) -> list[Line]:
 
 
 def without_chains(text: str, unreal: set[tuple[str, str]]) -> str:
-    """The text without the chain lines of ``unreal`` (table, chain), without comments and without counters.
+    """The text without the chain lines of ``unreal`` (table, chain), without comments and without
+    counters.
 
     iptables-nft-save 1.8.9 prints base chains that the kernel does not have.
     """
@@ -105,5 +115,6 @@ def without_chains(text: str, unreal: set[tuple[str, str]]) -> str:
 
 
 def unprintable(text: str) -> list[str]:
-    """Tables that iptables-nft-save refuses to print because something else than iptables wrote into them."""
+    """Tables that iptables-nft-save refuses to print because something else than iptables wrote
+    into them."""
     return re.findall(r"^# Table [`'](\w+)' is incompatible", text, re.MULTILINE)

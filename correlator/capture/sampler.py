@@ -21,7 +21,8 @@ RATE_NS = 1_000_000_000
 
 @dataclass
 class Series:
-    """What was last read of one backend: ``rulesets`` named so far, the text of the last, and its values."""
+    """What was last read of one backend: ``rulesets`` named so far, the text of the last, and its
+    values."""
 
     source: Source
     rulesets: int = 0
@@ -35,7 +36,9 @@ class Series:
 class Sampler:
     """Reads every source each ``interval`` ns of ``now`` and appends what changed to ``folder``."""
 
-    def __init__(self, sources: Sequence[Source], folder: Folder, now: Callable[[], int], interval: int) -> None:
+    def __init__(
+        self, sources: Sequence[Source], folder: Folder, now: Callable[[], int], interval: int
+    ) -> None:
         self.series = [Series(source) for source in sources]
         self.folder, self.now, self.interval = folder, now, interval
         self.due = now()
@@ -49,7 +52,8 @@ class Sampler:
         return [series.text or "" for series in self.series]
 
     def learn(self) -> None:
-        """Read all sources and keep nothing: rulesets are learned, so that the next sample is over in no time."""
+        """Read all sources and keep nothing: rulesets are learned, so that the next sample is over
+        in no time."""
         for series in self.series:
             with contextlib.suppress(ChangingError):  # the sample says so
                 series.source.read()
@@ -66,7 +70,8 @@ class Sampler:
         return True
 
     def sample(self, due: int | None = None) -> None:
-        """Read all sources now; a reading that began more than half an interval after ``due`` is late."""
+        """Read all sources now; a reading that began more than half an interval after ``due`` is
+        late."""
         for series in self.series:
             try:
                 reading = series.source.read()
@@ -81,9 +86,12 @@ class Sampler:
     def fastest(self, count: int) -> list[tuple[str, float]]:
         """(rule, packets a second) of the rules that moved most lately."""
         found = [
-            (name, float(rate)) for series in self.series if series.rates is not None
-            for name, rate in zip(series.lines, series.rates.tolist(), strict=True) if rate >= 0.5
-        ]  # fmt: skip
+            (name, float(rate))
+            for series in self.series
+            if series.rates is not None
+            for name, rate in zip(series.lines, series.rates.tolist(), strict=True)
+            if rate >= 0.5
+        ]
         return sorted(found, key=lambda item: -item[1])[:count]
 
     def _write(self, series: Series, reading: Reading, late: int) -> None:
@@ -91,7 +99,11 @@ class Sampler:
             self._write_ruleset(series, reading.learned)
         before = series.values if series.values is not None else np.zeros_like(reading.values)
         changed = np.flatnonzero((reading.values != before).any(axis=1))
-        record: dict[str, object] = {"backend": series.source.backend, "begin": reading.begin, "end": reading.end}
+        record: dict[str, object] = {
+            "backend": series.source.backend,
+            "begin": reading.begin,
+            "end": reading.end,
+        }
         if late:
             record["late"] = late
         record["counters"] = np.column_stack([changed, reading.values[changed]]).ravel().tolist()
@@ -102,7 +114,11 @@ class Sampler:
     def _rate(self, series: Series, reading: Reading, before: npt.NDArray[np.int64]) -> None:
         """Packets a second, smoothed over about a second; for the panel only."""
         passed = max(reading.begin - series.read, 1)
-        fresh = np.maximum(reading.values[:, 0] - before[:, 0], 0) * (RATE_NS / passed) if series.values is not None else 0.0
+        fresh = (
+            np.maximum(reading.values[:, 0] - before[:, 0], 0) * (RATE_NS / passed)
+            if series.values is not None
+            else 0.0
+        )
         weight = min(passed / RATE_NS, 1.0)
         old = series.rates if series.rates is not None else np.zeros(len(reading.values))
         series.rates, series.read = old * (1 - weight) + fresh * weight, reading.begin
@@ -118,6 +134,9 @@ class Sampler:
         self.folder.append_record(record)
         for warning in learned.warnings:
             self.warnings[warning] = None
-        names = (f"{table}/{chain}:{number or 'policy'}" for table, chain, number in counting_lines(learned.text))
+        names = (
+            f"{table}/{chain}:{number or 'policy'}"
+            for table, chain, number in counting_lines(learned.text)
+        )
         series.text, series.lines = learned.text, tuple(names)
         series.values = series.rates = None

@@ -12,7 +12,8 @@ from correlator.errors import CorrelatorError
 
 
 class SaveSource:
-    """Runs ``save`` (iptables-save of ``backend``) once a sample; ``now`` is the session's clock."""
+    """Runs ``save`` (iptables-save of ``backend``) once a sample; ``now`` is the session's
+    clock."""
 
     def __init__(self, save: str, backend: str, now: Callable[[], int]) -> None:
         self.save, self.backend, self.now = save, backend, now
@@ -22,12 +23,19 @@ class SaveSource:
         begin = self.now()
         printed = print_rules(self.save, counters=True)
         end = self.now()
-        values = [_numbers(line) for line in printed.splitlines() if line.startswith("[") or _counts(line)]
+        values = [
+            _numbers(line) for line in printed.splitlines() if line.startswith("[") or _counts(line)
+        ]
         text = without_chains(_bare(printed), set())
         if len(values) != len(counting_lines(text)):
             raise CorrelatorError(f"{self.save} -c prints rules without counters")
-        left_out = tuple(f"table {name} holds rules that iptables cannot print: left out" for name in unprintable(printed))
-        return Reading(begin, end, Learned(text, (), left_out), np.array(values, dtype=np.int64).reshape(-1, 2))
+        left_out = tuple(
+            f"table {name} holds rules that iptables cannot print: left out"
+            for name in unprintable(printed)
+        )
+        return Reading(
+            begin, end, Learned(text, (), left_out), np.array(values, dtype=np.int64).reshape(-1, 2)
+        )
 
     def close(self) -> None:
         """Nothing is held."""
@@ -44,4 +52,10 @@ def _numbers(line: str) -> tuple[int, int]:
 
 
 def _bare(printed: str) -> str:
-    return "\n".join(line.partition("] ")[2] if line.startswith("[") else line for line in printed.splitlines()) + "\n"
+    return (
+        "\n".join(
+            line.partition("] ")[2] if line.startswith("[") else line
+            for line in printed.splitlines()
+        )
+        + "\n"
+    )

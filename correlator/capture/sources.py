@@ -12,17 +12,26 @@ from correlator.capture.rules_text import Tools
 from correlator.capture.saved import SaveSource
 from correlator.errors import CorrelatorError
 
-NOT_THERE = (errno.EOPNOTSUPP, errno.ENOENT, errno.EPROTONOSUPPORT, errno.ENOPROTOOPT, errno.EINVAL, errno.EAFNOSUPPORT)
+NOT_THERE = (
+    errno.EOPNOTSUPP,
+    errno.ENOENT,
+    errno.EPROTONOSUPPORT,
+    errno.ENOPROTOOPT,
+    errno.EINVAL,
+    errno.EAFNOSUPPORT,
+)
 """What a kernel without nf_tables or ip_tables answers."""
 
 
 def find_sources(tools: Tools, now: Callable[[], int]) -> tuple[list[Source], list[str]]:
     """(what to sample, what is to be said of it); ``now`` is the session's clock.
 
-    Raises :class:`~correlator.errors.CorrelatorError` where there is no iptables-save to print rules with.
-    """
+    Raises :class:`~correlator.errors.CorrelatorError` where there is no iptables-save to print
+    rules with."""
     if tools.nft is None and tools.legacy is None:
-        raise CorrelatorError("iptables-save is not here: install iptables: correlator prints the rules with it")
+        raise CorrelatorError(
+            "iptables-save is not here: install iptables: correlator prints the rules with it"
+        )
     made: list[tuple[Callable[[], NftSource | LegacySource], str, str]] = []
     if tools.nft is not None:
         save = tools.nft
@@ -37,14 +46,21 @@ def find_sources(tools: Tools, now: Callable[[], int]) -> tuple[list[Source], li
         if source is not None:
             found.append(source)
     if not found:
-        raise CorrelatorError("there are no iptables tables here: nothing would be counted: start Docker first")
+        raise CorrelatorError(
+            "there are no iptables tables here: nothing would be counted: start Docker first"
+        )
     return found, warnings
 
 
 def _readable(
-    make: Callable[[], NftSource | LegacySource], save: str, backend: str, now: Callable[[], int], warnings: list[str]
+    make: Callable[[], NftSource | LegacySource],
+    save: str,
+    backend: str,
+    now: Callable[[], int],
+    warnings: list[str],
 ) -> Source | None:
-    """The source where the kernel has tables of its; iptables-save in its place where the kernel does not let us read."""
+    """The source where the kernel has tables of its; iptables-save in its place where the kernel
+    does not let us read."""
     source = None
     try:
         source = make()
@@ -60,5 +76,8 @@ def _readable(
             source.close()
         if isinstance(error, OSError) and error.errno in NOT_THERE:
             return None
-        warnings.append(f"counters of iptables-{backend} cannot be read directly ({error}): sampled with iptables-save -c")
+        warnings.append(
+            f"counters of iptables-{backend} cannot be read directly ({error}): sampled with "
+            f"iptables-save -c"
+        )
         return SaveSource(save, backend, now)

@@ -16,7 +16,8 @@ GROUPS_ROUTE = (1, 5, 7)
 
 
 class Watch:
-    """A netlink socket that becomes readable when something of ``groups`` changed. Raises OSError where that is not allowed."""
+    """A netlink socket that becomes readable when something of ``groups`` changed. Raises OSError
+    where that is not allowed."""
 
     def __init__(self, family: int, groups: tuple[int, ...]) -> None:
         self.stream = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, family)

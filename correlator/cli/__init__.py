@@ -23,8 +23,8 @@ from correlator.errors import CorrelatorError
 def commands() -> None:
     """Which iptables rules did each connection traverse?
 
-    Packets, rules and counters, reconciled with proof: each connection gets the exact rules it traversed, each counter
-    the connections that moved it, and what cannot be explained is shown.
+    Packets, rules and counters, reconciled with proof: each connection gets the exact rules it
+    traversed, each counter the connections that moved it, and what cannot be explained is shown.
     """
 
 
@@ -33,7 +33,8 @@ for command in (capture, replay, show, plot, report, export):
 
 
 def main() -> None:
-    """Run the command line; every error that correlator raises on purpose is one line and an exit code."""
+    """Run the command line; every error that correlator raises on purpose is one line and an exit
+    code."""
     gc.set_threshold(100_000, 20, 20)  # imports and tables make many objects and hardly any garbage
     try:
         commands(standalone_mode=False)
@@ -63,6 +64,7 @@ def _let_go() -> None:
 
 
 def run() -> None:
-    """:func:`main` in a process of its own, which ends at once: nobody needs its tables taken apart first."""
+    """:func:`main` in a process of its own, which ends at once: nobody needs its tables taken apart
+    first."""
     main()
     os._exit(0)

@@ -19,26 +19,72 @@ SHORTEST_S, LEAST_SNAP, MOST_SNAP = 0.001, 64, 262_144
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
-@click.option("-i", "interfaces", multiple=True, metavar="IF", help="Interface to listen on; may repeat.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Session folder to write; default: named by the time.")
-@click.option("--interval", default="100ms", show_default=True, metavar="TIME", help="Between two counter samples.")
-@click.option("--duration", metavar="TIME", help="Stop after this long (30s, 5m); default: at the command's end, or Ctrl-C.")
-@click.option("--filter", "expression", default="", metavar="BPF", help="Record only packets that match (pcap-filter(7)).")
-@click.option("--snaplen", type=int, metavar="N", help="Keep the first N bytes of every frame; default: its headers only.")
+@click.option(
+    "-i", "interfaces", multiple=True, metavar="IF", help="Interface to listen on; may repeat."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Session folder to write; default: named by the time.",
+)
+@click.option(
+    "--interval",
+    default="100ms",
+    show_default=True,
+    metavar="TIME",
+    help="Between two counter samples.",
+)
+@click.option(
+    "--duration",
+    metavar="TIME",
+    help="Stop after this long (30s, 5m); default: at the command's end, or Ctrl-C.",
+)
+@click.option(
+    "--filter",
+    "expression",
+    default="",
+    metavar="BPF",
+    help="Record only packets that match (pcap-filter(7)).",
+)
+@click.option(
+    "--snaplen",
+    type=int,
+    metavar="N",
+    help="Keep the first N bytes of every frame; default: its headers only.",
+)
 @click.option("--payload", is_flag=True, help="Keep frames whole, with what people say in them.")
-@click.option("--bridge-ports", is_flag=True, help="Listen on bridges' ports too: traffic between containers of one bridge.")
-@click.option("--no-conntrack", is_flag=True, help="Do not listen to conntrack, which makes the kernel tell of each connection.")
+@click.option(
+    "--bridge-ports",
+    is_flag=True,
+    help="Listen on bridges' ports too: traffic between containers of one bridge.",
+)
+@click.option(
+    "--no-conntrack",
+    is_flag=True,
+    help="Do not listen to conntrack, which makes the kernel tell of each connection.",
+)
 @click.option("--force", is_flag=True, help="Replace a session that is there already.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED, metavar="[-- COMMAND...]")
 def capture(
-    interfaces: tuple[str, ...], output: Path | None, interval: str, duration: str | None, expression: str,
-    snaplen: int | None, payload: bool, bridge_ports: bool, no_conntrack: bool, force: bool, command: tuple[str, ...],
-) -> None:  # fmt: skip
-    """Record packets and rule counters, around COMMAND or until Ctrl-C; then report as `correlator replay` does.
+    interfaces: tuple[str, ...],
+    output: Path | None,
+    interval: str,
+    duration: str | None,
+    expression: str,
+    snaplen: int | None,
+    payload: bool,
+    bridge_ports: bool,
+    no_conntrack: bool,
+    force: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Record packets and rule counters, around COMMAND or until Ctrl-C; then report as `correlator
+    replay` does.
 
-    Listens on the default route's interface and every Docker bridge, unless -i names others. Rules, counters and
-    sysctls are left as they are. With a COMMAND, its exit status becomes this command's.
-    """
+    Listens on the default route's interface and every Docker bridge, unless -i names others. Rules,
+    counters and sysctls are left as they are. With a COMMAND, its exit status becomes this
+    command's."""
     if snaplen is not None and payload:
         raise InputError("--snaplen and --payload contradict each other: give one of them")
     if snaplen is not None and not LEAST_SNAP <= snaplen <= MOST_SNAP:
@@ -54,13 +100,24 @@ def capture(
     from correlator.capture.record import Options, record
 
     options = Options(
-        output if output is not None else Path(time.strftime("correlator-%Y%m%d-%H%M%S")), tuple(dict.fromkeys(interfaces)),
-        round(seconds * 1e9), None if limit is None else round(limit * 1e9), expression,
-        -1 if payload else snaplen or 0, bridge_ports, force, command, not no_conntrack,
-    )  # fmt: skip
+        output if output is not None else Path(time.strftime("correlator-%Y%m%d-%H%M%S")),
+        tuple(dict.fromkeys(interfaces)),
+        round(seconds * 1e9),
+        None if limit is None else round(limit * 1e9),
+        expression,
+        -1 if payload else snaplen or 0,
+        bridge_ports,
+        force,
+        command,
+        not no_conntrack,
+    )
     panel = Panel(sys.stderr)
     try:
-        outcome = record(options, lambda status: panel.show(_line(status)), lambda line: _say(line, bool(command)))
+        outcome = record(
+            options,
+            lambda status: panel.show(_line(status)),
+            lambda line: _say(line, bool(command)),
+        )
     finally:
         panel.close()
     _report(outcome)
@@ -75,11 +132,15 @@ def _say(line: str, runs_command: bool) -> None:
 def _line(status: Status) -> str:
     fastest = "  ".join(f"{name} {rate:,.0f}/s" for name, rate in status.fastest)
     dropped = f", {status.dropped:,} DROPPED" if status.dropped else ", none dropped"
-    return f" {status.seconds:5.1f} s  {status.packets:,} packets{dropped}  {status.samples:,} samples  {fastest}"
+    return (
+        f" {status.seconds:5.1f} s  {status.packets:,} packets{dropped}  {status.samples:,} "
+        f"samples  {fastest}"
+    )
 
 
 def _report(outcome: Outcome) -> None:
-    """What `correlator replay` says of the session. A session that cannot be analysed does not hide the command's status."""
+    """What `correlator replay` says of the session. A session that cannot be analysed does not hide
+    the command's status."""
     from correlator import load
     from correlator.report.replay import render_replay
 

@@ -1,4 +1,5 @@
-"""``correlator export``: one table as csv, json, parquet or a Zeek log, or the packets with comments as pcapng."""
+"""``correlator export``: one table as csv, json, parquet or a Zeek log, or the packets with
+comments as pcapng."""
 
 from __future__ import annotations
 
@@ -18,18 +19,29 @@ if TYPE_CHECKING:
 @click.command()
 @reads_input
 @click.argument("table", required=False)
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write.")
 @click.option(
-    "--format", "form", metavar="FORMAT", default="",
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
+)
+@click.option(
+    "--format",
+    "form",
+    metavar="FORMAT",
+    default="",
     help="csv, json or parquet (default: by the file's ending); zeek: connections as a conn.log.",
-)  # fmt: skip
+)
 @click.option(
-    "--coloring-rules", "--colouring-rules", "coloring", metavar="FILE", type=click.Path(path_type=Path),
+    "--coloring-rules",
+    "--colouring-rules",
+    "coloring",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
     help="With pcapng: also write coloring rules for Wireshark.",
-)  # fmt: skip
-def export(analyse: Callable[[], Analysis], table: str, output: Path, form: str, coloring: Path | None) -> None:
-    """Write one table to a file: hits, connections, ledger, packets or rules; or, with pcapng for a table, the packets
-    with the rules that each traversed as its packet comment, for Wireshark.
+)
+def export(
+    analyse: Callable[[], Analysis], table: str, output: Path, form: str, coloring: Path | None
+) -> None:
+    """Write one table to a file: hits, connections, ledger, packets or rules; or, with pcapng for a
+    table, the packets with the rules that each traversed as its packet comment, for Wireshark.
 
     PATH may be left out where --pcap and --counters (or --rules) say what to replay.
     """
@@ -48,7 +60,9 @@ def export(analyse: Callable[[], Analysis], table: str, output: Path, form: str,
     click.echo(f"wrote {export_table(analyse(), table, output, form):,} rows to {output}")
 
 
-def _export_packets(analyse: Callable[[], Analysis], output: Path, form: str, coloring: Path | None) -> None:
+def _export_packets(
+    analyse: Callable[[], Analysis], output: Path, form: str, coloring: Path | None
+) -> None:
     from correlator.report.annotated import check_ending, export_pcapng
     from correlator.report.coloring import write_rules
     from correlator.report.machine import write_whole
@@ -57,7 +71,11 @@ def _export_packets(analyse: Callable[[], Analysis], output: Path, form: str, co
         raise InputError(f"--format {form}: is a format of tables: leave it out for {PCAPNG}")
     check_ending(output)
     frames, commented = export_pcapng(analyse(), output)
-    click.echo(f"wrote {frames:,} packets to {output}, {commented:,} with the rules that they traversed")
+    click.echo(
+        f"wrote {frames:,} packets to {output}, {commented:,} with the rules that they traversed"
+    )
     if coloring is not None:
         write_whole(coloring, write_rules)
-        click.echo(f"wrote coloring rules to {coloring}: in Wireshark, View > Coloring Rules > Import")
+        click.echo(
+            f"wrote coloring rules to {coloring}: in Wireshark, View > Coloring Rules > Import"
+        )

@@ -26,20 +26,53 @@ PCAPNG = "pcapng"
 
 
 def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command PATH and the options beside it; it is called with ``analyse``, which loads on demand."""
+    """Give a command PATH and the options beside it; it is called with ``analyse``, which loads on
+    demand."""
 
     @click.argument("path", type=click.Path(path_type=Path), required=False)
-    @click.option("--pcap", "pcaps", multiple=True, metavar="[IF=]FILE", help="Packets of an interface; may repeat.")
-    @click.option("--counters", type=click.Path(path_type=Path), help="Counter log: iptables-save -c or -L -n -v snapshots.")
-    @click.option("--rules", type=click.Path(path_type=Path), help="iptables-save output, where nothing was counted.")
-    @click.option("--facts", type=click.Path(path_type=Path), help="Folder of addr.json, link.json, route.json, sysctl.txt.")
-    @click.option("--clock-offset", metavar="TIME", help="Counters' clock minus packets' (3.2s, -15ms); default: estimated.")
-    @click.option("--max-memory", metavar="SIZE", help="Memory to take (500M, 2G); default: half of what is free.")
+    @click.option(
+        "--pcap",
+        "pcaps",
+        multiple=True,
+        metavar="[IF=]FILE",
+        help="Packets of an interface; may repeat.",
+    )
+    @click.option(
+        "--counters",
+        type=click.Path(path_type=Path),
+        help="Counter log: iptables-save -c or -L -n -v snapshots.",
+    )
+    @click.option(
+        "--rules",
+        type=click.Path(path_type=Path),
+        help="iptables-save output, where nothing was counted.",
+    )
+    @click.option(
+        "--facts",
+        type=click.Path(path_type=Path),
+        help="Folder of addr.json, link.json, route.json, sysctl.txt.",
+    )
+    @click.option(
+        "--clock-offset",
+        metavar="TIME",
+        help="Counters' clock minus packets' (3.2s, -15ms); default: estimated.",
+    )
+    @click.option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Memory to take (500M, 2G); default: half of what is free.",
+    )
     @wraps(command)
     def wrapper(
-        path: Path | None, pcaps: tuple[str, ...], counters: Path | None, rules: Path | None, facts: Path | None,
-        clock_offset: str | None, max_memory: str | None, **rest: Any,
-    ) -> Any:  # fmt: skip
+        path: Path | None,
+        pcaps: tuple[str, ...],
+        counters: Path | None,
+        rules: Path | None,
+        facts: Path | None,
+        clock_offset: str | None,
+        max_memory: str | None,
+        **rest: Any,
+    ) -> Any:
         if "table" in rest:
             path, rest["table"] = _table_alone(path, rest["table"], rest.get("form", ""))
 
@@ -51,10 +84,16 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
                 raise InputError("nothing to replay: name a folder, or pcaps with --pcap IF=FILE")
             with Bar() as bar:
                 return load(
-                    path, pcaps=[split_pcap(p) for p in pcaps], counters=counters, rules=rules, facts=facts,
-                    clock_offset=parse_offset(clock_offset), progress=bar, max_memory=parse_size(max_memory),
+                    path,
+                    pcaps=[split_pcap(p) for p in pcaps],
+                    counters=counters,
+                    rules=rules,
+                    facts=facts,
+                    clock_offset=parse_offset(clock_offset),
+                    progress=bar,
+                    max_memory=parse_size(max_memory),
                     meanwhile=prepare_report,
-                )  # fmt: skip
+                )
 
         return command(analyse, **rest)
 
@@ -67,7 +106,8 @@ def prepare_report() -> None:
 
 
 def _table_alone(path: Path | None, table: str | None, form: str) -> tuple[Path | None, str]:
-    """`correlator export --pcap ... hits` names a table and no PATH, and `--format zeek` names the table itself."""
+    """`correlator export --pcap ... hits` names a table and no PATH, and `--format zeek` names the
+    table itself."""
     from correlator.dataset.schema import TABLES
 
     if table is None and form == "zeek" and str(path) not in TABLES:
@@ -88,7 +128,10 @@ def parse_seconds(option: str, text: str) -> float:
     """A time with its unit (ns, us, ms, s, m, h; seconds without one) in seconds."""
     found = _OFFSET.match(text.strip())
     if found is None:
-        raise InputError(f"{option} {text}: is no time: expected a number with ns, us, ms, s, m or h, as in 3.2s or -15ms")
+        raise InputError(
+            f"{option} {text}: is no time: expected a number with ns, us, ms, s, m or h, as in "
+            f"3.2s or -15ms"
+        )
     return float(found[1]) * _UNITS[found[2]]
 
 
@@ -98,8 +141,14 @@ def parse_size(text: str | None) -> int | None:
         return None
     found = _SIZE.match(text.strip())
     if found is None or not float(found[1]):
-        raise InputError(f"--max-memory {text}: is no size: expected a number with K, M or G, as in 500M or 2G")
-    return int(float(found[1]) * 1024 ** "KMG".index(found[2].upper()) * 1024 if found[2] else float(found[1]))
+        raise InputError(
+            f"--max-memory {text}: is no size: expected a number with K, M or G, as in 500M or 2G"
+        )
+    return int(
+        float(found[1]) * 1024 ** "KMG".index(found[2].upper()) * 1024
+        if found[2]
+        else float(found[1])
+    )
 
 
 class Bar:

@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @reads_input
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Page to write: html.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Page to write: html."
+)
 def report(analyse: Callable[[], Analysis], output: Path) -> None:
-    """Write one HTML page: the answer, the packet flow, the timeline, connections to search and open, the ledger, the rules.
+    """Write one HTML page: the answer, the packet flow, the timeline, connections to search and
+    open, the ledger, the rules.
 
     The page needs no network and no server: it opens from the disk, prints, and can be mailed.
     """
@@ -34,4 +37,6 @@ def _refuse_ending(output: Path, endings: tuple[str, ...]) -> None:
     from correlator.errors import InputError
 
     if output.suffix not in endings:
-        raise InputError(f"{output}: unknown ending {output.suffix!r}: expected {' or '.join(endings)}")
+        raise InputError(
+            f"{output}: unknown ending {output.suffix!r}: expected {' or '.join(endings)}"
+        )

@@ -1,7 +1,8 @@
-"""Enhanced packet blocks with comments (draft-ietf-opsawg-pcapng), from frames that lie anywhere in a file's bytes.
+"""Enhanced packet blocks with comments (draft-ietf-opsawg-pcapng), from frames that lie anywhere in
+a file's bytes.
 
-Blocks are put together as arrays: what has one length is copied at once, so that a million packets take seconds.
-"""
+Blocks are put together as arrays: what has one length is copied at once, so that a million packets
+take seconds."""
 
 from __future__ import annotations
 
@@ -28,10 +29,10 @@ MAX_COMMENT = 65535
 class Commented:
     """n frames to write, in this order; arrays int64 (n,).
 
-    ``source`` is the number of the data in which a frame lies, at ``start``, with ``kept`` bytes of the ``wire`` bytes that it
-    had. ``direction``: 0 unknown, 1 received, 2 sent. ``packet``: what all sights of one packet share (epb_packetid), 0 none.
-    ``comment``: index into the comments, -1 none.
-    """
+    ``source`` is the number of the data in which a frame lies, at ``start``, with ``kept`` bytes of
+    the ``wire`` bytes that it had. ``direction``: 0 unknown, 1 received, 2 sent. ``packet``: what
+    all sights of one packet share (epb_packetid), 0 none. ``comment``: index into the comments, -1
+    none."""
 
     source: Ints
     start: Ints
@@ -45,7 +46,8 @@ class Commented:
 
 
 def blocks(frames: Commented, data: Sequence[Raw], comments: Sequence[bytes]) -> memoryview:
-    """The blocks of all frames, one behind the other. Comments that are too long for an option are cut."""
+    """The blocks of all frames, one behind the other. Comments that are too long for an option are
+    cut."""
     comments = [comment[:MAX_COMMENT] for comment in comments]
     pool = np.frombuffer(b"".join(comments) + b"\0", dtype=np.uint8)
     sizes = np.array([*map(len, comments), 0], dtype=np.int64)
@@ -60,10 +62,18 @@ def blocks(frames: Commented, data: Sequence[Raw], comments: Sequence[bytes]) ->
     total = at_end + 4 * some + 4
     block = np.cumsum(total) - total
     out = np.zeros(int(total.sum()), dtype=np.uint8)
-    head = np.stack([
-        np.full(len(total), ENHANCED), total, frames.interface, frames.time >> 32, frames.time & 0xFFFFFFFF, frames.kept,
-        frames.wire,
-    ], axis=1)  # fmt: skip
+    head = np.stack(
+        [
+            np.full(len(total), ENHANCED),
+            total,
+            frames.interface,
+            frames.time >> 32,
+            frames.time & 0xFFFFFFFF,
+            frames.kept,
+            frames.wire,
+        ],
+        axis=1,
+    )
     _put(out, block, head.astype(np.uint32))
     for number, raw in enumerate(data):
         rows = np.flatnonzero(frames.source == number)
@@ -75,7 +85,14 @@ def blocks(frames: Commented, data: Sequence[Raw], comments: Sequence[bytes]) ->
     flags = np.stack([np.full(len(rows), FLAGS | 4 << 16), frames.direction[rows]], axis=1)
     _put(out, (block + at_flags)[rows], flags.astype(np.uint32))
     rows = np.flatnonzero(frames.packet > 0)
-    ids = np.stack([np.full(len(rows), PACKET_ID | 8 << 16), frames.packet[rows] & 0xFFFFFFFF, frames.packet[rows] >> 32], axis=1)
+    ids = np.stack(
+        [
+            np.full(len(rows), PACKET_ID | 8 << 16),
+            frames.packet[rows] & 0xFFFFFFFF,
+            frames.packet[rows] >> 32,
+        ],
+        axis=1,
+    )
     _put(out, (block + at_packet)[rows], ids.astype(np.uint32))
     _put(out, block + total - 4, total.astype(np.uint32))
     return out.data
@@ -86,8 +103,11 @@ def _padded(size: Ints) -> Ints:
 
 
 def _windows(raw: Raw, size: int) -> npt.NDArray[np.void]:
-    """A view of every ``size`` bytes that follow each other as one item: item i begins at byte i."""
-    return np.ndarray((max(len(raw) - size + 1, 0),), dtype=f"V{size}", buffer=raw.data, strides=(1,))
+    """A view of every ``size`` bytes that follow each other as one item: item i begins at byte
+    i."""
+    return np.ndarray(
+        (max(len(raw) - size + 1, 0),), dtype=f"V{size}", buffer=raw.data, strides=(1,)
+    )
 
 
 def _put(out: Raw, at: Ints, words: npt.NDArray[np.uint32]) -> None:
@@ -103,7 +123,9 @@ def _copy(out: Raw, at: Ints, source: Raw, start: Ints, size: Ints) -> None:
         return
     order = np.argsort(size, kind="stable")
     lengths, first = np.unique(size[order], return_index=True)
-    for length, begin, end in zip(lengths.tolist(), first.tolist(), [*first[1:].tolist(), len(order)], strict=True):
+    for length, begin, end in zip(
+        lengths.tolist(), first.tolist(), [*first[1:].tolist(), len(order)], strict=True
+    ):
         rows = order[begin:end]
         if length:
             _windows(out, length)[at[rows]] = _windows(source, length)[start[rows]]

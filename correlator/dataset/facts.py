@@ -1,4 +1,5 @@
-"""Facts about the host: interfaces, addresses, routes and sysctls, as ``ip -j`` and ``sysctl -a`` print them."""
+"""Facts about the host: interfaces, addresses, routes and sysctls, as ``ip -j`` and ``sysctl -a``
+print them."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from correlator.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class InterfaceFact:
-    """One interface. ``mac`` as an integer (0 none), ``master`` the bridge it is a port of, ``addresses`` as
-    (IPv4 value, prefix length)."""
+    """One interface. ``mac`` as an integer (0 none), ``master`` the bridge it is a port of,
+    ``addresses`` as (IPv4 value, prefix length)."""
 
     name: str
     index: int = 0
@@ -27,7 +28,8 @@ class InterfaceFact:
 
 @dataclass(frozen=True, slots=True)
 class RouteFact:
-    """One IPv4 route; ``kind`` as ip-route(8) calls its type, addresses as 32-bit values (0 none)."""
+    """One IPv4 route; ``kind`` as ip-route(8) calls its type, addresses as 32-bit values (0
+    none)."""
 
     destination: int
     length: int
@@ -41,8 +43,8 @@ class RouteFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of the host; ``present`` names the files that were there. ``sets``: what `ipset save` printed, once a
-    version; ``containers``: address -> name, as Docker told."""
+    """What is known of the host; ``present`` names the files that were there. ``sets``: what `ipset
+    save` printed, once a version; ``containers``: address -> name, as Docker told."""
 
     interfaces: dict[str, InterfaceFact] = field(default_factory=dict)
     routes: tuple[RouteFact, ...] = ()
@@ -52,9 +54,12 @@ class Facts:
     containers: dict[str, str] = field(default_factory=dict)
 
     def is_bridge(self, name: str) -> bool:
-        """Whether an interface is a bridge: by its kind, by its ports, or (nothing known of it) by Docker's names."""
+        """Whether an interface is a bridge: by its kind, by its ports, or (nothing known of it) by
+        Docker's names."""
         fact = self.interfaces.get(name)
-        if (fact is not None and fact.kind == "bridge") or any(f.master == name for f in self.interfaces.values()):
+        if (fact is not None and fact.kind == "bridge") or any(
+            f.master == name for f in self.interfaces.values()
+        ):
             return True
         if "link.json" in self.present and fact is not None:
             return False
@@ -62,14 +67,18 @@ class Facts:
 
 
 def read_facts(folder: Path | None) -> Facts:
-    """The facts in a folder: ``addr.json``, ``link.json``, ``route.json``, ``sysctl.txt``, those that are there.
+    """The facts in a folder: ``addr.json``, ``link.json``, ``route.json``, ``sysctl.txt``, those
+    that are there.
 
     Raises :class:`~correlator.errors.InputError` where one of them is not what its name says.
     """
     if folder is None:
         return Facts()
     if not folder.is_dir():
-        raise InputError(f"{folder}: is not a folder: expected one with addr.json, link.json, route.json, sysctl.txt")
+        raise InputError(
+            f"{folder}: is not a folder: expected one with addr.json, link.json, route.json, "
+            f"sysctl.txt"
+        )
     present = set()
     links: dict[str, dict[str, Any]] = {}
     for name in ("link.json", "addr.json"):
@@ -94,31 +103,52 @@ def read_facts(folder: Path | None) -> Facts:
         interfaces = {name: _interface(name, item) for name, item in links.items()}
         known = tuple(route for item in routes or [] if (route := _route(item)) is not None)
     except (ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}") from None
-    sets = ((folder / "ipsets.txt").read_text(errors="replace"),) if (folder / "ipsets.txt").is_file() else ()
+        raise InputError(
+            f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}"
+        ) from None
+    sets = (
+        ((folder / "ipsets.txt").read_text(errors="replace"),)
+        if (folder / "ipsets.txt").is_file()
+        else ()
+    )
     return Facts(interfaces, known, sysctls, frozenset(present), sets, _containers(folder))
 
 
 def read_session_facts(folder: Path) -> Facts:
-    """The facts of a session, all their versions in one: what was there at any time was there, the last word counts."""
-    versions = sorted((int(one.name), one) for one in (folder / FACTS).glob("*") if one.name.isdigit() and one.is_dir())
+    """The facts of a session, all their versions in one: what was there at any time was there, the
+    last word counts."""
+    versions = sorted(
+        (int(one.name), one)
+        for one in (folder / FACTS).glob("*")
+        if one.name.isdigit() and one.is_dir()
+    )
     found = [read_facts(one) for _, one in versions]
     if not found:
         return Facts()
     interfaces = {name: fact for facts in found for name, fact in facts.interfaces.items()}
     routes = tuple(dict.fromkeys(route for facts in reversed(found) for route in facts.routes))
     return Facts(
-        interfaces, routes, found[-1].sysctls, frozenset[str]().union(*(facts.present for facts in found)),
+        interfaces,
+        routes,
+        found[-1].sysctls,
+        frozenset[str]().union(*(facts.present for facts in found)),
         tuple(text for facts in found for text in facts.sets),
         {address: name for facts in found for address, name in facts.containers.items()},
-    )  # fmt: skip
+    )
 
 
 def _containers(folder: Path) -> dict[str, str]:
-    """address -> name of the container that has it in one of its networks, from docker.json where it is there."""
+    """address -> name of the container that has it in one of its networks, from docker.json where
+    it is there."""
     items = _read_json(folder / "docker.json") or []
     networks = [(str(item.get("name", "")), item.get("networks")) for item in items]
-    return {str(one): name for name, found in networks if isinstance(found, dict) for one in found.values() if one}
+    return {
+        str(one): name
+        for name, found in networks
+        if isinstance(found, dict)
+        for one in found.values()
+        if one
+    }
 
 
 def _read_json(path: Path) -> list[dict[str, Any]] | None:
@@ -127,7 +157,9 @@ def _read_json(path: Path) -> list[dict[str, Any]] | None:
     try:
         found = json.loads(path.read_text(errors="replace"))
     except json.JSONDecodeError as error:
-        raise InputError(f"{path}: line {error.lineno} is not JSON ({error.msg}): save it with ip -j") from None
+        raise InputError(
+            f"{path}: line {error.lineno} is not JSON ({error.msg}): save it with ip -j"
+        ) from None
     if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
         raise InputError(f"{path}: is not a list of objects: save it with ip -j")
     return found
@@ -141,9 +173,13 @@ def _interface(name: str, item: dict[str, Any]) -> InterfaceFact:
         if a.get("family", "inet") == "inet" and "local" in a
     )
     return InterfaceFact(
-        name, int(item.get("ifindex", 0)), int(mac.replace(":", ""), 16) if mac else 0, item.get("master") or "",
-        (item.get("linkinfo") or {}).get("info_kind", ""), addresses,
-    )  # fmt: skip
+        name,
+        int(item.get("ifindex", 0)),
+        int(mac.replace(":", ""), 16) if mac else 0,
+        item.get("master") or "",
+        (item.get("linkinfo") or {}).get("info_kind", ""),
+        addresses,
+    )
 
 
 def _route(item: dict[str, Any]) -> RouteFact | None:
@@ -157,6 +193,12 @@ def _route(item: dict[str, Any]) -> RouteFact | None:
         return int(ipaddress.IPv4Address(value)) if value and ":" not in value else 0
 
     return RouteFact(
-        int(network.network_address), network.prefixlen, item.get("dev", ""), address("gateway"),
-        item.get("type", "unicast"), address("prefsrc"), int(item.get("metric", 0)), str(item.get("table", "main")),
-    )  # fmt: skip
+        int(network.network_address),
+        network.prefixlen,
+        item.get("dev", ""),
+        address("gateway"),
+        item.get("type", "unicast"),
+        address("prefsrc"),
+        int(item.get("metric", 0)),
+        str(item.get("table", "main")),
+    )

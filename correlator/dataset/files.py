@@ -8,7 +8,8 @@ from correlator.errors import InputError
 
 
 def read_file(path: Path) -> bytes:
-    """The file's bytes. Raises :class:`~correlator.errors.InputError` where it is not there or cannot be read."""
+    """The file's bytes. Raises :class:`~correlator.errors.InputError` where it is not there or
+    cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,5 @@
-"""pcapng as a session writes it (draft-ietf-opsawg-pcapng): blocks of bytes, to be appended to a file.
+"""pcapng as a session writes it (draft-ietf-opsawg-pcapng): blocks of bytes, to be appended to a
+file.
 
 Times are epoch ns (if_tsresol 9). Each packet says whether it was received or sent (epb_flags).
 """
@@ -21,21 +22,25 @@ if TYPE_CHECKING:
 
 SECTION, INTERFACE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 5, 6
 HEAD_WORDS, TAIL_WORDS = 7, 4
-"""Of an enhanced packet block around its data: kind, length, interface, time (2), captured, wire; flags (2), end, length."""
+"""Of an enhanced packet block around its data: kind, length, interface, time (2), captured, wire;
+flags (2), end, length."""
 FLAGS_OPTION = 2 | 4 << 16
 EXPORTED = "correlator export"
 """The application in files that `correlator export` wrote: they hold packets a second time."""
 
 
-MASKS = np.frombuffer(b"".join(bytes([0xFF] * (kept or 4)).ljust(4, b"\0") for kept in range(4)), dtype=np.uint32)
+MASKS = np.frombuffer(
+    b"".join(bytes([0xFF] * (kept or 4)).ljust(4, b"\0") for kept in range(4)), dtype=np.uint32
+)
 """What stays of the last word of data of which 0 (all), 1, 2 or 3 bytes are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """n frames to write. ``words`` uint32: what they were copied from, with :data:`HEAD_WORDS` before and
-    :data:`TAIL_WORDS` behind each, and ``at`` int64 (n,) the word at which each begins; ``time`` int64 (n,), epoch ns;
-    ``kept`` and ``wire`` bytes, ``interface`` and ``direction`` (1 received, 2 sent), integers (n,)."""
+    """n frames to write. ``words`` uint32: what they were copied from, with :data:`HEAD_WORDS`
+    before and :data:`TAIL_WORDS` behind each, and ``at`` int64 (n,) the word at which each begins;
+    ``time`` int64 (n,), epoch ns; ``kept`` and ``wire`` bytes, ``interface`` and ``direction`` (1
+    received, 2 sent), integers (n,)."""
 
     words: Words
     at: Ints
@@ -74,7 +79,12 @@ def statistics(number: int, time: int, received: int | None, dropped: int | None
     """Interface statistics block: packets received and dropped so far (None: nobody counted)."""
     body = struct.pack("=III", number, time >> 32, time & 0xFFFFFFFF)
     counts = [(code, count) for code, count in ((4, received), (5, dropped)) if count is not None]
-    return _block(STATISTICS, body + b"".join(_option(code, struct.pack("=Q", count)) for code, count in counts) + bytes(4))
+    return _block(
+        STATISTICS,
+        body
+        + b"".join(_option(code, struct.pack("=Q", count)) for code, count in counts)
+        + bytes(4),
+    )
 
 
 def packets(batch: Batch) -> bytes | memoryview:
@@ -103,14 +113,29 @@ def windows(words: Words, width: int) -> Words:
 def _same_size(batch: Batch, rows: Ints | slice, size: int) -> Words:
     """The blocks of frames that all keep ``size`` words; uint32 (rows, words of a block)."""
     width = size + HEAD_WORDS + TAIL_WORDS
-    blocks = windows(batch.words, width)[batch.at[rows] - HEAD_WORDS]  # the data in its place, the rest written over
+    blocks = windows(batch.words, width)[
+        batch.at[rows] - HEAD_WORDS
+    ]  # the data in its place, the rest written over
     time, kept = batch.time[rows], batch.kept[rows]
-    head = (ENHANCED, width * 4, batch.interface[rows], time >> 32, time & 0xFFFFFFFF, kept, batch.wire[rows])
+    head = (
+        ENHANCED,
+        width * 4,
+        batch.interface[rows],
+        time >> 32,
+        time & 0xFFFFFFFF,
+        kept,
+        batch.wire[rows],
+    )
     for column, value in enumerate(head):
         blocks[:, column] = np.asarray(value)
     if size:
         blocks[:, HEAD_WORDS + size - 1] &= MASKS[kept & 3]
-    blocks[:, -4], blocks[:, -3], blocks[:, -2], blocks[:, -1] = FLAGS_OPTION, batch.direction[rows], 0, width * 4
+    blocks[:, -4], blocks[:, -3], blocks[:, -2], blocks[:, -1] = (
+        FLAGS_OPTION,
+        batch.direction[rows],
+        0,
+        width * 4,
+    )
     return blocks
 
 
@@ -119,7 +144,9 @@ def is_exported(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             head = file.read(8)
-            return head[:4] == b"\x0a\x0d\x0d\x0a" and EXPORTED.encode() in file.read(struct.unpack("=I", head[4:])[0] & 0xFFFFF)
+            return head[:4] == b"\x0a\x0d\x0d\x0a" and EXPORTED.encode() in file.read(
+                struct.unpack("=I", head[4:])[0] & 0xFFFFF
+            )
     except (OSError, struct.error):
         return False
 

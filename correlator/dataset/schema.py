@@ -1,8 +1,8 @@
 """The tables of an analysis: every column, its dtype and what it means.
 
-The documentation and the exports are made from this module, and a test holds every table against it. Times are
-epoch nanoseconds on the packets' clock, bytes are IP total lengths (L3), ports of ICMP are the query's id.
-"""
+The documentation and the exports are made from this module, and a test holds every table against
+it. Times are epoch nanoseconds on the packets' clock, bytes are IP total lengths (L3), ports of
+ICMP are the query's id."""
 
 from __future__ import annotations
 
@@ -30,15 +30,28 @@ CONNECTIONS: Columns = {
     "bytes_original": ("int64", "their bytes (L3)"),
     "bytes_reply": ("int64", "their bytes (L3)"),
     "in_interface": ("category", "where the original direction comes in; empty: sent by this host"),
-    "out_interface": ("category", "where the original direction leaves; empty: delivered to this host, or unknown"),
+    "out_interface": (
+        "category",
+        "where the original direction leaves; empty: delivered to this host, or unknown",
+    ),
     "outcome": (
         "category",
-        "what became of it: DNAT, MASQUERADE, SNAT, REDIRECT, forwarded, local, docker-proxy, dropped, rejected, "
+        "what became of it: DNAT, MASQUERADE, SNAT, REDIRECT, forwarded, local, docker-proxy, "
+        "dropped, rejected, "
         "untracked, lost (came in, never left, no rule to blame)",
     ),
-    "rule": ("object", "table/chain:number of the rule (or policy) that decided the outcome; empty: none"),
-    "state": ("category", "established, half-open, refused, one-way, older (began before the capture)"),
-    "linked": ("int64", "connection that docker-proxy opened for this one, or the other way round; 0: none"),
+    "rule": (
+        "object",
+        "table/chain:number of the rule (or policy) that decided the outcome; empty: none",
+    ),
+    "state": (
+        "category",
+        "established, half-open, refused, one-way, older (began before the capture)",
+    ),
+    "linked": (
+        "int64",
+        "connection that docker-proxy opened for this one, or the other way round; 0: none",
+    ),
     "status": ("category", "exact, ambiguous or unverified: the worst of its hits"),
     "reason": ("object", "why it is not exact; empty where it is"),
 }
@@ -70,12 +83,21 @@ LEDGER: Columns = {
     "rule_number": ("int32", "number in its generation; 0 for a policy"),
     "rule": ("category", "rule text, or policy"),
     "target": ("category", "what the rule jumps to, or the policy"),
-    "begin": ("int64", "end of the reading that opens the interval, epoch ns on the packets' clock"),
+    "begin": (
+        "int64",
+        "end of the reading that opens the interval, epoch ns on the packets' clock",
+    ),
     "end": ("int64", "end of the reading that closes it"),
-    "counted_packets": ("int64", "by how much the counter moved (its lower bound where it was rounded)"),
+    "counted_packets": (
+        "int64",
+        "by how much the counter moved (its lower bound where it was rounded)",
+    ),
     "counted_packets_high": ("int64", "upper bound of that; the same where the counter is exact"),
     "explained_packets": ("int64", "hits that packets explain"),
-    "residual_packets": ("int64", "counted minus explained; 0 where they agree within what readings can tell"),
+    "residual_packets": (
+        "int64",
+        "counted minus explained; 0 where they agree within what readings can tell",
+    ),
     "counted_bytes": ("int64", "by how many bytes the counter moved"),
     "explained_bytes": ("int64", "bytes that packets explain"),
     "residual_bytes": ("int64", "counted minus explained"),
@@ -90,10 +112,16 @@ RULES: Columns = {
     "rule_number": ("int32", "number in its chain; 0 for a policy"),
     "rule": ("category", "rule text, or policy"),
     "target": ("category", "what the rule jumps to, or the policy"),
-    "counted_packets": ("int64", "by how much its counter moved over the generation; -1 where there were no counters"),
+    "counted_packets": (
+        "int64",
+        "by how much its counter moved over the generation; -1 where there were no counters",
+    ),
     "explained_packets": ("int64", "hits that packets explain"),
     "residual_packets": ("int64", "counted minus explained"),
-    "counted_bytes": ("int64", "by how many bytes its counter moved; -1 where there were no counters"),
+    "counted_bytes": (
+        "int64",
+        "by how many bytes its counter moved; -1 where there were no counters",
+    ),
     "explained_bytes": ("int64", "bytes that packets explain"),
     "residual_bytes": ("int64", "counted minus explained"),
     "connections": ("int64", "number of connections that hit it"),
@@ -103,7 +131,10 @@ PACKETS: Columns = {
     "time": ("int64", "when the interface's tap saw it, epoch ns"),
     "interface": ("category", "interface"),
     "frame": ("int64", "number of the frame in its file, from 1, as Wireshark counts"),
-    "wire": ("category", "in (received by the host), out (sent by it), or empty where nothing tells"),
+    "wire": (
+        "category",
+        "in (received by the host), out (sent by it), or empty where nothing tells",
+    ),
     "protocol": ("category", "tcp, udp, icmp, or the protocol's number"),
     "src": ("category", "source address on this wire"),
     "sport": ("int32", "source port on this wire; -1 where there is none"),
@@ -119,25 +150,37 @@ PACKETS: Columns = {
 COMMUNITY: Columns = {
     "community_id": (
         "object",
-        "Community ID (v1, seed 0) of the original tuple: what Zeek or Suricata log on the client's side of the NAT",
+        "Community ID (v1, seed 0) of the original tuple: what Zeek or Suricata log on the "
+        "client's side of the NAT",
     ),
     "community_id_reply": (
         "object",
-        "Community ID of the reply tuple: what they log on the server's side (the container's, behind DNAT); the same where "
+        "Community ID of the reply tuple: what they log on the server's side (the container's, "
+        "behind DNAT); the same where "
         "nothing was translated",
     ),
 }
-"""Columns that exports of connections and ``Analysis.table("connections")`` have more than ``Analysis.connections``."""
+"""Columns that exports of connections and ``Analysis.table("connections")`` have more than
+``Analysis.connections``."""
 
 FLOWS: Columns = {
     **COMMUNITY,
-    "source_port": ("int32", "source port as Zeek and Community ID have it: an ICMP message's type; -1 where there is none"),
+    "source_port": (
+        "int32",
+        "source port as Zeek and Community ID have it: an ICMP message's type; -1 where there is "
+        "none",
+    ),
     "destination_port": (
         "int32",
-        "destination port as they have it: the type that answers an ICMP message, or its code; -1 where there is none",
+        "destination port as they have it: the type that answers an ICMP message, or its code; -1 "
+        "where there is none",
     ),
     "conn_state": ("category", "Zeek's conn_state of what was seen: S0, S1, SF, REJ, ..."),
-    "history": ("object", "Zeek's history of what was seen: first occurrences in order, upper case: original; empty for ICMP"),
+    "history": (
+        "object",
+        "Zeek's history of what was seen: first occurrences in order, upper case: original; empty "
+        "for ICMP",
+    ),
 }
 """What other tools call a connection (``Analysis.flows()``)."""
 

@@ -1,15 +1,15 @@
 """A session on disk: a folder that one recording appends to and every replay reads.
 
-    manifest.json        what was recorded, by which tool, on which clocks; written first and replaced at the end
-    packets.pcapng       frames of all interfaces, with their directions and drop counts
-    samples.jsonl        rulesets and counter samples, one JSON object a line, changes only
-    rulesets/NAME.rules  iptables-save text of every ruleset that samples.jsonl names
-    events.pcapng        conntrack events as the kernel sent them (link type NETLINK)
-    facts/N/             addr.json, link.json, route.json, sysctl.txt, ...: the host, as it was from facts/N/time.json on
+    manifest.json        what was recorded, by which tool, on which clocks; written first and
+    replaced at the end packets.pcapng       frames of all interfaces, with their directions and
+    drop counts samples.jsonl        rulesets and counter samples, one JSON object a line, changes
+    only rulesets/NAME.rules  iptables-save text of every ruleset that samples.jsonl names
+    events.pcapng        conntrack events as the kernel sent them (link type NETLINK) facts/N/
+    addr.json, link.json, route.json, sysctl.txt, ...: the host, as it was from facts/N/time.json on
 
-Everything but the manifest is only ever appended to, so that what a killed recording wrote replays. All times are epoch
-ns of one clock: the realtime clock as it stood at the beginning, carried on by the monotonic one.
-"""
+Everything but the manifest is only ever appended to, so that what a killed recording wrote replays.
+All times are epoch ns of one clock: the realtime clock as it stood at the beginning, carried on by
+the monotonic one."""
 
 from __future__ import annotations
 
@@ -25,14 +25,20 @@ from correlator.errors import CorrelatorError, InputError
 
 FORMAT = 1
 MANIFEST, PACKETS, SAMPLES, RULESETS, EVENTS, FACTS = (
-    "manifest.json", "packets.pcapng", "samples.jsonl", "rulesets", "events.pcapng", "facts"
-)  # fmt: skip
+    "manifest.json",
+    "packets.pcapng",
+    "samples.jsonl",
+    "rulesets",
+    "events.pcapng",
+    "facts",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """One interface of a session: ``port_of`` the bridge that it is a port of; frames received and dropped, as the
-    kernel counted them; ``begin`` and ``end`` (epoch ns) where it was not there throughout (0: it was)."""
+    """One interface of a session: ``port_of`` the bridge that it is a port of; frames received and
+    dropped, as the kernel counted them; ``begin`` and ``end`` (epoch ns) where it was not there
+    throughout (0: it was)."""
 
     name: str
     link_type: int
@@ -45,12 +51,13 @@ class Recorded:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a session is. Times are epoch ns, ``interval`` ns; ``complete`` is False until the recording ended well.
+    """What a session is. Times are epoch ns, ``interval`` ns; ``complete`` is False until the
+    recording ended well.
 
-    ``backends``: whose counters were sampled (nft, legacy); ``reading``: ``kernel``, or ``iptables-save`` where the kernel
-    could not be read directly. ``events_lost``: conntrack events the kernel could not deliver; None where none were
-    recorded. ``snap_length`` 0: headers only. ``command``: empty where none was run. ``monotonic``: that clock at ``begin``.
-    """
+    ``backends``: whose counters were sampled (nft, legacy); ``reading``: ``kernel``, or
+    ``iptables-save`` where the kernel could not be read directly. ``events_lost``: conntrack events
+    the kernel could not deliver; None where none were recorded. ``snap_length`` 0: headers only.
+    ``command``: empty where none was run. ``monotonic``: that clock at ``begin``."""
 
     format: int = FORMAT
     tool: str = ""
@@ -79,7 +86,8 @@ def is_session(path: Path) -> bool:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """The manifest of a session. Raises :class:`~correlator.errors.InputError` where it is damaged or from the future."""
+    """The manifest of a session. Raises :class:`~correlator.errors.InputError` where it is damaged
+    or from the future."""
     path = folder / MANIFEST
     try:
         found = json.loads(path.read_text())
@@ -87,7 +95,8 @@ def read_manifest(folder: Path) -> Manifest:
             raise ValueError("no format version")
         if found["format"] > FORMAT:
             raise InputError(
-                f"{path}: is format {found['format']}, and this correlator reads up to {FORMAT}: use the one that wrote it "
+                f"{path}: is format {found['format']}, and this correlator reads up to {FORMAT}: "
+                f"use the one that wrote it "
                 f"({found.get('tool', 'a newer one')})"
             )
         known = {f.name for f in fields(Manifest)}
@@ -100,21 +109,25 @@ def read_manifest(folder: Path) -> Manifest:
 
 @dataclass
 class Folder:
-    """A session being written: appends to its files, private to ``owner`` (user id, group id; None: who runs us)."""
+    """A session being written: appends to its files, private to ``owner`` (user id, group id; None:
+    who runs us)."""
 
     path: Path
     owner: tuple[int, int] | None = None
     handles: dict[str, int] = field(default_factory=dict)
 
     def create(self) -> None:
-        """Make the folder. Raises :class:`~correlator.errors.CorrelatorError` where that is impossible."""
+        """Make the folder. Raises :class:`~correlator.errors.CorrelatorError` where that is
+        impossible."""
         try:
             self.path.mkdir(parents=True, mode=0o700)
             self._own(self.path)
             for name in (RULESETS, FACTS):
                 self.folder(name)
         except OSError as error:
-            raise CorrelatorError(f"{self.path}: cannot be made: {error.strerror}: name another folder with -o") from None
+            raise CorrelatorError(
+                f"{self.path}: cannot be made: {error.strerror}: name another folder with -o"
+            ) from None
 
     def folder(self, name: str) -> Path:
         """A folder inside, made where it is not there yet."""
@@ -125,10 +138,13 @@ class Folder:
         return path
 
     def append(self, name: str, data: bytes | memoryview) -> None:
-        """Append to a file; it is in the kernel's hands when this returns. Raises OSError (a full disk)."""
+        """Append to a file; it is in the kernel's hands when this returns. Raises OSError (a full
+        disk)."""
         handle = self.handles.get(name)
         if handle is None:
-            handle = self.handles[name] = os.open(self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            handle = self.handles[name] = os.open(
+                self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
             self._own(self.path / name)
         view = memoryview(data)
         while len(view):
@@ -185,6 +201,8 @@ def read_records(folder: Path) -> tuple[list[dict[str, Any]], bool]:
             if not isinstance(record, dict):
                 raise ValueError("no object")
         except ValueError:
-            raise InputError(f"{path}: line {number} is damaged: expected one JSON object a line") from None
+            raise InputError(
+                f"{path}: line {number} is damaged: expected one JSON object a line"
+            ) from None
         records.append(record)
     return records, cut

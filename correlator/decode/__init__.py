@@ -4,4 +4,13 @@ from correlator.decode.capture import Capture, concat, interface_name, read_fram
 from correlator.decode.columns import COLUMNS
 from correlator.decode.frames import Frames, Interface
 
-__all__ = ["COLUMNS", "Capture", "Frames", "Interface", "concat", "interface_name", "read_frames", "read_packets"]
+__all__ = [
+    "COLUMNS",
+    "Capture",
+    "Frames",
+    "Interface",
+    "concat",
+    "interface_name",
+    "read_frames",
+    "read_packets",
+]

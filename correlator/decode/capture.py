@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Capture:
-    """``packets``: a DataFrame as :data:`~correlator.decode.columns.COLUMNS` declares it, in order of time.
+    """``packets``: a DataFrame as :data:`~correlator.decode.columns.COLUMNS` declares it, in order
+    of time.
 
-    ``addresses`` are what values from 2**32 on stand for. ``skipped`` counts frames that hold no IPv4, by what they
-    hold; ``warnings`` are losses and damage, one line each. ``files`` are what was read: the interface that its packets were
-    said to be of (None: as the file says) and the path.
-    """
+    ``addresses`` are what values from 2**32 on stand for. ``skipped`` counts frames that hold no
+    IPv4, by what they hold; ``warnings`` are losses and damage, one line each. ``files`` are what
+    was read: the interface that its packets were said to be of (None: as the file says) and the
+    path."""
 
     interfaces: tuple[Interface, ...]
     packets: pd.DataFrame
@@ -58,21 +59,23 @@ def read_packets(path: str | Path, interface: str | None = None) -> Capture:
     """Read a pcap or pcapng file, plain or gzipped, of the link types that ``decode.link`` knows.
 
     ``interface`` names it where the file does not; without it, the file's name does. Raises
-    :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind; a file that was cut
-    short is read up to there, with a warning.
-    """
+    :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind; a
+    file that was cut short is read up to there, with a warning."""
     return replace(decode(read_frames(path, interface)), files=((interface, str(path)),))
 
 
 def read_frames(path: str | Path, interface: str | None = None) -> Frames:
-    """Where each frame of a file lies in its bytes; arguments and errors are those of :func:`read_packets`."""
+    """Where each frame of a file lies in its bytes; arguments and errors are those of
+    :func:`read_packets`."""
     path = Path(path)
     data = _bytes(path)
     if data[:4] in pcap.MAGICS:
         return pcap.index(data, str(path), interface or interface_name(path))
     if data[:4] == pcapng.MAGIC:
         return pcapng.index(data, str(path), interface, interface_name(path))
-    raise InputError(f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote")
+    raise InputError(
+        f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote"
+    )
 
 
 def _bytes(path: Path) -> bytes:
@@ -101,7 +104,9 @@ def decode(frames: Frames) -> Capture:
     return Capture(interfaces, packets, frames.warnings, addresses, skipped)
 
 
-def _used(interfaces: tuple[Interface, ...], codes: npt.NDArray[np.int16]) -> tuple[tuple[Interface, ...], npt.NDArray[np.int16]]:
+def _used(
+    interfaces: tuple[Interface, ...], codes: npt.NDArray[np.int16]
+) -> tuple[tuple[Interface, ...], npt.NDArray[np.int16]]:
     """Interfaces of one name are one."""
     names = list(dict.fromkeys(i.name for i in interfaces))
     position = np.array([names.index(i.name) for i in interfaces] or [0], dtype=np.int16)
@@ -129,6 +134,10 @@ def concat(captures: Sequence[Capture]) -> Capture:
         files += capture.files
         for kind, number in capture.skipped:
             skipped[kind] = skipped.get(kind, 0) + number
-    packets = pd.concat(tables, ignore_index=True).sort_values("time", kind="stable", ignore_index=True)
+    packets = pd.concat(tables, ignore_index=True).sort_values(
+        "time", kind="stable", ignore_index=True
+    )
     warnings = tuple(warning for capture in captures for warning in capture.warnings)
-    return Capture(tuple(interfaces.values()), packets, warnings, (), tuple(skipped.items()), tuple(files))
+    return Capture(
+        tuple(interfaces.values()), packets, warnings, (), tuple(skipped.items()), tuple(files)
+    )

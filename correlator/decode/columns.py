@@ -32,7 +32,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "tcp_option_kinds": ("uint32", "bit k: a TCP option of kind k < 32 is there"),
     "icmp_type": ("int16", "-1 for others"),
     "icmp_code": ("int16", "-1 for others"),
-    "payload_hash": ("uint64", "of the first 32, 16, 8 or 4 payload bytes that were captured; 0 none"),
+    "payload_hash": (
+        "uint64",
+        "of the first 32, 16, 8 or 4 payload bytes that were captured; 0 none",
+    ),
     "truncated": ("bool", "headers are cut by the snap length"),
     "malformed": ("bool", "a transport header that xt_tcpudp and conntrack refuse"),
     "inner_protocol": ("uint8", "protocol of the packet that an ICMP error quotes; 0 none"),

@@ -1,12 +1,13 @@
-"""How inner loops are compiled: cached, without the interpreter's lock, and without reference counts.
+"""How inner loops are compiled: cached, without the interpreter's lock, and without reference
+counts.
 
-Numba counts references to an array wherever one function hands it to another, by atomic additions that took two thirds of the
-fold's time. These functions allocate nothing and keep nothing, so that nobody has to count: ``_nrt=False`` says so. What they
-return are numbers.
+Numba counts references to an array wherever one function hands it to another, by atomic additions
+that took two thirds of the fold's time. These functions allocate nothing and keep nothing, so that
+nobody has to count: ``_nrt=False`` says so. What they return are numbers.
 
-Numba takes cached code for valid as long as the file of the loop itself has not changed, whatever became of the functions and
-constants that were compiled into it: so what is older than any module that loops are made from is forgotten here.
-"""
+Numba takes cached code for valid as long as the file of the loop itself has not changed, whatever
+became of the functions and constants that were compiled into it: so what is older than any module
+that loops are made from is forgotten here."""
 
 from __future__ import annotations
 
@@ -23,10 +24,17 @@ SOURCES = ("decode", "flows")
 
 
 def forget_stale(package: Path) -> None:
-    """Remove cached code below ``package`` that is older than any of its sources, where it may be removed."""
+    """Remove cached code below ``package`` that is older than any of its sources, where it may be
+    removed."""
     with contextlib.suppress(OSError):
-        changed = [source.stat().st_mtime for folder in SOURCES for source in (package / folder).glob("*.py")]
-        newest = max((when for when in changed if when <= time.time()), default=0.0)  # a time to come tells nothing
+        changed = [
+            source.stat().st_mtime
+            for folder in SOURCES
+            for source in (package / folder).glob("*.py")
+        ]
+        newest = max(
+            (when for when in changed if when <= time.time()), default=0.0
+        )  # a time to come tells nothing
         for cached in package.glob("*/__pycache__/*.nb[ic]"):
             if cached.stat().st_mtime < newest:
                 cached.unlink()
@@ -45,6 +53,7 @@ _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrap
 kernel = njit(**_OPTIONS, cache=True)
 """A loop that Python calls."""
 part = njit(**_INNER, forceinline=True)
-"""What a loop is made of. It has no way in for Python, which takes time to compile: a call from there crashes."""
+"""What a loop is made of. It has no way in for Python, which takes time to compile: a call from
+there crashes."""
 rare = njit(**_INNER)
 """What a loop calls now and then; likewise."""

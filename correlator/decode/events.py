@@ -1,8 +1,8 @@
 """Conntrack events as a session recorded them -> one table of connections' tuples.
 
-The messages are ctnetlink's (include/uapi/linux/netfilter/nfnetlink_conntrack.h), each behind a LINKTYPE_NETLINK header.
-Nearly all messages of one length are laid out alike: one of them is taken apart, the others are read by its pattern
-where they bear the same attributes at the same places.
+The messages are ctnetlink's (include/uapi/linux/netfilter/nfnetlink_conntrack.h), each behind a
+LINKTYPE_NETLINK header. Nearly all messages of one length are laid out alike: one of them is taken
+apart, the others are read by its pattern where they bear the same attributes at the same places.
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ SIZES = {"src": 4, "dst": 4, "protocol": 1, "sport": 2, "dport": 2, "icmp_id": 2
 
 @dataclass(frozen=True)
 class ConntrackEvents:
-    """k IPv4 connections told of: ``time`` epoch ns at which it was read, ``kind`` (TABLE: it was there at the start, NEW,
-    DESTROY), ``protocol``; endpoints ``address << 16 | port`` (ICMP: its id) of the original tuple, ``client`` -> ``dialled``,
-    and of the reply tuple, ``server`` -> ``seen``. All int64 (k,), in order of time."""
+    """k IPv4 connections told of: ``time`` epoch ns at which it was read, ``kind`` (TABLE: it was
+    there at the start, NEW, DESTROY), ``protocol``; endpoints ``address << 16 | port`` (ICMP: its
+    id) of the original tuple, ``client`` -> ``dialled``, and of the reply tuple, ``server`` ->
+    ``seen``. All int64 (k,), in order of time."""
 
     time: Ints
     kind: Ints
@@ -56,7 +57,8 @@ class ConntrackEvents:
 
 @dataclass(frozen=True)
 class _Pattern:
-    """Where the fields of both tuples stand in a message, and the attribute headers that lead to them."""
+    """Where the fields of both tuples stand in a message, and the attribute headers that lead to
+    them."""
 
     places: tuple[int, ...]
     headers: tuple[int, ...]
@@ -71,7 +73,9 @@ def read_events(path: Path) -> ConntrackEvents:
     if data[:4] != pcapng.MAGIC:
         raise InputError(f"{path}: is not what `correlator capture` wrote")
     frames = pcapng.index(data, str(path), None, "conntrack")
-    at, time = _messages(frames.data, frames.start + COOKED, frames.start + frames.captured, frames.time)
+    at, time = _messages(
+        frames.data, frames.start + COOKED, frames.start + frames.captured, frames.time
+    )
     return _read(frames.data, at, time)
 
 
@@ -106,10 +110,16 @@ def _read(data: Raw, at: Ints, time: Ints) -> ConntrackEvents:
             rows = waiting[alike]
             for column, place in enumerate(pattern.places):
                 if place != ABSENT:
-                    values[rows, column] = _big_endian(data, at[rows] + place, SIZES[FIELDS[column % len(FIELDS)]])
+                    values[rows, column] = _big_endian(
+                        data, at[rows] + place, SIZES[FIELDS[column % len(FIELDS)]]
+                    )
             waiting = waiting[~alike]
     whole = (values[:, (0, 1, 2, 6, 7)] != ABSENT).all(axis=1)
-    kind = np.where(data[at + 4] == IPCTNL_MSG_CT_DELETE, DESTROY, np.where(data[at + 6] & NLM_F_MULTI, TABLE, NEW))
+    kind = np.where(
+        data[at + 4] == IPCTNL_MSG_CT_DELETE,
+        DESTROY,
+        np.where(data[at + 6] & NLM_F_MULTI, TABLE, NEW),
+    )
     client, dialled = _endpoints(values[:, :6])
     server, seen = _endpoints(values[:, 6:])
     columns = (time, kind.astype(np.int64), values[:, 2], client, dialled, server, seen)

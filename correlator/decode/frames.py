@@ -1,4 +1,5 @@
-"""Frames: where each one lies in a file's bytes. What the readers of files hand to the decoders of headers."""
+"""Frames: where each one lies in a file's bytes. What the readers of files hand to the decoders of
+headers."""
 
 from __future__ import annotations
 
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 
 PADDING = 64
 MAX_FRAME = 1 << 20
-"""A record that claims more than this is damage, not a frame (libpcap's own limit is 256 KiB; super-packets 512 KiB)."""
+"""A record that claims more than this is damage, not a frame (libpcap's own limit is 256 KiB;
+super-packets 512 KiB)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """Where frames were captured. ``link_type`` as pcap numbers it; ``received`` and ``dropped`` as the capturing
-    tool counted them, None where the file does not say; ``index`` the host's ifindex (0 unknown)."""
+    """Where frames were captured. ``link_type`` as pcap numbers it; ``received`` and ``dropped`` as
+    the capturing tool counted them, None where the file does not say; ``index`` the host's ifindex
+    (0 unknown)."""
 
     name: str
     link_type: int
@@ -33,9 +36,10 @@ class Interface:
 
 @dataclass(frozen=True)
 class Frames:
-    """n frames: ``data`` uint8 with :data:`PADDING` zeros behind the file; ``start``, ``captured`` (bytes in the
-    file), ``wire`` (bytes on the wire), ``time`` (epoch ns), ``interface`` and ``direction`` (0, 1 in, 2 out)
-    int64 (n,). ``number``: each frame's in its file, where these are not all of them."""
+    """n frames: ``data`` uint8 with :data:`PADDING` zeros behind the file; ``start``, ``captured``
+    (bytes in the file), ``wire`` (bytes on the wire), ``time`` (epoch ns), ``interface`` and
+    ``direction`` (0, 1 in, 2 out) int64 (n,). ``number``: each frame's in its file, where these are
+    not all of them."""
 
     data: npt.NDArray[np.uint8]
     start: Ints

@@ -1,8 +1,7 @@
 """Link headers -> where the IP header lies, link addresses, VLAN tag and direction.
 
-Link types as registered with pcap (LINKTYPE_* of draft-ietf-opsawg-pcaplinktype): Ethernet (1), raw IP (12, 14, 101,
-228, 229), BSD loopback (0, 108), Linux cooked v1 (113) and v2 (276).
-"""
+Link types as registered with pcap (LINKTYPE_* of draft-ietf-opsawg-pcaplinktype): Ethernet (1), raw
+IP (12, 14, 101, 228, 229), BSD loopback (0, 108), Linux cooked v1 (113) and v2 (276)."""
 
 from __future__ import annotations
 
@@ -29,8 +28,8 @@ OUTGOING = 4
 
 @dataclass(frozen=True)
 class Network:
-    """Per frame, int64 (n,): ``position`` of the network header, its ``ethertype``, link addresses (0 none), ``vlan``
-    (-1 none), ``packet_type`` (-1 unknown), ``direction`` and ``interface``."""
+    """Per frame, int64 (n,): ``position`` of the network header, its ``ethertype``, link addresses
+    (0 none), ``vlan`` (-1 none), ``packet_type`` (-1 unknown), ``direction`` and ``interface``."""
 
     position: Ints
     ethertype: Ints
@@ -44,13 +43,20 @@ class Network:
 
 
 def find_network(frames: Frames) -> Network:
-    """Walk the link headers. Raises :class:`~correlator.errors.InputError` for a link type that nobody taught us."""
+    """Walk the link headers. Raises :class:`~correlator.errors.InputError` for a link type that
+    nobody taught us."""
     n = len(frames)
     out = Network(
-        frames.start.copy(), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64),
-        np.full(n, -1, dtype=np.int64), np.full(n, -1, dtype=np.int64), frames.direction.copy(),
-        frames.interface.copy(), frames.interfaces,
-    )  # fmt: skip
+        frames.start.copy(),
+        np.zeros(n, dtype=np.int64),
+        np.zeros(n, dtype=np.int64),
+        np.zeros(n, dtype=np.int64),
+        np.full(n, -1, dtype=np.int64),
+        np.full(n, -1, dtype=np.int64),
+        frames.direction.copy(),
+        frames.interface.copy(),
+        frames.interfaces,
+    )
     data = Bytes(frames.data)
     for code, interface in enumerate(frames.interfaces):
         rows = np.flatnonzero(frames.interface == code)
@@ -68,7 +74,8 @@ def find_network(frames: Frames) -> Network:
             _cooked(data, frames, rows, out, 0, 10, 8, 11, 12, 20)
         elif len(rows):
             raise InputError(
-                f"{interface.file}: {interface.name} has link type {kind}, which is not known: capture Ethernet, raw IP or `-i any`"
+                f"{interface.file}: {interface.name} has link type {kind}, which is not known: "
+                f"capture Ethernet, raw IP or `-i any`"
             )
     return _split_cooked(data, frames, out)
 
@@ -93,14 +100,24 @@ def _bsd(data: Bytes, frames: Frames, rows: Ints, out: Network) -> None:
     start = frames.start[rows]
     family = data.u32(start)
     family = np.where(family > 0xFFFF, data.u8(start), family)
-    out.ethertype[rows] = np.where(family == 2, IPV4, np.where(np.isin(family, (10, 24, 28, 30)), IPV6, 0))
+    out.ethertype[rows] = np.where(
+        family == 2, IPV4, np.where(np.isin(family, (10, 24, 28, 30)), IPV6, 0)
+    )
     out.position[rows] = start + 4
 
 
 def _cooked(
-    data: Bytes, frames: Frames, rows: Ints, out: Network, protocol: int, packet_type: int, hardware: int, size: int,
-    address: int, header: int,
-) -> None:  # fmt: skip
+    data: Bytes,
+    frames: Frames,
+    rows: Ints,
+    out: Network,
+    protocol: int,
+    packet_type: int,
+    hardware: int,
+    size: int,
+    address: int,
+    header: int,
+) -> None:
     """SLL and SLL2 differ in where things stand (arguments: offsets of the fields)."""
     start = frames.start[rows]
     v1 = header == 16
@@ -109,7 +126,9 @@ def _cooked(
     ether = (data.u16(start + hardware) == 1) & (length == 6)
     out.packet_type[rows] = kind
     out.mac_src[rows] = np.where(ether, data.u48(start + address), 0)
-    out.direction[rows] = np.where(out.direction[rows] > 0, out.direction[rows], np.where(kind == OUTGOING, 2, 1))
+    out.direction[rows] = np.where(
+        out.direction[rows] > 0, out.direction[rows], np.where(kind == OUTGOING, 2, 1)
+    )
     ethertype, at = data.u16(start + protocol), start + header
     tagged = np.isin(ethertype, TAGS)
     out.vlan[rows[tagged]] = data.u16(at[tagged]) & 0xFFF
@@ -118,7 +137,8 @@ def _cooked(
 
 
 def _split_cooked(data: Bytes, frames: Frames, out: Network) -> Network:
-    """SLL2 names the interface of every frame by its index: one interface each, ``ifindex N`` until facts name it."""
+    """SLL2 names the interface of every frame by its index: one interface each, ``ifindex N`` until
+    facts name it."""
     interfaces = list(frames.interfaces)
     codes = out.interface.copy()
     for code, interface in enumerate(frames.interfaces):

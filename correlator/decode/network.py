@@ -1,7 +1,7 @@
 """IPv4 headers and what lies behind them, for all frames at once.
 
-RFC 791 (IPv4), 9293 (TCP), 768 (UDP), 792 (ICMP). A field that the snap length cut off is 0 and the row ``truncated``.
-"""
+RFC 791 (IPv4), 9293 (TCP), 768 (UDP), 792 (ICMP). A field that the snap length cut off is 0 and the
+row ``truncated``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ ICMP_QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 L4_HEADER = {ICMP: 8, UDP: 8, 33: 12, 132: 12, 136: 8}
 LADDER = (8, 4, 2, 1)
-"""Words of payload that are hashed: as many as were captured of every sight of the packet, in coarse steps."""
+"""Words of payload that are hashed: as many as were captured of every sight of the packet, in
+coarse steps."""
 
 
 def decode_network(
@@ -39,10 +40,15 @@ def decode_network(
     rows = np.flatnonzero(whole)
     at, end = network.position[rows], end[rows]
     c: dict[str, npt.NDArray[Any]] = {
-        "time": frames.time[rows], "interface": network.interface[rows], "frame": _numbers(frames)[rows],
-        "direction": network.direction[rows], "packet_type": network.packet_type[rows],
-        "mac_src": network.mac_src[rows], "mac_dst": network.mac_dst[rows], "vlan": network.vlan[rows],
-    }  # fmt: skip
+        "time": frames.time[rows],
+        "interface": network.interface[rows],
+        "frame": _numbers(frames)[rows],
+        "direction": network.direction[rows],
+        "packet_type": network.packet_type[rows],
+        "mac_src": network.mac_src[rows],
+        "mac_dst": network.mac_dst[rows],
+        "vlan": network.vlan[rows],
+    }
     _header(data, c, at, frames.wire[rows] - (at - frames.start[rows]))
     _transport(data, c, at + c["header_length"], end)
     _errors(data, c, at + c["header_length"], end)
@@ -154,9 +160,17 @@ def _hash(data: Bytes, at: Ints, available: Ints) -> npt.NDArray[np.uint64]:
 
 
 def _errors(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) -> None:
-    """The header that an ICMP error quotes; its own payload hash is dropped, since NAT rewrites what it quotes."""
+    """The header that an ICMP error quotes; its own payload hash is dropped, since NAT rewrites
+    what it quotes."""
     n = len(at)
-    for name in ("inner_protocol", "inner_src", "inner_dst", "inner_sport", "inner_dport", "inner_ip_id"):
+    for name in (
+        "inner_protocol",
+        "inner_src",
+        "inner_dst",
+        "inner_sport",
+        "inner_dport",
+        "inner_ip_id",
+    ):
         c[name] = np.zeros(n, dtype=np.int64)
     kind = np.isin(c["icmp_type"], ICMP_ERRORS)
     c["payload_hash"][kind] = 0
@@ -174,4 +188,6 @@ def _errors(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) ->
     ported = first & np.isin(protocol, PORTED)
     query = first & (protocol == ICMP)
     for name, at_port in (("inner_sport", 0), ("inner_dport", 2)):
-        c[name][rows] = np.where(ported, data.u16(l4 + at_port), np.where(query, data.u16(l4 + 4), 0))
+        c[name][rows] = np.where(
+            ported, data.u16(l4 + at_port), np.where(query, data.u16(l4 + 4), 0)
+        )

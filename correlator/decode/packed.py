@@ -23,7 +23,8 @@ def unpacked_size(path: Path) -> int:
 
 
 def gunzip(data: bytes) -> bytes:
-    """What a gzip file holds, as far as it goes (a cut one is read up to the cut). Raises zlib.error where it is damaged."""
+    """What a gzip file holds, as far as it goes (a cut one is read up to the cut). Raises
+    zlib.error where it is damaged."""
     try:
         return gzip.decompress(data)
     except (EOFError, gzip.BadGzipFile):

@@ -1,4 +1,5 @@
-"""Classic pcap files -> frames (draft-ietf-opsawg-pcap): micro- and nanoseconds, either byte order."""
+"""Classic pcap files -> frames (draft-ietf-opsawg-pcap): micro- and nanoseconds, either byte
+order."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ HEADER = 24
 
 
 def index(data: bytes, path: str, name: str) -> Frames:
-    """The frames of a pcap file. Raises :class:`~correlator.errors.InputError` where even its header is cut."""
+    """The frames of a pcap file. Raises :class:`~correlator.errors.InputError` where even its
+    header is cut."""
     if len(data) < HEADER:
         raise InputError(f"{path}: is cut within its file header: capture it again")
     order, unit = MAGICS[data[:4]]
@@ -36,7 +38,9 @@ def index(data: bytes, path: str, name: str) -> Frames:
             break
         seconds, fraction, captured, wire = unpack(data, position)
         if captured > MAX_FRAME:
-            warnings = (f"{path}: damaged at byte {position}, after frame {len(rows)}: read up to there",)
+            warnings = (
+                f"{path}: damaged at byte {position}, after frame {len(rows)}: read up to there",
+            )
             break
         if position + 16 + captured > size:
             warnings = (cut(path, position, len(rows)),)
@@ -47,9 +51,16 @@ def index(data: bytes, path: str, name: str) -> Frames:
     zeros = np.zeros(len(table), dtype=np.int64)
     interface = Interface(name, link_type & 0xFFFF, snap_length, file=path)
     return Frames(
-        padded(data), table[:, 0], table[:, 1], table[:, 2], table[:, 3] * 1_000_000_000 + table[:, 4] * unit, zeros,
-        zeros, (interface,), warnings,
-    )  # fmt: skip
+        padded(data),
+        table[:, 0],
+        table[:, 1],
+        table[:, 2],
+        table[:, 3] * 1_000_000_000 + table[:, 4] * unit,
+        zeros,
+        zeros,
+        (interface,),
+        warnings,
+    )
 
 
 def cut(path: str, position: int, frames: int) -> str:

@@ -1,4 +1,5 @@
-"""pcapng files -> frames (draft-ietf-opsawg-pcapng): several interfaces, drop counts, direction flags."""
+"""pcapng files -> frames (draft-ietf-opsawg-pcapng): several interfaces, drop counts, direction
+flags."""
 
 from __future__ import annotations
 
@@ -47,17 +48,25 @@ class _Reader:
         link_type, _, snap = struct.unpack_from(f"{self.order}HHI", self.data, position)
         options = self.options(position + 8, end)
         named = options.get(IF_NAME, b"").split(b"\0")[0].decode("utf-8", "replace")
-        self.interfaces.append(Interface(self.name or named or self.fallback, link_type, snap, file=self.path))
+        self.interfaces.append(
+            Interface(self.name or named or self.fallback, link_type, snap, file=self.path)
+        )
         resolution = (options.get(IF_RESOLUTION) or b"\x06")[0]
         units = 1 << (resolution & 0x7F) if resolution & 0x80 else 10 ** (resolution & 0x7F)
         offset = options.get(IF_OFFSET, b"")
-        seconds = int.from_bytes(offset, "little" if self.order == "<" else "big", signed=True) if offset else 0
+        seconds = (
+            int.from_bytes(offset, "little" if self.order == "<" else "big", signed=True)
+            if offset
+            else 0
+        )
         self.clocks.append((units, seconds))
 
     def time(self, interface: int, high: int, low: int) -> int:
         units, seconds = self.clocks[interface]
         stamp = high << 32 | low
-        return seconds * 1_000_000_000 + (stamp if units == 1_000_000_000 else stamp * 1_000_000_000 // units)
+        return seconds * 1_000_000_000 + (
+            stamp if units == 1_000_000_000 else stamp * 1_000_000_000 // units
+        )
 
     def add_packet(self, position: int, end: int, old: bool) -> bool:
         """False where the block contradicts itself."""
@@ -76,8 +85,12 @@ class _Reader:
                 direction = struct.unpack(f"{self.order}I", flags)[0] & 3
             drops = options.get(EPB_DROPS)
             if drops is not None and len(drops) == 8:
-                self.drops[number] = self.drops.get(number, 0) + struct.unpack(f"{self.order}Q", drops)[0]
-        self.rows.append((start, captured, wire, self.time(number, high, low), number, direction % 3))
+                self.drops[number] = (
+                    self.drops.get(number, 0) + struct.unpack(f"{self.order}Q", drops)[0]
+                )
+        self.rows.append(
+            (start, captured, wire, self.time(number, high, low), number, direction % 3)
+        )
         return True
 
     def add_simple(self, position: int, end: int) -> bool:
@@ -94,33 +107,48 @@ class _Reader:
             int.from_bytes(options[code], order) if code in options else None  # type: ignore[arg-type]
             for code in (ISB_RECEIVED, ISB_DROPPED)
         )
-        self.interfaces[number] = replace(self.interfaces[number], received=received, dropped=dropped)
+        self.interfaces[number] = replace(
+            self.interfaces[number], received=received, dropped=dropped
+        )
 
 
 def index(data: bytes, path: str, name: str | None, fallback: str) -> Frames:
-    """The frames of a pcapng file; ``name`` overrides the interfaces' names, ``fallback`` serves where they have none."""
+    """The frames of a pcapng file; ``name`` overrides the interfaces' names, ``fallback`` serves
+    where they have none."""
     reader = _Reader(data, path, name, fallback)
     simple = _walk(reader)
     if not reader.interfaces and not reader.rows and reader.warnings:
         raise InputError(f"{path}: is cut within its file header: capture it again")
     if simple:
-        reader.warnings.append(f"{path}: {simple} frames carry no time (simple packet blocks): left out")
+        reader.warnings.append(
+            f"{path}: {simple} frames carry no time (simple packet blocks): left out"
+        )
     table = np.array(reader.rows, dtype=np.int64).reshape(-1, 6)
     interfaces = [
         replace(i, dropped=reader.drops[n]) if i.dropped is None and n in reader.drops else i
         for n, i in enumerate(reader.interfaces)
     ]
     return Frames(
-        padded(data), table[:, 0], table[:, 1], table[:, 2], table[:, 3], table[:, 4], table[:, 5], tuple(interfaces),
+        padded(data),
+        table[:, 0],
+        table[:, 1],
+        table[:, 2],
+        table[:, 3],
+        table[:, 4],
+        table[:, 5],
+        tuple(interfaces),
         tuple(reader.warnings),
-    )  # fmt: skip
+    )
 
 
 def _walk(reader: _Reader) -> int:
     """Read block after block; returns the number of simple packets."""
     data, size, position, simple = reader.data, len(reader.data), 0, 0
     while position < size:
-        damaged = f"{reader.path}: damaged at byte {position}, after frame {len(reader.rows)}: read up to there"
+        damaged = (
+            f"{reader.path}: damaged at byte {position}, after frame {len(reader.rows)}: "
+            f"read up to there"
+        )
         if position + 12 > size:
             reader.warnings.append(cut(reader.path, position, len(reader.rows)))
             break

@@ -21,7 +21,9 @@ class Peek(Source):
     dtype = ENDS
 
     def _scan_pcap(self, out: Records) -> Any:
-        return peek_pcap(self.buffer, self.position, self.filled, self.big, MAX_FRAME, self.code, out)
+        return peek_pcap(
+            self.buffer, self.position, self.filled, self.big, MAX_FRAME, self.code, out
+        )
 
     def _scan_blocks(self, out: Records) -> Any:
         return peek_blocks(self.buffer, self.position, self.filled, MAX_FRAME, self.codes, out)

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from correlator.decode.compiled import kernel, part
-from correlator.decode.records import ANOTHER, CUT, IPV4, block_at, mac_at, network_at, record_header
+from correlator.decode.records import (
+    ANOTHER,
+    CUT,
+    IPV4,
+    block_at,
+    mac_at,
+    network_at,
+    record_header,
+)
 
 ENDS = np.dtype([("source", "i8"), ("target", "i8"), ("interface", "i8")])
 """One unicast IPv4 frame: the MAC addresses, and the number of the interface."""
@@ -13,7 +21,8 @@ ENDS = np.dtype([("source", "i8"), ("target", "i8"), ("interface", "i8")])
 
 @part
 def _look(data, at, captured, e):
-    """Fill ``e`` from the frame at ``at``, where it is one that :func:`correlator.decode.records.parse` takes; whether it is."""
+    """Fill ``e`` from the frame at ``at``, where it is one that
+    :func:`correlator.decode.records.parse` takes; whether it is."""
     if captured < 14 or data[at] & 1:
         return False
     ethertype, ip = network_at(data, at)

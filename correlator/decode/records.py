@@ -1,9 +1,10 @@
-"""Frames as compact records, for the fold: what crossings and conntrack ask of an ordinary frame, and whether it is one.
+"""Frames as compact records, for the fold: what crossings and conntrack ask of an ordinary frame,
+and whether it is one.
 
-The kernel here says the same of Ethernet frames as :mod:`correlator.decode.link` and :mod:`correlator.decode.network` do
-(a test holds them against each other), one frame after the other instead of column by column. What is out of the
-ordinary (fragments, VLANs, ICMP errors, broken headers, other protocols) is marked and left to them.
-"""
+The kernel here says the same of Ethernet frames as :mod:`correlator.decode.link` and
+:mod:`correlator.decode.network` do (a test holds them against each other), one frame after the
+other instead of column by column. What is out of the ordinary (fragments, VLANs, ICMP errors,
+broken headers, other protocols) is marked and left to them."""
 
 from __future__ import annotations
 
@@ -13,24 +14,45 @@ from correlator.decode.compiled import kernel, part, rare
 
 RECORD = np.dtype(
     [
-        ("time", "i8"), ("key", "u8"), ("src", "u4"), ("dst", "u4"), ("inner_src", "u4"), ("inner_dst", "u4"),
-        ("frame", "u4"), ("length", "i4"), ("option_kinds", "u4"), ("sport", "u2"), ("dport", "u2"), ("inner_sport", "u2"),
-        ("inner_dport", "u2"), ("flags", "u2"), ("sequence", "u2"), ("interface", "u1"), ("protocol", "u1"),
-        ("ttl", "u1"), ("tos", "u1"), ("icmp_type", "u1"), ("wire", "u1"), ("odd", "u1"), ("inner_protocol", "u1"),
+        ("time", "i8"),
+        ("key", "u8"),
+        ("src", "u4"),
+        ("dst", "u4"),
+        ("inner_src", "u4"),
+        ("inner_dst", "u4"),
+        ("frame", "u4"),
+        ("length", "i4"),
+        ("option_kinds", "u4"),
+        ("sport", "u2"),
+        ("dport", "u2"),
+        ("inner_sport", "u2"),
+        ("inner_dport", "u2"),
+        ("flags", "u2"),
+        ("sequence", "u2"),
+        ("interface", "u1"),
+        ("protocol", "u1"),
+        ("ttl", "u1"),
+        ("tos", "u1"),
+        ("icmp_type", "u1"),
+        ("wire", "u1"),
+        ("odd", "u1"),
+        ("inner_protocol", "u1"),
     ]
-)  # fmt: skip
-"""One IPv4 frame: ``key`` is what NAT and forwarding leave alone, hashed with the TTL that it came in with."""
+)
+"""One IPv4 frame: ``key`` is what NAT and forwarding leave alone, hashed with the TTL that it came
+in with."""
 
 IN, OUT, BRIDGED = 1, 2, 4
 ICMP, TCP, UDP = 1, 6, 17
 ARP, IPV4, IPV6 = 0x0806, 0x0800, 0x86DD
 SKIPPED_ARP, SKIPPED_IPV6, SKIPPED_BROKEN, SKIPPED_OTHER = range(4)
 ODD, KEYLESS, BROKEN = 1, 2, 4
-"""Bits of ``odd``: out of the ordinary; with a key of nothing but IP's id and protocol; and what may be another packet when
-fragments are put together."""
+"""Bits of ``odd``: out of the ordinary; with a key of nothing but IP's id and protocol; and what
+may be another packet when fragments are put together."""
 OWN_SEEN, OWN_TOLD, OWN_UNTOLD, OWN_LACKED, OWN_RAW, OWN_TAGGED = 1, 2, 4, 8, 16, 32
-"""Bits of an interface's ``own``: a frame bore its own address; the direction of a frame is recorded, or is not; such a unicast
-frame came while the own address is not known; one lacked an address; one was tagged."""
+"""Bits of an interface's ``own``: a frame bore its own address; the direction of a frame is
+recorded, or is not; such a unicast frame came while the own address is not known; one lacked an
+address; one was tagged."""
 
 PACKET, ANOTHER, CUT = range(3)
 
@@ -40,7 +62,8 @@ _B_INVERSE = np.uint64(pow(int(_B), -1, 1 << 64))
 
 @part
 def byte(data, at):
-    """One byte; an unsigned index is none that counts from the end, so that neighbours are read as one word."""
+    """One byte; an unsigned index is none that counts from the end, so that neighbours are read as
+    one word."""
     return np.int64(data[np.uint64(at)])
 
 
@@ -51,7 +74,12 @@ def _u16(data, at):
 
 @part
 def u32(data, at):
-    return byte(data, at) << 24 | byte(data, at + 1) << 16 | byte(data, at + 2) << 8 | byte(data, at + 3)
+    return (
+        byte(data, at) << 24
+        | byte(data, at + 1) << 16
+        | byte(data, at + 2) << 8
+        | byte(data, at + 3)
+    )
 
 
 @part
@@ -61,7 +89,12 @@ def mac_at(data, at):
 
 @part
 def little(data, at):
-    return byte(data, at) | byte(data, at + 1) << 8 | byte(data, at + 2) << 16 | byte(data, at + 3) << 24
+    return (
+        byte(data, at)
+        | byte(data, at + 1) << 8
+        | byte(data, at + 2) << 16
+        | byte(data, at + 3) << 24
+    )
 
 
 @part
@@ -79,7 +112,8 @@ def bare(key, ttl):
 
 @rare
 def _payload(data, at, available):
-    """Hash of the first 32, 16, 8 or 4 bytes of payload, as many as every sight of the packet shows."""
+    """Hash of the first 32, 16, 8 or 4 bytes of payload, as many as every sight of the packet
+    shows."""
     words = 8
     while words and available < 4 * words:
         words >>= 1
@@ -163,7 +197,9 @@ def _transport(data, r, at, end, room, key):
         r.sequence = _u16(data, at + 6)
         if r.odd & KEYLESS:
             return key
-        key = _mixed(_mixed(key, u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1]))
+        key = _mixed(
+            _mixed(key, u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1])
+        )
         header = np.int64(8)
     size = room - header if room > header else 0
     shown = end - at - header
@@ -172,7 +208,8 @@ def _transport(data, r, at, end, room, key):
 
 @part
 def network_at(data, at):
-    """(ethertype of the Ethernet frame there, where its packet begins), behind up to two VLAN tags."""
+    """(ethertype of the Ethernet frame there, where its packet begins), behind up to two VLAN
+    tags."""
     ethertype, ip = _u16(data, at + 12), at + 14
     for _ in range(2):
         if ethertype == 0x8100 or ethertype == 0x88A8 or ethertype == 0x9100:
@@ -182,7 +219,8 @@ def network_at(data, at):
 
 @part
 def parse(data, at, captured, wire_length, direction, mac, r, own):
-    """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it is skipped.
+    """Fill record ``r`` from the Ethernet frame at ``at``; -1 where it is one of IPv4, else why it
+    is skipped.
 
     ``mac`` is the interface's own address, ``own`` (1,) its bits OWN_*.
     """
@@ -194,7 +232,13 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
     if ip - at > captured:
         return SKIPPED_OTHER
     if ethertype != IPV4:
-        return SKIPPED_ARP if ethertype == ARP else SKIPPED_IPV6 if ethertype == IPV6 else SKIPPED_OTHER
+        return (
+            SKIPPED_ARP
+            if ethertype == ARP
+            else SKIPPED_IPV6
+            if ethertype == IPV6
+            else SKIPPED_OTHER
+        )
     if ip + 20 > end or data[ip] >> 4 != 4:
         return SKIPPED_BROKEN
     target, source = mac_at(data, at), mac_at(data, at + 6)
@@ -227,7 +271,11 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
     key = np.uint64(_u16(data, ip + 4) << 8 | np.int64(r.protocol)) * _A
     if _u16(data, ip + 6) & 0x3FFF:
         r.odd |= KEYLESS | BROKEN
-        if _u16(data, ip + 6) & 0x1FFF == 0 and ip + header + 4 <= end and (r.protocol == TCP or r.protocol == UDP):
+        if (
+            _u16(data, ip + 6) & 0x1FFF == 0
+            and ip + header + 4 <= end
+            and (r.protocol == TCP or r.protocol == UDP)
+        ):
             r.sport, r.dport = _u16(data, ip + header), _u16(data, ip + header + 2)
     elif r.protocol == TCP or r.protocol == UDP or r.protocol == ICMP:
         key = _transport(data, r, ip + header, end, np.int64(r.length) - header, key)
@@ -249,7 +297,8 @@ def record_header(data, at, big):
 
 @part
 def direction_of(data, at, end):
-    """The direction (1 in, 2 out) that the options of an enhanced packet block tell, 0 none; -1 where frames were dropped."""
+    """The direction (1 in, 2 out) that the options of an enhanced packet block tell, 0 none; -1
+    where frames were dropped."""
     direction = 0
     while at + 4 <= end:
         code = byte(data, at) | byte(data, at + 1) << 8
@@ -266,10 +315,11 @@ def direction_of(data, at, end):
 
 @kernel
 def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out, own, skipped):
-    """Parse records of a pcap file from ``position`` until its bytes (``size``) or ``out`` are full.
+    """Parse records of a pcap file from ``position`` until its bytes (``size``) or ``out`` are
+    full.
 
-    Returns (position reached, frames passed, records written, 1 where a record claims more than ``limit`` bytes).
-    """
+    Returns (position reached, frames passed, records written, 1 where a record claims more than
+    ``limit`` bytes)."""
     frames, written = 0, 0
     while position + 16 <= size and written < len(out):
         seconds, fraction, captured, wire = record_header(data, position, big)
@@ -292,8 +342,8 @@ def scan_pcap(data, position, size, big, unit, limit, mac, interface, first, out
 
 @part
 def block_at(data, at, size, limit, interfaces):
-    """(PACKET where an enhanced packet block stands there, ANOTHER block, or CUT: one that is not all there; its length, the
-    number of its interface, and bytes captured)."""
+    """(PACKET where an enhanced packet block stands there, ANOTHER block, or CUT: one that is not
+    all there; its length, the number of its interface, and bytes captured)."""
     kind, length = little(data, at), little(data, at + 4)
     if kind != 6 or length < 32 or length & 3:
         return ANOTHER, length, np.int64(0), np.int64(0)
@@ -307,11 +357,11 @@ def block_at(data, at, size, limit, interfaces):
 
 @kernel
 def scan_blocks(data, position, size, limit, macs, codes, units, first, out, owns, skipped):
-    """Parse enhanced packet blocks (little-endian) of a pcapng file until another block, the end, or a full ``out``.
+    """Parse enhanced packet blocks (little-endian) of a pcapng file until another block, the end,
+    or a full ``out``.
 
-    ``macs``, ``codes`` and ``units`` (ns) per interface of the section. Returns (position, frames, records, whether a block that
-    is none of these stands at the position).
-    """
+    ``macs``, ``codes`` and ``units`` (ns) per interface of the section. Returns (position, frames,
+    records, whether a block that is none of these stands at the position)."""
     frames, written = 0, 0
     while position + 12 <= size and written < len(out):
         what, length, number, captured = block_at(data, position, size, limit, len(codes))
@@ -320,14 +370,18 @@ def scan_blocks(data, position, size, limit, macs, codes, units, first, out, own
         if what == CUT:
             break
         frames += 1
-        direction = direction_of(data, position + 28 + captured + (-captured & 3), position + length - 4)
+        direction = direction_of(
+            data, position + 28 + captured + (-captured & 3), position + length - 4
+        )
         if direction < 0:
             return position, frames - 1, written, 1
         r = out[written]
         wire, code = little(data, position + 24), codes[number]
         why = parse(data, position + 28, captured, wire, direction, macs[number], r, owns[code])
         if why < 0:
-            r.time = (little(data, position + 12) << 32 | little(data, position + 16)) * units[number]
+            r.time = (little(data, position + 12) << 32 | little(data, position + 16)) * units[
+                number
+            ]
             r.frame, r.interface = first + frames, codes[number]
             written += 1
         else:
@@ -338,7 +392,8 @@ def scan_blocks(data, position, size, limit, macs, codes, units, first, out, own
 
 @kernel
 def merge(a, b, out):
-    """Two runs of records in order of time as one, into ``out``; of one time, those of ``a`` first."""
+    """Two runs of records in order of time as one, into ``out``; of one time, those of ``a``
+    first."""
     i, j = 0, 0
     for k in range(len(out)):
         if j >= len(b) or (i < len(a) and a[i].time <= b[j].time):

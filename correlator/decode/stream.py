@@ -1,8 +1,8 @@
 """Files -> records in order of time, a stretch at a time: what the fold reads, in bounded memory.
 
-Pcap and pcapng (little-endian, microseconds or finer) of Ethernet interfaces, plain or gzipped; :class:`UnusualError` where there
-is anything else, which :mod:`correlator.decode.capture` reads instead.
-"""
+Pcap and pcapng (little-endian, microseconds or finer) of Ethernet interfaces, plain or gzipped;
+:class:`UnusualError` where there is anything else, which :mod:`correlator.decode.capture` reads
+instead."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ BUFFER = 2 << 20
 STRETCH = 1 << 15
 """Records parsed at a time, of one file."""
 HOLD_NS = 2_000_000_000
-"""How far frames of one file may be out of order: interfaces' rings are written one after the other."""
+"""How far frames of one file may be out of order: interfaces' rings are written one after the
+other."""
 SECOND = 1_000_000_000
 _EVER = 1 << 62
 _RAW = np.dtype((np.void, RECORD.itemsize))
@@ -45,7 +46,8 @@ class UnusualError(Exception):
 
 @dataclass
 class Names:
-    """Interfaces of all files under one numbering; ``macs`` their own addresses (0 unknown), ``own`` what was seen of them."""
+    """Interfaces of all files under one numbering; ``macs`` their own addresses (0 unknown),
+    ``own`` what was seen of them."""
 
     known: dict[str, int]
     interfaces: list[Interface] = field(default_factory=list)
@@ -53,7 +55,8 @@ class Names:
     own: npt.NDArray[np.uint8] = field(default_factory=lambda: np.zeros((255, 1), dtype=np.uint8))
 
     def code(self, interface: Interface) -> int:
-        """The number of an interface. Raises :class:`UnusualError` where it is none of the ordinary."""
+        """The number of an interface. Raises :class:`UnusualError` where it is none of the
+        ordinary."""
         if interface.link_type != ETHERNET:
             raise UnusualError
         for code, one in enumerate(self.interfaces):
@@ -67,7 +70,8 @@ class Names:
 
 
 class Source:
-    """One file, read from its beginning; ``frames`` passed so far, ``skipped`` (4,) those that hold no IPv4.
+    """One file, read from its beginning; ``frames`` passed so far, ``skipped`` (4,) those that hold
+    no IPv4.
 
     What is read of a frame is of ``dtype``, and read by the two methods ``_scan_*``.
     """
@@ -146,12 +150,17 @@ class Source:
     def hold(self, more: Records) -> None:
         """Keep records until the other files have come as far; none: the file has ended."""
         self.over = not len(more)
-        both = np.concatenate([self.held.view(_RAW), more.view(_RAW)]).view(RECORD) if len(self.held) else more
+        both = (
+            np.concatenate([self.held.view(_RAW), more.view(_RAW)]).view(RECORD)
+            if len(self.held)
+            else more
+        )
         time = both["time"]
         self.held = both if (time[1:] >= time[:-1]).all() else both[np.argsort(time, kind="stable")]
 
     def take(self, until: int) -> Records:
-        """What is held up to a time. Raises :class:`UnusualError` where the file goes back behind what was taken before."""
+        """What is held up to a time. Raises :class:`UnusualError` where the file goes back behind
+        what was taken before."""
         count = int(np.searchsorted(self.held["time"], until, side="right"))
         part, self.held = self.held[:count], self.held[count:]
         if count:
@@ -162,22 +171,43 @@ class Source:
 
     def _cut(self) -> None:
         if self.reader is not None and self.filled - self.position >= 8:
-            length = int.from_bytes(self.buffer[self.position + 4 : self.position + 8].tobytes(), "little")
+            length = int.from_bytes(
+                self.buffer[self.position + 4 : self.position + 8].tobytes(), "little"
+            )
             if length < 12 or length % 4:
                 raise UnusualError
         self.warnings.append(pcap.cut(str(self.path), self.offset + self.position, self.frames))
 
     def _scan_pcap(self, out: Records) -> Any:
         return scan_pcap(
-            self.buffer, self.position, self.filled, self.big, self.unit, MAX_FRAME, self.names.macs[self.code], self.code,
-            self.frames, out, self.names.own[self.code], self.skipped,
-        )  # fmt: skip
+            self.buffer,
+            self.position,
+            self.filled,
+            self.big,
+            self.unit,
+            MAX_FRAME,
+            self.names.macs[self.code],
+            self.code,
+            self.frames,
+            out,
+            self.names.own[self.code],
+            self.skipped,
+        )
 
     def _scan_blocks(self, out: Records) -> Any:
         return scan_blocks(
-            self.buffer, self.position, self.filled, MAX_FRAME, self.macs, self.codes, self.units, self.frames, out,
-            self.names.own, self.skipped,
-        )  # fmt: skip
+            self.buffer,
+            self.position,
+            self.filled,
+            MAX_FRAME,
+            self.macs,
+            self.codes,
+            self.units,
+            self.frames,
+            out,
+            self.names.own,
+            self.skipped,
+        )
 
     def _pcap(self, out: Records) -> int:
         self.position, frames, written, damaged = self._scan_pcap(out)
@@ -193,7 +223,9 @@ class Source:
             self.frames += frames
             if not other or written:
                 return int(written)
-            length = int.from_bytes(self.buffer[self.position + 4 : self.position + 8].tobytes(), "little")
+            length = int.from_bytes(
+                self.buffer[self.position + 4 : self.position + 8].tobytes(), "little"
+            )
             if length < 12 or length % 4 or length > MAX_FRAME:
                 raise UnusualError
             if self.position + length > self.filled:
@@ -214,11 +246,15 @@ class Source:
             elif kind == pcapng.INTERFACE:
                 reader.add_interface(8, len(data) - 4)
                 units, seconds = reader.clocks[-1]
-                if seconds or not 1_000_000 <= units <= SECOND or SECOND % units:  # coarser ones: which came first?
+                if (
+                    seconds or not 1_000_000 <= units <= SECOND or SECOND % units
+                ):  # coarser ones: which came first?
                     raise UnusualError
                 self.units = np.r_[self.units, SECOND // units]
                 self.codes = np.r_[self.codes, self.names.code(reader.interfaces[-1])]
-                self.macs = np.array([self.names.macs[code] for code in self.codes.tolist()], dtype=np.int64)
+                self.macs = np.array(
+                    [self.names.macs[code] for code in self.codes.tolist()], dtype=np.int64
+                )
             elif kind == pcapng.STATISTICS:
                 reader.add_statistics(8, len(data) - 4)
             elif kind in (pcapng.ENHANCED, pcapng.OLD_PACKET, pcapng.SIMPLE):

@@ -1,4 +1,5 @@
-"""Rulesets: their model, the readers of what iptables prints, and the walk of one packet. Pure: no pandas, no files."""
+"""Rulesets: their model, the readers of what iptables prints, and the walk of one packet. Pure: no
+pandas, no files."""
 
 from correlator.firewall.model import Chain, Entry, Match, Option, Rule, Ruleset, Target
 from correlator.firewall.save import parse_iptables_save, write_iptables_save

@@ -1,9 +1,10 @@
-"""What conditions are made of: three-valued predicates of a packet's view, and what they read of it.
+"""What conditions are made of: three-valued predicates of a packet's view, and what they read of
+it.
 
-A condition is True, False, or None for unknown: what depends on history, chance, or something that is not on the wire (limit,
-statistic, recent, owner, ...) is unknown, never False. What decides a condition is noted in :class:`Reads`, so that packets
-which no rule can tell apart are walked once (see :mod:`correlator.reconcile.kinds`).
-"""
+A condition is True, False, or None for unknown: what depends on history, chance, or something that
+is not on the wire (limit, statistic, recent, owner, ...) is unknown, never False. What decides a
+condition is noted in :class:`Reads`, so that packets which no rule can tell apart are walked once
+(see :mod:`correlator.reconcile.kinds`)."""
 
 from __future__ import annotations
 
@@ -18,11 +19,11 @@ Predicate = Callable[[View, Host], Ternary]
 
 @dataclass(slots=True)
 class Reads:
-    """What a ruleset asks of packets: cut points of addresses, ports and lengths, and names of fields read whole.
+    """What a ruleset asks of packets: cut points of addresses, ports and lengths, and names of
+    fields read whole.
 
-    ``addresses``, ``ports``, ``lengths`` and ``ttls`` hold the first value of every half-open range in which some
-    condition is constant.
-    """
+    ``addresses``, ``ports``, ``lengths`` and ``ttls`` hold the first value of every half-open range
+    in which some condition is constant."""
 
     addresses: set[int] = field(default_factory=set)
     ports: set[int] = field(default_factory=set)

@@ -1,4 +1,5 @@
-"""Conditions on what conntrack knows of a packet's connection (iptables-extensions(8), net/netfilter/xt_conntrack.c)."""
+"""Conditions on what conntrack knows of a packet's connection (iptables-extensions(8),
+net/netfilter/xt_conntrack.c)."""
 
 from __future__ import annotations
 

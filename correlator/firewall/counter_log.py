@@ -1,9 +1,10 @@
-"""A stream of counter snapshots -> one :class:`CounterLog`: generations of rulesets, and arrays of counters.
+"""A stream of counter snapshots -> one :class:`CounterLog`: generations of rulesets, and arrays of
+counters.
 
-A snapshot is what one reading printed: ``iptables-save -c`` output or ``iptables -L -n -v`` listings, behind its time.
-Snapshots that differ in numbers only share their parsed ruleset. This reader goes line by line and is the reference:
-:mod:`~correlator.firewall.quick_log` reads the same, many snapshots at once, and comes here for what is out of the ordinary.
-"""
+A snapshot is what one reading printed: ``iptables-save -c`` output or ``iptables -L -n -v``
+listings, behind its time. Snapshots that differ in numbers only share their parsed ruleset. This
+reader goes line by line and is the reference: :mod:`~correlator.firewall.quick_log` reads the same,
+many snapshots at once, and comes here for what is out of the ordinary."""
 
 from __future__ import annotations
 
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 class CounterLog:
     """Counters over time. S samples in G generations.
 
-    ``begin``/``end`` int64 (S,) epoch ns: the reading happened between them; ``generation`` int32 (S,). The tuples
-    hold one matrix per generation, int64 (samples of it, entries of its ruleset) in the order of ``Ruleset.entries``:
-    ``packets``/``bytes`` and, where the log rounds them, their upper bounds (``*_high``; else the same object). Readers
-    make :class:`~correlator.firewall.series.Series`, which hold what moves only.
-    ``form`` is ``save``, ``listing`` or ``session``. A session's log was read from the kernel itself, on the packets' own
-    clock: it lists no chain that does not exist, and ``uncounted`` (one set of entries a generation) names the policies
-    that the kernel does not count.
-    """
+    ``begin``/``end`` int64 (S,) epoch ns: the reading happened between them; ``generation`` int32
+    (S,). The tuples hold one matrix per generation, int64 (samples of it, entries of its ruleset)
+    in the order of ``Ruleset.entries``: ``packets``/``bytes`` and, where the log rounds them, their
+    upper bounds (``*_high``; else the same object). Readers make
+    :class:`~correlator.firewall.series.Series`, which hold what moves only. ``form`` is ``save``,
+    ``listing`` or ``session``. A session's log was read from the kernel itself, on the packets' own
+    clock: it lists no chain that does not exist, and ``uncounted`` (one set of entries a
+    generation) names the policies that the kernel does not count."""
 
     rulesets: tuple[Ruleset, ...]
     begin: Ints
@@ -62,7 +63,8 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One snapshot parsed: ``values`` int64 (entries, 4): packets, its upper bound, bytes, its upper bound."""
+    """One snapshot parsed: ``values`` int64 (entries, 4): packets, its upper bound, bytes, its
+    upper bound."""
 
     ruleset: Ruleset
     values: Ints
@@ -70,18 +72,19 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """Successive snapshots of one ruleset; ``layers``: packets, their upper bounds, bytes, and theirs."""
+    """Successive snapshots of one ruleset; ``layers``: packets, their upper bounds, bytes, and
+    theirs."""
 
     ruleset: Ruleset
     layers: Layers
 
 
 def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
-    """All snapshots of a log. Give bytes (UTF-8) where it is long: they are read many snapshots at once.
+    """All snapshots of a log. Give bytes (UTF-8) where it is long: they are read many snapshots at
+    once.
 
-    Raises :class:`~correlator.errors.InputError` where there is no snapshot, no time, or no counter in it. A last
-    snapshot that is cut short is left out, with a warning.
-    """
+    Raises :class:`~correlator.errors.InputError` where there is no snapshot, no time, or no counter
+    in it. A last snapshot that is cut short is left out, with a warning."""
     if isinstance(log, bytes):
         from correlator.firewall.quick_log import parse_quickly
 
@@ -104,7 +107,11 @@ def _parse(text: str, source: str) -> CounterLog:
                 reading = None
             else:
                 raise
-        if number == len(snapshots) - 1 and number and (reading is None or _is_cut(reading, readings[-1], snapshot, listing)):
+        if (
+            number == len(snapshots) - 1
+            and number
+            and (reading is None or _is_cut(reading, readings[-1], snapshot, listing))
+        ):
             warnings.append(cut_short(source, snapshot.line))
             snapshots = snapshots[:-1]
             break
@@ -112,7 +119,9 @@ def _parse(text: str, source: str) -> CounterLog:
         readings.append(reading)
     warnings += reader.warnings
     stretches = [Stretch(ruleset, _layers(values)) for ruleset, values in _runs(readings)]
-    return assemble([s.stamp for s in snapshots], stretches, "listing" if listing else "save", warnings, source)
+    return assemble(
+        [s.stamp for s in snapshots], stretches, "listing" if listing else "save", warnings, source
+    )
 
 
 def cut_short(source: str, line: int) -> str:
@@ -144,19 +153,31 @@ def _layers(values: Ints) -> Layers:
 def _split(text: str, source: str) -> tuple[list[Snapshot], list[str]]:
     """The snapshots behind their time stamps."""
     if "\0" in text[:4096]:
-        raise InputError(f"{source}: is not text: expected a log of iptables-save -c or iptables -L -n -v output")
+        raise InputError(
+            f"{source}: is not text: expected a log of iptables-save -c or iptables -L -n -v output"
+        )
     lines = text.splitlines(keepends=True)
     if not any(line.strip() for line in lines):
-        raise InputError(f"{source}: is empty: expected a log of iptables-save -c or iptables -L -n -v output")
+        raise InputError(
+            f"{source}: is empty: expected a log of iptables-save -c or iptables -L -n -v output"
+        )
     marks = [(i, stamp) for i, line in enumerate(lines) if (stamp := stamp_of(line)) is not None]
     if not marks:
         marks = _generated_marks(lines)
     if not marks:
         if any(line.startswith(("*", "Chain ")) for line in lines):
-            raise InputError(f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample begin=... end=...`")
-        raise InputError(f"{source}: is not a counter log: expected iptables-save -c or iptables -L -n -v output")
+            raise InputError(
+                f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample "
+                f"begin=... end=...`"
+            )
+        raise InputError(
+            f"{source}: is not a counter log: expected iptables-save -c or iptables -L -n -v output"
+        )
     ends = [i for i, _ in marks[1:]] + [len(lines)]
-    snapshots = [Snapshot(stamp, i + 1, "".join(lines[i + 1 : until])) for (i, stamp), until in zip(marks, ends, strict=True)]
+    snapshots = [
+        Snapshot(stamp, i + 1, "".join(lines[i + 1 : until]))
+        for (i, stamp), until in zip(marks, ends, strict=True)
+    ]
     kept = [s for s in snapshots if has_content(s.text)]
     if not kept:
         raise InputError(f"{source}: has times but no counters behind them")
@@ -169,13 +190,16 @@ def has_content(text: str) -> bool:
 
 def stamp_of(line: str) -> Stamp | None:
     first = line[:1]
-    if first in "#0123456789" or (first.isupper() and line[3:4] in (" ", ",") and not line.startswith("Chain")):
+    if first in "#0123456789" or (
+        first.isupper() and line[3:4] in (" ", ",") and not line.startswith("Chain")
+    ):
         return parse_stamp(line.rstrip("\n")) if not line.startswith("# Generated") else None
     return None
 
 
 def _generated_marks(lines: list[str]) -> list[tuple[int, Stamp]]:
-    """iptables-save prints one line a table: a snapshot begins where a table comes that the last one has already."""
+    """iptables-save prints one line a table: a snapshot begins where a table comes that the last
+    one has already."""
     marks: list[tuple[int, Stamp]] = []
     tables: set[str] = set()
     waiting: tuple[int, Stamp] | None = None
@@ -193,13 +217,16 @@ def _generated_marks(lines: list[str]) -> list[tuple[int, Stamp]]:
 
 
 def _times(stamps: list[Stamp]) -> tuple[Ints, Ints]:
-    """(begin, end) of every reading; where only one time is known, it ended before the next one began."""
+    """(begin, end) of every reading; where only one time is known, it ended before the next one
+    began."""
     begin = np.array([s.begin for s in stamps], dtype=np.int64)
     spacing = int(np.median(np.diff(begin))) if len(begin) > 1 else SECOND
     following = np.r_[begin[1:], begin[-1:] + max(spacing, SECOND)]
     end = np.array(
         [
-            s.end if s.end is not None else max(int(after) + s.resolution - 1, s.begin + s.resolution - 1)
+            s.end
+            if s.end is not None
+            else max(int(after) + s.resolution - 1, s.begin + s.resolution - 1)
             for s, after in zip(stamps, following, strict=True)
         ],
         dtype=np.int64,
@@ -224,7 +251,8 @@ class SaveReader:
 
     def read(self, snapshot: Snapshot) -> Reading:
         body = self._TIMES.sub("", snapshot.text)
-        # counters stand at the start of a rule and at the end of a chain: a comment may hold the like elsewhere
+        # counters stand at the start of a rule and at the end of a chain: a comment may hold the
+        # like elsewhere
         numbers: list[str] = []
         pieces = []
         for line in body.splitlines():
@@ -253,14 +281,18 @@ class SaveReader:
             raise InputError(broken(self.source, snapshot.line)) from None
         if len(values) != len(order):
             raise InputError(
-                f"{self.source}: the snapshot at line {snapshot.line} has rules without counters: use iptables-save -c"
+                f"{self.source}: the snapshot at line {snapshot.line} has rules without counters: "
+                f"use iptables-save -c"
             )
         values = values[order]
         return Reading(ruleset, values[:, (0, 0, 1, 1)])
 
     def _learn(self, skeleton: str, snapshot: Snapshot) -> tuple[Ruleset, Ints]:
-        """(ruleset with its tables in the usual order, for each entry the position of its numbers in the text)."""
-        ruleset = normalise(parse_iptables_save(skeleton, f"{self.source}, snapshot at line {snapshot.line}"))
+        """(ruleset with its tables in the usual order, for each entry the position of its numbers
+        in the text)."""
+        ruleset = normalise(
+            parse_iptables_save(skeleton, f"{self.source}, snapshot at line {snapshot.line}")
+        )
         return ruleset, positions(skeleton, ruleset)
 
 
@@ -279,7 +311,10 @@ class _ListingReader:
                 self.warnings.append(warning)
         ruleset = normalise(listed.ruleset)
         ruleset = self.known.setdefault(ruleset.chains, ruleset)
-        counts = {(e.table, e.chain, e.number): c for e, c in zip(listed.ruleset.entries, listed.counts, strict=True)}
+        counts = {
+            (e.table, e.chain, e.number): c
+            for e, c in zip(listed.ruleset.entries, listed.counts, strict=True)
+        }
         values = [counts[e.table, e.chain, e.number] for e in ruleset.entries]
         try:
             return Reading(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
@@ -288,15 +323,18 @@ class _ListingReader:
 
 
 def positions(text: str, ruleset: Ruleset) -> Ints:
-    """For each entry of a ruleset its counting line in the iptables-save text that it was read from, int64 (entries,).
+    """For each entry of a ruleset its counting line in the iptables-save text that it was read
+    from, int64 (entries,).
 
-    Counting lines are the policies of base chains, and the rules; numbered from 0 as they stand there.
-    """
+    Counting lines are the policies of base chains, and the rules; numbered from 0 as they stand
+    there."""
     position: dict[tuple[str, str, int], int] = {}
     table = ""
     counts: dict[tuple[str, str], int] = {}
     for raw in text.splitlines():
-        line = COUNTERS.sub("", raw.strip())  # counters that stand there yet were damaged, or behind a space
+        line = COUNTERS.sub(
+            "", raw.strip()
+        )  # counters that stand there yet were damaged, or behind a space
         if line.startswith("*"):
             table = line[1:].strip()
         elif line.startswith(":"):
@@ -306,7 +344,10 @@ def positions(text: str, ruleset: Ruleset) -> Ints:
         elif rule := APPEND.match(line):
             counts[table, rule[1]] = counts.get((table, rule[1]), 0) + 1
             position[table, rule[1], counts[table, rule[1]]] = len(position)
-    return np.array([position[entry.table, entry.chain, entry.number] for entry in ruleset.entries], dtype=np.int64)
+    return np.array(
+        [position[entry.table, entry.chain, entry.number] for entry in ruleset.entries],
+        dtype=np.int64,
+    )
 
 
 def normalise(ruleset: Ruleset) -> Ruleset:
@@ -316,12 +357,15 @@ def normalise(ruleset: Ruleset) -> Ruleset:
 
 
 def dumped_phantoms(text: str, ruleset: Ruleset) -> frozenset[tuple[str, str]]:
-    """Base chains of an iptables-save dump that may not exist in the kernel: no rule, and a policy that counted nothing.
+    """Base chains of an iptables-save dump that may not exist in the kernel: no rule, and a policy
+    that counted nothing.
 
-    iptables-save of nft 1.8.9 prints such chains. A file that no iptables-save wrote (no comment of its, all counters
-    zero) is one to load, and its chains exist once it is loaded.
-    """
-    counters = {(found[1], found[2]) for found in re.finditer(r"^(?::\S+ \S+ )?\[(\d+):(\d+)\]", text, re.MULTILINE)}
+    iptables-save of nft 1.8.9 prints such chains. A file that no iptables-save wrote (no comment of
+    its, all counters zero) is one to load, and its chains exist once it is loaded."""
+    counters = {
+        (found[1], found[2])
+        for found in re.finditer(r"^(?::\S+ \S+ )?\[(\d+):(\d+)\]", text, re.MULTILINE)
+    }
     if "# Generated by" not in text and counters <= {("0", "0")}:
         return frozenset()
     policies: dict[tuple[str, str], str] = {}
@@ -335,7 +379,9 @@ def dumped_phantoms(text: str, ruleset: Ruleset) -> frozenset[tuple[str, str]]:
     return frozenset(
         (chain.table, chain.name)
         for chain in ruleset.chains
-        if chain.policy is not None and not chain.rules and policies.get((chain.table, chain.name)) == "[0:0]"
+        if chain.policy is not None
+        and not chain.rules
+        and policies.get((chain.table, chain.name)) == "[0:0]"
     )
 
 
@@ -353,36 +399,57 @@ def ends_short(text: str, listing: bool = False) -> bool:
     return not text.endswith(("\n", "COMMIT"))
 
 
-def assemble(stamps: list[Stamp], stretches: list[Stretch], form: str, warnings: list[str], source: str) -> CounterLog:
-    """The log of successive stretches, with the times of their snapshots; those of one ruleset are a generation."""
+def assemble(
+    stamps: list[Stamp], stretches: list[Stretch], form: str, warnings: list[str], source: str
+) -> CounterLog:
+    """The log of successive stretches, with the times of their snapshots; those of one ruleset are
+    a generation."""
     order = np.argsort([stamp.begin for stamp in stamps], kind="stable")
     if (np.diff(order) < 0).any():
         warnings.append(f"{source}: snapshots are not in order of time: sorted")
         stamps = [stamps[i] for i in order.tolist()]
         stretches = _sorted(stretches, order)
     if not all(stamp.certain for stamp in stamps):
-        warnings.append(f"{source}: its times name no time zone: taken as UTC (the clock offset tells the rest)")
+        warnings.append(
+            f"{source}: its times name no time zone: taken as UTC (the clock offset tells the rest)"
+        )
     begin, end = _times(stamps)
     rulesets: list[Ruleset] = []
     parts: list[list[Layers]] = []
     for stretch in stretches:
-        if not rulesets or (rulesets[-1] is not stretch.ruleset and rulesets[-1] != stretch.ruleset):
+        if not rulesets or (
+            rulesets[-1] is not stretch.ruleset and rulesets[-1] != stretch.ruleset
+        ):
             rulesets.append(stretch.ruleset)
             parts.append([])
         parts[-1].append(stretch.layers)
-    exact = all(layers[0] is layers[1] and layers[2] is layers[3] for part in parts for layers in part)
+    exact = all(
+        layers[0] is layers[1] and layers[2] is layers[3] for part in parts for layers in part
+    )
     joined = [concat(part) for part in parts]
     lengths = [len(layers[0]) for layers in joined]
     packets, high, size, high_size = (tuple(layers[i] for layers in joined) for i in range(4))
     return CounterLog(
-        tuple(rulesets), begin, end, np.repeat(np.arange(len(rulesets), dtype=np.int32), lengths), packets,
-        packets if exact else high, size, size if exact else high_size, form, tuple(dict.fromkeys(warnings)),
-    )  # fmt: skip
+        tuple(rulesets),
+        begin,
+        end,
+        np.repeat(np.arange(len(rulesets), dtype=np.int32), lengths),
+        packets,
+        packets if exact else high,
+        size,
+        size if exact else high_size,
+        form,
+        tuple(dict.fromkeys(warnings)),
+    )
 
 
 def _sorted(stretches: list[Stretch], order: Ints) -> list[Stretch]:
     """One stretch a snapshot, in another order."""
-    ones = [Stretch(s.ruleset, compact(_at(s.layers, row))) for s in stretches for row in range(len(s.layers[0]))]
+    ones = [
+        Stretch(s.ruleset, compact(_at(s.layers, row)))
+        for s in stretches
+        for row in range(len(s.layers[0]))
+    ]
     return [ones[i] for i in order.tolist()]
 
 

@@ -1,9 +1,9 @@
 """``iptables -L -n -v`` listings -> a ruleset in iptables-save form, and its counters as intervals.
 
-A listing names no table: its base chains tell (nat has PREROUTING and POSTROUTING but no FORWARD, filter FORWARD but
-neither). Rounded numbers stand for an interval: iptables prints numbers up to 99,999 exactly, then ``(n + 500) / 1000``
-again and again until at most 9,999 is left (libxtables, xtables_print_num).
-"""
+A listing names no table: its base chains tell (nat has PREROUTING and POSTROUTING but no FORWARD,
+filter FORWARD but neither). Rounded numbers stand for an interval: iptables prints numbers up to
+99,999 exactly, then ``(n + 500) / 1000`` again and again until at most 9,999 is left (libxtables,
+xtables_print_num)."""
 
 from __future__ import annotations
 
@@ -31,10 +31,13 @@ NAMES = {
 }
 
 _HEADER = re.compile(
-    r"^Chain (\S+) \((?:policy (\S+)(?: ([0-9]{1,20}[KMGT]?) packets, ([0-9]{1,20}[KMGT]?) bytes)?|(\d+) references?)\)\s*$"
+    r"^Chain (\S+) \((?:policy (\S+)(?: ([0-9]{1,20}[KMGT]?) packets, ([0-9]{1,20}[KMGT]?) "
+    r"bytes)?|(\d+) references?)\)\s*$"
 )
 _COLUMNS = re.compile(r"^(num\s+)?\s*pkts\s+bytes\s+target\s+prot")
-_RULE = re.compile(r"^\s*(?P<packets>[0-9]{1,20}[KMGT]?)\s+(?P<bytes>[0-9]{1,20}[KMGT]?)\s+(?P<rest>\S.*)$")
+_RULE = re.compile(
+    r"^\s*(?P<packets>[0-9]{1,20}[KMGT]?)\s+(?P<bytes>[0-9]{1,20}[KMGT]?)\s+(?P<rest>\S.*)$"
+)
 _NUMBER = re.compile(r"^\s*\d+\s+")
 _REST = re.compile(
     r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"
@@ -45,7 +48,8 @@ _BIG = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 @dataclass(frozen=True)
 class Listing:
-    """``counts``: for every entry of the ruleset (least packets, most packets, least bytes, most bytes)."""
+    """``counts``: for every entry of the ruleset (least packets, most packets, least bytes, most
+    bytes)."""
 
     ruleset: Ruleset
     counts: tuple[tuple[int, int, int, int], ...]
@@ -72,13 +76,19 @@ def parse_count(text: str) -> tuple[int, int]:
     """The interval (inclusive) that a printed number stands for: ``743K`` is 742,500 to 743,499."""
     power = _BIG.get(text[-1:], 0)
     low = high = int(text[:-1] if power else text)
-    for step in range(power):  # it was divided again only because more than 9,999 was left, at first more than 99,999
-        low, high = max(low * 1000 - 500, 10_000 if step < power - 1 else 100_000), high * 1000 + 499
+    for step in range(
+        power
+    ):  # it was divided again only because more than 9,999 was left, at first more than 99,999
+        low, high = (
+            max(low * 1000 - 500, 10_000 if step < power - 1 else 100_000),
+            high * 1000 + 499,
+        )
     return low, high
 
 
 def parse_listing(text: str, source: str = "listing") -> Listing:
-    """The tables of one snapshot. Raises :class:`~correlator.errors.InputError` where a line is not of a listing."""
+    """The tables of one snapshot. Raises :class:`~correlator.errors.InputError` where a line is not
+    of a listing."""
     tables = _assign(_blocks(text, source), source)
     chains: list[Chain] = []
     counts: list[tuple[int, int, int, int]] = []
@@ -92,7 +102,9 @@ def parse_listing(text: str, source: str = "listing") -> Listing:
                     raise InputError(f"{source}: not a rule of `iptables -L -n -v`: {rest[:60]!r}")
                 rules.append(rule)
                 if strange:
-                    warnings.append(f"{rule.name}: the listing shows `{strange}`, whose meaning is unknown")
+                    warnings.append(
+                        f"{rule.name}: the listing shows `{strange}`, whose meaning is unknown"
+                    )
             chains.append(Chain(table, block.name, block.policy, tuple(rules)))
             counts += block.counts
             if block.policy is not None:
@@ -134,7 +146,8 @@ def _blocks(text: str, source: str) -> list[_Block]:
 
 
 def _assign(blocks: list[_Block], source: str) -> list[tuple[str, list[_Block]]]:
-    """Chains by table: a table ends where a base chain comes behind a user's, or out of order, or a name repeats."""
+    """Chains by table: a table ends where a base chain comes behind a user's, or out of order, or a
+    name repeats."""
     groups: list[list[_Block]] = [[]]
     for block in blocks:
         current = groups[-1]
@@ -147,7 +160,10 @@ def _assign(blocks: list[_Block], source: str) -> list[tuple[str, list[_Block]]]
         table = _table(group, used)
         if table is None:
             names = ", ".join(block.name for block in group)
-            raise InputError(f"{source}: cannot tell which table {names} belongs to: list whole tables (-t nat -L)")
+            raise InputError(
+                f"{source}: cannot tell which table {names} belongs to: list whole tables (-t nat "
+                f"-L)"
+            )
         used.add(table)
         result.append((table, group))
     return result
@@ -163,9 +179,17 @@ def _begins(current: list[_Block], block: _Block) -> bool:
 def _table(group: list[_Block], used: set[str]) -> str | None:
     base = tuple(block.name for block in group if block.policy is not None)
     if not base:
-        nat = any(re.match(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s", rest) for block in group for rest in block.rules)
+        nat = any(
+            re.match(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s", rest)
+            for block in group
+            for rest in block.rules
+        )
         return "nat" if nat and "nat" not in used else "filter" if "filter" not in used else None
-    fitting = [name for name, chains in TABLE_CHAINS.items() if set(base) <= set(chains) and name not in used]
+    fitting = [
+        name
+        for name, chains in TABLE_CHAINS.items()
+        if set(base) <= set(chains) and name not in used
+    ]
     exact = [name for name in fitting if TABLE_CHAINS[name] == base]
     return next(iter(exact or fitting), None)
 
@@ -181,10 +205,15 @@ def _rule(table: str, chain: str, number: int, rest: str) -> tuple[Rule | None, 
         tail, goto = tail.replace("[goto]", "", 1).strip(), True
     conditions, target, options, strange = to_save(tail, found["target"] or "")
     parts = [
-        _address("-s", found["src"]), _address("-d", found["dst"]), _device("-i", found["in"]),
-        _device("-o", found["out"]), _protocol(found["protocol"]), {"-f": "-f", "!f": "! -f"}.get(found["opt"], ""),
-        conditions, strange,
-    ]  # fmt: skip
+        _address("-s", found["src"]),
+        _address("-d", found["dst"]),
+        _device("-i", found["in"]),
+        _device("-o", found["out"]),
+        _protocol(found["protocol"]),
+        {"-f": "-f", "!f": "! -f"}.get(found["opt"], ""),
+        conditions,
+        strange,
+    ]
     if target:
         parts += [f"{'-g' if goto else '-j'} {target}", options]
     return parse_rule(table, chain, number, " ".join(part for part in parts if part)), strange
@@ -194,7 +223,9 @@ def _address(option: str, text: str) -> str:
     negated, value = ("! ", text[1:]) if text.startswith("!") else ("", text)
     if value in ("0.0.0.0/0", "anywhere") and not negated:
         return ""
-    return f"{negated}{option} {value if '/' in value or not value[-1].isdigit() else value + '/32'}"
+    return (
+        f"{negated}{option} {value if '/' in value or not value[-1].isdigit() else value + '/32'}"
+    )
 
 
 def _device(option: str, text: str) -> str:

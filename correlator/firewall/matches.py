@@ -1,4 +1,5 @@
-"""Rule conditions as predicates: each compiles once into a function of a :class:`~correlator.firewall.view.View`."""
+"""Rule conditions as predicates: each compiles once into a function of a
+:class:`~correlator.firewall.view.View`."""
 
 from __future__ import annotations
 
@@ -57,7 +58,19 @@ def _compile(match: Match, reads: Reads) -> Predicate:
 
 
 _BUILDERS: dict[str, Callable[[Match, Reads], Predicate]] = {
-    "tcp": transport, "udp": transport, "multiport": multiport, "icmp": icmp, "addrtype": address_type,
-    "conntrack": conntrack, "state": conntrack, "length": length, "ttl": time_to_live, "iprange": address_range, "mac": mac,
-    "pkttype": packet_type, "tos": type_of_service, "dscp": type_of_service, "set": ip_set,
-}  # fmt: skip
+    "tcp": transport,
+    "udp": transport,
+    "multiport": multiport,
+    "icmp": icmp,
+    "addrtype": address_type,
+    "conntrack": conntrack,
+    "state": conntrack,
+    "length": length,
+    "ttl": time_to_live,
+    "iprange": address_range,
+    "mac": mac,
+    "pkttype": packet_type,
+    "tos": type_of_service,
+    "dscp": type_of_service,
+    "set": ip_set,
+}

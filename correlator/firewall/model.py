@@ -1,10 +1,10 @@
 """A ruleset as iptables names it: tables, chains, rules, policies.
 
-Frozen and free of counters: the same :class:`Ruleset` serves every sample of one generation. Counters are
-arrays beside it, in the order of :attr:`Ruleset.entries`.
+Frozen and free of counters: the same :class:`Ruleset` serves every sample of one generation.
+Counters are arrays beside it, in the order of :attr:`Ruleset.entries`.
 
-Terminology is iptables(8)'s. A rule is named ``table/chain:number`` as ``iptables -L --line-numbers`` numbers it.
-"""
+Terminology is iptables(8)'s. A rule is named ``table/chain:number`` as ``iptables -L
+--line-numbers`` numbers it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ TABLES = ("raw", "mangle", "nat", "filter", "security")
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option of a match or target: ``! --dport 80`` is ``Option("--dport", ("80",), negated=True)``."""
+    """One option of a match or target: ``! --dport 80`` is ``Option("--dport", ("80",),
+    negated=True)``."""
 
     name: str
     values: tuple[str, ...] = ()
@@ -33,12 +34,12 @@ class Option:
 class Match:
     """One condition of a rule.
 
-    ``name`` is the extension behind ``-m`` (``tcp``, ``conntrack``, ...), or for the options that iptables itself has:
-    ``source`` (-s), ``destination`` (-d), ``in-interface`` (-i), ``out-interface`` (-o), ``protocol`` (-p) and
-    ``fragment`` (-f); those have exactly one option, named ``-s``, ``-d``, ``-i``, ``-o``, ``-p`` or ``-f``.
-    ``text`` is the condition as iptables-save writes it. ``understood`` is False where the options could not be
-    told apart (an extension nobody has heard of): its text is all that is known of it.
-    """
+    ``name`` is the extension behind ``-m`` (``tcp``, ``conntrack``, ...), or for the options that
+    iptables itself has: ``source`` (-s), ``destination`` (-d), ``in-interface`` (-i),
+    ``out-interface`` (-o), ``protocol`` (-p) and ``fragment`` (-f); those have exactly one option,
+    named ``-s``, ``-d``, ``-i``, ``-o``, ``-p`` or ``-f``. ``text`` is the condition as
+    iptables-save writes it. ``understood`` is False where the options could not be told apart (an
+    extension nobody has heard of): its text is all that is known of it."""
 
     name: str
     text: str
@@ -54,8 +55,8 @@ class Match:
 class Target:
     """What a rule does: a verdict, an extension, or a chain to go to.
 
-    ``name`` is the word behind ``-j`` or ``-g``; empty for a rule that only counts. ``goto`` is True for ``-g``.
-    """
+    ``name`` is the word behind ``-j`` or ``-g``; empty for a rule that only counts. ``goto`` is
+    True for ``-g``."""
 
     name: str
     options: tuple[Option, ...] = ()
@@ -68,7 +69,8 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of a chain; ``text`` is what stands behind ``-A CHAIN `` in iptables-save, without counters."""
+    """One line of a chain; ``text`` is what stands behind ``-A CHAIN `` in iptables-save, without
+    counters."""
 
     table: str
     chain: str
@@ -95,11 +97,12 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that counts: a rule (number from 1), or the policy of a base chain (number 0, text ``policy``).
+    """Something that counts: a rule (number from 1), or the policy of a base chain (number 0, text
+    ``policy``).
 
     ``occurrence`` tells apart rules of one chain with the same text (0 for the first), so that
-    (table, chain, text, occurrence) is the entry's identity across generations, in which numbers shift.
-    """
+    (table, chain, text, occurrence) is the entry's identity across generations, in which numbers
+    shift."""
 
     table: str
     chain: str
@@ -134,7 +137,11 @@ class Ruleset:
             for rule in chain.rules:
                 occurrence = seen.get(rule.text, 0)
                 seen[rule.text] = occurrence + 1
-                entries.append(Entry(rule.table, rule.chain, rule.number, rule.text, rule.target.name, occurrence))
+                entries.append(
+                    Entry(
+                        rule.table, rule.chain, rule.number, rule.text, rule.target.name, occurrence
+                    )
+                )
             if chain.policy is not None:
                 entries.append(Entry(chain.table, chain.name, 0, "policy", chain.policy))
         return tuple(entries)
@@ -146,7 +153,8 @@ class Ruleset:
 
     @cached_property
     def first_entry(self) -> dict[tuple[str, str], int]:
-        """(table, chain) -> index in :attr:`entries` of its first rule (or policy, where it has no rules)."""
+        """(table, chain) -> index in :attr:`entries` of its first rule (or policy, where it has no
+        rules)."""
         index, first = 0, {}
         for chain in self.chains:
             first[(chain.table, chain.name)] = index

@@ -1,9 +1,9 @@
 """What NAT targets can do to a packet: the addresses and ports they may write.
 
-Sources: iptables-extensions(8) for the options; net/netfilter/nf_nat_core.c (a port in use is rewritten, so a source
-port may change under any source NAT), xt_MASQUERADE.c (the source is the address of the interface it leaves by),
-nf_nat_redirect.c (127.0.0.1 for packets of the host itself, else the first address of the incoming interface).
-"""
+Sources: iptables-extensions(8) for the options; net/netfilter/nf_nat_core.c (a port in use is
+rewritten, so a source port may change under any source NAT), xt_MASQUERADE.c (the source is the
+address of the interface it leaves by), nf_nat_redirect.c (127.0.0.1 for packets of the host itself,
+else the first address of the incoming interface)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from correlator.firewall.view import Host, View
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The ranges (inclusive) of addresses and ports that a NAT may write; empty: any address, unchanged port."""
+    """The ranges (inclusive) of addresses and ports that a NAT may write; empty: any address,
+    unchanged port."""
 
     addresses: tuple[tuple[int, int], ...]
     ports: tuple[int, int] | None = None
@@ -33,7 +34,8 @@ class Rewrite:
 
     @property
     def single(self) -> tuple[int, int | None] | None:
-        """The (address, port or None for unchanged) that it must become, or None where there is a choice."""
+        """The (address, port or None for unchanged) that it must become, or None where there is a
+        choice."""
         if len(self.addresses) != 1 or self.addresses[0][0] != self.addresses[0][1]:
             return None
         if self.ports is not None and self.ports[0] != self.ports[1]:
@@ -81,14 +83,17 @@ def _own(host: Host, device: str | None) -> tuple[tuple[int, int], ...]:
 
 
 def destination_rewrite(target: Target, view: View, host: Host) -> Rewrite | None:
-    """What a target writes into the destination at PREROUTING or OUTPUT; None if it is no destination NAT."""
+    """What a target writes into the destination at PREROUTING or OUTPUT; None if it is no
+    destination NAT."""
     ranges = target_ranges(target)
     if target.name == "DNAT":
         addresses = tuple(a for a, _ in ranges if a is not None) or ((view.dst, view.dst),)
         ports = next((p for _, p in ranges if p is not None), None)
         return Rewrite(addresses, ports)
     if target.name == "REDIRECT":
-        own = ((0x7F000001, 0x7F000001),) if view.hook == "OUTPUT" else _own(host, view.in_interface)
+        own = (
+            ((0x7F000001, 0x7F000001),) if view.hook == "OUTPUT" else _own(host, view.in_interface)
+        )
         return Rewrite(own, ranges[0][1] if ranges else None)
     if target.name == "NETMAP" and view.hook in ("PREROUTING", "OUTPUT"):
         return _netmap(ranges, view.dst)
@@ -100,15 +105,21 @@ def source_rewrite(target: Target, view: View, host: Host) -> Rewrite | None:
     ranges = target_ranges(target)
     if target.name == "SNAT":
         addresses = tuple(a for a, _ in ranges if a is not None) or ((view.src, view.src),)
-        return Rewrite(addresses, next((p for _, p in ranges if p is not None), None), any_port=True)
+        return Rewrite(
+            addresses, next((p for _, p in ranges if p is not None), None), any_port=True
+        )
     if target.name == "MASQUERADE":
-        return Rewrite(_own(host, view.out_interface), ranges[0][1] if ranges else None, any_port=True)
+        return Rewrite(
+            _own(host, view.out_interface), ranges[0][1] if ranges else None, any_port=True
+        )
     if target.name == "NETMAP" and view.hook in ("POSTROUTING", "INPUT"):
         return _netmap(ranges, view.src)
     return None
 
 
-def _netmap(ranges: list[tuple[tuple[int, int] | None, tuple[int, int] | None]], address: int) -> Rewrite | None:
+def _netmap(
+    ranges: list[tuple[tuple[int, int] | None, tuple[int, int] | None]], address: int
+) -> Rewrite | None:
     if not ranges or ranges[0][0] is None:
         return None
     low, high = ranges[0][0]

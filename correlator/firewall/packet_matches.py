@@ -1,11 +1,21 @@
-"""Conditions on addresses, interfaces and the rest of a packet's headers (iptables-extensions(8), net/netfilter/xt_*.c)."""
+"""Conditions on addresses, interfaces and the rest of a packet's headers (iptables-extensions(8),
+net/netfilter/xt_*.c)."""
 
 from __future__ import annotations
 
 import operator
 from functools import partial
 
-from correlator.firewall.conditions import Predicate, Reads, Ternary, between, conjunction, masked, of_field, unknown
+from correlator.firewall.conditions import (
+    Predicate,
+    Reads,
+    Ternary,
+    between,
+    conjunction,
+    masked,
+    of_field,
+    unknown,
+)
 from correlator.firewall.model import Match, Option
 from correlator.firewall.sets import ADDRESS, INTERFACE
 from correlator.firewall.values import parse_address, parse_mark, parse_ports
@@ -54,7 +64,13 @@ def address_type(match: Match, reads: Reads) -> Predicate:
         attribute = option.name[2:5]
         types = frozenset(option.value.upper().split(","))
 
-        def test(view: View, host: Host, a: str = attribute, t: frozenset[str] = types, n: bool = option.negated) -> Ternary:
+        def test(
+            view: View,
+            host: Host,
+            a: str = attribute,
+            t: frozenset[str] = types,
+            n: bool = option.negated,
+        ) -> Ternary:
             kind = host.address_type(getattr(view, a))
             if limited and kind == "LOCAL":
                 device = view.in_interface if "--limit-iface-in" in limited else view.out_interface
@@ -171,7 +187,8 @@ def type_of_service(match: Match, reads: Reads) -> Predicate:
 
 
 def ip_set(match: Match, reads: Reads) -> Predicate:
-    """``-m set --match-set NAME src,dst``: one direction for each dimension of the set (net/netfilter/ipset)."""
+    """``-m set --match-set NAME src,dst``: one direction for each dimension of the set
+    (net/netfilter/ipset)."""
     option = match.option("--match-set")
     if option is None or len(option.values) < 2 or len(match.options) > 1:
         return unknown

@@ -1,8 +1,8 @@
 """Conditions and targets as ``iptables -L -n`` prints them -> as iptables-save writes them.
 
-One row a phrase, from the ``*_print`` functions of iptables' extensions (libxt_*.c, libipt_*.c) and checked against
-iptables 1.8.9, nft and legacy (tests/integration/test_listing_live.py). What no row knows keeps its text.
-"""
+One row a phrase, from the ``*_print`` functions of iptables' extensions (libxt_*.c, libipt_*.c) and
+checked against iptables 1.8.9, nft and legacy (tests/integration/test_listing_live.py). What no row
+knows keeps its text."""
 
 from __future__ import annotations
 
@@ -35,8 +35,14 @@ def _ports(found: re.Match[str]) -> str:
         if name == "flags":
             mask, _, compare = value.partition("/")
             value = f"{_flags(mask)} {_flags(compare)}"
-        option = {"spt": "--sport", "spts": "--sport", "dpt": "--dport", "dpts": "--dport", "option": "--tcp-option",
-                  "flags": "--tcp-flags"}[name]  # fmt: skip
+        option = {
+            "spt": "--sport",
+            "spts": "--sport",
+            "dpt": "--dport",
+            "dpts": "--dport",
+            "option": "--tcp-option",
+            "flags": "--tcp-flags",
+        }[name]
         parts.append(f"{negated}{option} {value}")
     return " ".join(parts)
 
@@ -75,7 +81,9 @@ def _ttl(found: re.Match[str]) -> str:
 
 
 def _limit(found: re.Match[str]) -> str:
-    return f"-m limit --limit {found[1]}" + (f" --limit-burst {found[2]}" if found[2] not in (None, "5") else "")
+    return f"-m limit --limit {found[1]}" + (
+        f" --limit-burst {found[2]}" if found[2] not in (None, "5") else ""
+    )
 
 
 def _hashlimit(found: re.Match[str]) -> str:
@@ -102,38 +110,68 @@ def _nth(found: re.Match[str]) -> str:
 
 def _connlimit(found: re.Match[str]) -> str:
     kind = "above" if found[3] == ">" else "upto"
-    return f"-m connlimit --connlimit-{kind} {found[4]} --connlimit-mask {found[2]} --connlimit-{found[1][0]}addr"
+    return (
+        f"-m connlimit --connlimit-{kind} {found[4]} --connlimit-mask {found[2]} "
+        f"--connlimit-{found[1][0]}addr"
+    )
 
 
 MATCHES: tuple[tuple[str, Save], ...] = (
     (r"/\* (.*?) \*/", lambda m: f"-m comment --comment {quoted(m[1])}"),
     (r"(tcp|udp|sctp|dccp|udplite)((?: (?:[sd]pts?|flags):\S+| option=\S+)+)", _ports),
     (r"icmp ?(!)?type (\d+)(?: code (\d+))?", _icmp),
-    (r"(tcp|udp|icmp|sctp)(?= |$)", lambda m: f"-m {m[1]}" + (" --icmp-type any" if m[1] == "icmp" else "")),
-    (r"multiport ([sd]?ports) +(!)?(\S+)", lambda m: f"-m multiport {'! ' if m[2] else ''}--{m[1]} {m[3]}"),
+    (
+        r"(tcp|udp|icmp|sctp)(?= |$)",
+        lambda m: f"-m {m[1]}" + (" --icmp-type any" if m[1] == "icmp" else ""),
+    ),
+    (
+        r"multiport ([sd]?ports) +(!)?(\S+)",
+        lambda m: f"-m multiport {'! ' if m[2] else ''}--{m[1]} {m[3]}",
+    ),
     (r"ADDRTYPE match((?: (?:src|dst)-type \S+| limit-(?:in|out))+)", _addrtype),
-    (r"(?:! )?ct(?:state|proto|status|dir|expire|orig\w+|repl\w+) \S+"
-     r"(?: (?:! )?ct(?:state|proto|status|dir|expire|orig\w+|repl\w+) \S+)*", _conntrack),
+    (
+        r"(?:! )?ct(?:state|proto|status|dir|expire|orig\w+|repl\w+) \S+"
+        r"(?: (?:! )?ct(?:state|proto|status|dir|expire|orig\w+|repl\w+) \S+)*",
+        _conntrack,
+    ),
     (r"(! )?state (\S+)", lambda m: f"-m state {m[1] or ''}--state {m[2]}"),
     (r"(mark|connmark) match +(! )?(0x\S+)", lambda m: f"-m {m[1]} {m[2] or ''}--mark {m[3]}"),
     (r"length (!)?([\d:]+)", lambda m: f"-m length {'! ' if m[1] else ''}--length {m[2]}"),
     (r"TTL match TTL (==|!=|<|>) (\d+)", _ttl),
     (r"(?:source|destination) IP range (?:! )?\S+(?: destination IP range (?:! )?\S+)?", _ranges),
-    (r"MAC (! ?)?((?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2})", lambda m: f"-m mac {'! ' if m[1] else ''}--mac-source {m[2].lower()}"),
-    (r"PKTTYPE (=|!=) (\w+)", lambda m: f"-m pkttype {'! ' if m[1] == '!=' else ''}--pkt-type {m[2]}"),
+    (
+        r"MAC (! ?)?((?:[0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2})",
+        lambda m: f"-m mac {'! ' if m[1] else ''}--mac-source {m[2].lower()}",
+    ),
+    (
+        r"PKTTYPE (=|!=) (\w+)",
+        lambda m: f"-m pkttype {'! ' if m[1] == '!=' else ''}--pkt-type {m[2]}",
+    ),
     (r"tos match ?(!)?(0x\S+)", lambda m: f"-m tos {'! ' if m[1] else ''}--tos {m[2]}"),
     (r"DSCP match (!)?(0x\w+)", lambda m: f"-m dscp {'! ' if m[1] else ''}--dscp {m[2]}"),
     (r"limit: avg (\S+) burst (\d+)", _limit),
     (r"limit: (up to|above) (\S+) burst (\S+)(?: mode (\S+))?", _hashlimit),
-    (r"(! )?recent: (SET|UPDATE|CHECK|REMOVE)((?: (?:seconds|hit_count|name|side|mask): \S+)*)", _recent),
-    (r"statistic mode random (! )?probability (\S+)", lambda m: f"-m statistic --mode random {m[1] or ''}--probability {m[2]}"),
+    (
+        r"(! )?recent: (SET|UPDATE|CHECK|REMOVE)((?: (?:seconds|hit_count|name|side|mask): \S+)*)",
+        _recent,
+    ),
+    (
+        r"statistic mode random (! )?probability (\S+)",
+        lambda m: f"-m statistic --mode random {m[1] or ''}--probability {m[2]}",
+    ),
     (r"statistic mode nth (! )?every (\d+)(?: packet (\d+))?", _nth),
     (r"#conn (src|dst)/(\d+) (>|<=) (\d+)", _connlimit),
     (r"quota: (\d+) bytes", r"-m quota --quota \1"),
-    (r"PHYSDEV match((?: (?:! )?--physdev-(?:in|out) \S+| (?:! )?--physdev-is-\w+)+)", r"-m physdev\1"),
+    (
+        r"PHYSDEV match((?: (?:! )?--physdev-(?:in|out) \S+| (?:! )?--physdev-is-\w+)+)",
+        r"-m physdev\1",
+    ),
     (r'u32 (! )?"([^"]*)"', lambda m: f'-m u32 {m[1] or ""}--u32 "{m[2]}"'),
-    (r"(! )?match-set (\S+) ((?:src|dst)(?:,(?:src|dst))*)", lambda m: f"-m set {m[1] or ''}--match-set {m[2]} {m[3]}"),
-)  # fmt: skip
+    (
+        r"(! )?match-set (\S+) ((?:src|dst)(?:,(?:src|dst))*)",
+        lambda m: f"-m set {m[1] or ''}--match-set {m[2]} {m[3]}",
+    ),
+)
 """(phrase as printed, how iptables-save writes it), tried in order at every word."""
 
 
@@ -147,9 +185,11 @@ def _mark(found: re.Match[str]) -> str:
         return f"--set-xmark {value}"
     number = int(value, 16)
     return {
-        "set": f"--set-xmark {value}/0xffffffff", "or": f"--set-xmark {value}/{value}", "xor": f"--set-xmark {value}/0x0",
+        "set": f"--set-xmark {value}/0xffffffff",
+        "or": f"--set-xmark {value}/{value}",
+        "xor": f"--set-xmark {value}/0x0",
         "and": f"--set-xmark 0x0/{~number & 0xFFFFFFFF:#x}",
-    }[verb]  # fmt: skip
+    }[verb]
 
 
 def _log(found: re.Match[str]) -> str:
@@ -170,20 +210,31 @@ def _nflog(found: re.Match[str]) -> str:
     prefix = re.search(r'nflog-prefix (?:"([^"]*)"|(\S+))', found[0])
     parts = [f"--nflog-prefix {quoted(prefix[1] or prefix[2] or '')}"] if prefix else []
     return " ".join(
-        parts + [f"--nflog-{name} {value}" for name, value in re.findall(r"nflog-(group|size|range|threshold) (\d+)", found[0])]
+        parts
+        + [
+            f"--nflog-{name} {value}"
+            for name, value in re.findall(r"nflog-(group|size|range|threshold) (\d+)", found[0])
+        ]
     )
 
 
 TARGETS: dict[str, tuple[str, Save]] = {
-    "DNAT": (r"to:(\S+)((?: (?:random|persistent|random-fully))*)", lambda m: f"--to-destination {m[1]}{_options(m[2])}"),
-    "SNAT": (r"to:(\S+)((?: (?:random|persistent|random-fully))*)", lambda m: f"--to-source {m[1]}{_options(m[2])}"),
+    "DNAT": (
+        r"to:(\S+)((?: (?:random|persistent|random-fully))*)",
+        lambda m: f"--to-destination {m[1]}{_options(m[2])}",
+    ),
+    "SNAT": (
+        r"to:(\S+)((?: (?:random|persistent|random-fully))*)",
+        lambda m: f"--to-source {m[1]}{_options(m[2])}",
+    ),
     "NETMAP": (r"to:(\S+)", r"--to \1"),
     "MASQUERADE": (
         r"(?:masq ports: (\S+))?((?: ?(?:random-fully|random))*)",
         lambda m: (f"--to-ports {m[1]}" if m[1] else "") + _options(m[2]),
     ),
     "REDIRECT": (
-        r"(?:redir ports (\S+))?((?: ?random)*)", lambda m: (f"--to-ports {m[1]}" if m[1] else "") + _options(m[2])
+        r"(?:redir ports (\S+))?((?: ?random)*)",
+        lambda m: (f"--to-ports {m[1]}" if m[1] else "") + _options(m[2]),
     ),
     "REJECT": (r"reject-with (\S+)", r"--reject-with \1"),
     "LOG": (r'LOG flags (\w+) level (\w+)(?: prefix "(.*?)")?(?= |$)', _log),
@@ -191,23 +242,27 @@ TARGETS: dict[str, tuple[str, Save]] = {
     "MARK": (r"MARK (set|xset|and|or|xor) (\S+)", _mark),
     "CONNMARK": (r"CONNMARK (save|restore)(?: mask (\S+))?(?= |$)", _connmark),
     "TCPMSS": (
-        r"TCPMSS (clamp to PMTU|set (\d+))", lambda m: f"--set-mss {m[2]}" if m[2] else "--clamp-mss-to-pmtu"
+        r"TCPMSS (clamp to PMTU|set (\d+))",
+        lambda m: f"--set-mss {m[2]}" if m[2] else "--clamp-mss-to-pmtu",
     ),
     "CHECKSUM": (r"CHECKSUM fill", "--checksum-fill"),
     "TOS": (r"TOS set (\S+)", r"--set-tos \1"),
     "DSCP": (r"DSCP set (\S+)", r"--set-dscp \1"),
-    "TTL": (
-        r"TTL (set to|increment by|decrement by) (\d+)", lambda m: f"--ttl-{m[1][:3]} {m[2]}"
-    ),
+    "TTL": (r"TTL (set to|increment by|decrement by) (\d+)", lambda m: f"--ttl-{m[1][:3]} {m[2]}"),
     "TEE": (r"TEE gw:(\S+)", r"--gateway \1"),
     "CT": (r"CT ((?:notrack|(?:zone|helper|timeout|mark) \S+ ?)+)", lambda m: "--" + m[1].strip()),
     "SET": (r"(add|del|map)-set (\S+) (\S+)", r"--\1-set \2 \3"),
-    "NFQUEUE": (r"NFQUEUE num (\d+)( bypass)?", lambda m: f"--queue-num {m[1]}" + (" --queue-bypass" if m[2] else "")),
-}  # fmt: skip
+    "NFQUEUE": (
+        r"NFQUEUE num (\d+)( bypass)?",
+        lambda m: f"--queue-num {m[1]}" + (" --queue-bypass" if m[2] else ""),
+    ),
+}
 """target -> (phrase as printed behind the conditions, options as iptables-save writes them)."""
 
 _MATCHES = tuple((re.compile(pattern + r"(?=\s|$)"), save) for pattern, save in MATCHES)
-_TARGETS = {name: (re.compile(pattern + r"\s*$"), save) for name, (pattern, save) in TARGETS.items()}
+_TARGETS = {
+    name: (re.compile(pattern + r"\s*$"), save) for name, (pattern, save) in TARGETS.items()
+}
 _XSET = re.compile(r"CONNMARK (set|xset|and|or|xor) (\S+)\s*$")
 
 
@@ -216,7 +271,8 @@ def _write(save: Save, found: re.Match[str]) -> str:
 
 
 def to_save(tail: str, target: str) -> tuple[str, str, str, str]:
-    """(conditions, target name, target options, what was not understood) of what stands behind the addresses."""
+    """(conditions, target name, target options, what was not understood) of what stands behind the
+    addresses."""
     conditions: list[str] = []
     strange: list[str] = []
     rest = tail.strip()

@@ -30,7 +30,8 @@ class Instruction:
 
 @dataclass(frozen=True, slots=True)
 class CompiledChain:
-    """One chain; ``policy_entry`` is -1 where nothing counts its policy (a user's chain, or a phantom)."""
+    """One chain; ``policy_entry`` is -1 where nothing counts its policy (a user's chain, or a
+    phantom)."""
 
     name: str
     policy: str | None
@@ -40,7 +41,8 @@ class CompiledChain:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled ruleset. ``maybe`` holds entries of rules that may or may not have been there (see ``merge``)."""
+    """A compiled ruleset. ``maybe`` holds entries of rules that may or may not have been there (see
+    ``merge``)."""
 
     ruleset: Ruleset
     chains: dict[tuple[str, str], CompiledChain]
@@ -53,9 +55,12 @@ class Program:
 
 
 def compile_ruleset(
-    ruleset: Ruleset, phantoms: frozenset[tuple[str, str]] = frozenset(), maybe: frozenset[int] = frozenset()
+    ruleset: Ruleset,
+    phantoms: frozenset[tuple[str, str]] = frozenset(),
+    maybe: frozenset[int] = frozenset(),
 ) -> Program:
-    """Compile a ruleset; base chains in ``phantoms`` (table, chain) do not exist in the kernel and count nothing."""
+    """Compile a ruleset; base chains in ``phantoms`` (table, chain) do not exist in the kernel and
+    count nothing."""
     reads = Reads()
     chains: dict[tuple[str, str], CompiledChain] = {}
     for chain in ruleset.chains:
@@ -70,5 +75,7 @@ def compile_ruleset(
             if rule.target.name in ("CONNMARK", "CT"):
                 reads.fields.add("connmark")
             entry += 1
-        chains[key] = CompiledChain(chain.name, chain.policy, entry if chain.policy is not None else -1, tuple(rules))
+        chains[key] = CompiledChain(
+            chain.name, chain.policy, entry if chain.policy is not None else -1, tuple(rules)
+        )
     return Program(ruleset, chains, reads, maybe)

@@ -1,8 +1,8 @@
-"""A long log of iptables-save -c snapshots read many at once, to the letter as the reader of single ones would.
+"""A long log of iptables-save -c snapshots read many at once, to the letter as the reader of single
+ones would.
 
-Snapshots that fit the :class:`~correlator.firewall.skeleton.Skeleton` of the one before are read together; the first, the
-last and any other one are read in full.
-"""
+Snapshots that fit the :class:`~correlator.firewall.skeleton.Skeleton` of the one before are read
+together; the first, the last and any other one are read in full."""
 
 from __future__ import annotations
 
@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
-from correlator.firewall.counter_log import SaveReader, Snapshot, Stretch, assemble, cut_short, ends_short, has_content, stamp_of
+from correlator.firewall.counter_log import (
+    SaveReader,
+    Snapshot,
+    Stretch,
+    assemble,
+    cut_short,
+    ends_short,
+    has_content,
+    stamp_of,
+)
 from correlator.firewall.listing import looks_like_listing
 from correlator.firewall.series import Series, compact, places
 from correlator.firewall.skeleton import Shape, Skeleton, alike, fit, learn
@@ -29,7 +38,8 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
 
 STEP = 1 << 20
-"""Bytes that are looked at in one step (at least one snapshot); the first time has to stand within as many."""
+"""Bytes that are looked at in one step (at least one snapshot); the first time has to stand within
+as many."""
 ALIKE = 1 << 18
 """Bytes of one length from which on it pays to expect more of the same shape."""
 _CONTENT = re.compile(rb"^(\*|Chain )", re.MULTILINE)
@@ -42,8 +52,9 @@ class _UncommonError(Exception):
 
 @dataclass(slots=True)
 class _Model:
-    """What the last snapshots taught: ``order`` says which counting place each entry is; ``size`` in bytes; ``many``: how
-    many to look at next; ``shape``: where the last ones were of one shape, with its ``values`` (counting places, 2)."""
+    """What the last snapshots taught: ``order`` says which counting place each entry is; ``size``
+    in bytes; ``many``: how many to look at next; ``shape``: where the last ones were of one shape,
+    with its ``values`` (counting places, 2)."""
 
     skeleton: Skeleton
     ruleset: Ruleset
@@ -73,7 +84,9 @@ class _Reader:
         """All snapshots."""
         model: _Model | None = None
         while self.at < len(self.data):
-            if model is None or not ((model.shape and self._read_alike(model, model.shape)) or self._read_fitting(model)):
+            if model is None or not (
+                (model.shape and self._read_alike(model, model.shape)) or self._read_fitting(model)
+            ):
                 model = self._read_one()
         if len(self.stamps) > 1 and not self.warnings and ends_short(self.last):
             self.stamps.pop()
@@ -84,10 +97,12 @@ class _Reader:
         return np.frombuffer(self.data, np.uint8, min(size, len(self.data) - self.at), self.at)
 
     def _take(self, model: _Model, begin: Ints, head_end: Ints, end: Ints) -> int:
-        """How many of the snapshots found there are good: they have a time, and are not the last one of all, which may be
-        cut. Goes on behind them."""
+        """How many of the snapshots found there are good: they have a time, and are not the last
+        one of all, which may be cut. Goes on behind them."""
         count = len(begin) - (_CONTENT.search(self.data, self.at + int(end[-1])) is None)
-        for number, (a, b) in enumerate(zip(begin[:count].tolist(), head_end[:count].tolist(), strict=True)):
+        for number, (a, b) in enumerate(
+            zip(begin[:count].tolist(), head_end[:count].tolist(), strict=True)
+        ):
             stamp = stamp_of(self.data[self.at + a : self.at + b].decode())
             if stamp is None:
                 count = number
@@ -113,8 +128,12 @@ class _Reader:
             values = np.repeat(model.values[None, places_moving], count, axis=0)
             values[:, moves[places_moving]] = found.values[:count]
             column = places(places_moving)[model.order]
-            layers = [Series(model.values[model.order, i], column, values[:, :, i]) for i in range(2)]
-            self.stretches.append(Stretch(model.ruleset, (layers[0], layers[0], layers[1], layers[1])))
+            layers = [
+                Series(model.values[model.order, i], column, values[:, :, i]) for i in range(2)
+            ]
+            self.stretches.append(
+                Stretch(model.ruleset, (layers[0], layers[0], layers[1], layers[1]))
+            )
         if count == model.many or (count and count >= STEP // size):
             model.many *= 2
         else:
@@ -126,7 +145,9 @@ class _Reader:
         many = max(min(model.many, STEP // model.size), 1)
         data = self._window(many * model.size + many * model.size // 16 + 64)
         found = fit(model.skeleton, data)
-        count = self._take(model, found.begin, found.head_end, found.end) if found is not None else 0
+        count = (
+            self._take(model, found.begin, found.head_end, found.end) if found is not None else 0
+        )
         if found is None or not count:
             return False
         values = found.values[:count, model.order]
@@ -135,7 +156,10 @@ class _Reader:
         model.many = 2 * many if count >= many else 1
         length = found.end - found.begin
         if count * model.size >= ALIKE and (length[:count] == model.size).all():
-            model.shape, model.values = found.shape(model.skeleton, data, count - 1), found.values[count - 1]
+            model.shape, model.values = (
+                found.shape(model.skeleton, data, count - 1),
+                found.values[count - 1],
+            )
         return True
 
     def _read_one(self) -> _Model | None:
@@ -170,7 +194,8 @@ class _Reader:
 
 
 def parse_quickly(data: bytes, source: str) -> CounterLog | None:
-    """The log; None where it is none of iptables-save snapshots behind times of their own: then it is read in full.
+    """The log; None where it is none of iptables-save snapshots behind times of their own: then it
+    is read in full.
 
     Raises :class:`~correlator.errors.InputError` as the full reader would.
     """
@@ -180,7 +205,11 @@ def parse_quickly(data: bytes, source: str) -> CounterLog | None:
         reader.read()
     except _UncommonError:
         return None
-    return assemble(reader.stamps, reader.stretches, "save", reader.warnings, source) if reader.stamps else None
+    return (
+        assemble(reader.stamps, reader.stretches, "save", reader.warnings, source)
+        if reader.stamps
+        else None
+    )
 
 
 def _first_time(data: bytes) -> tuple[int, int]:
@@ -205,7 +234,9 @@ def _end(data: bytes, at: int) -> int:
     while 0 < at < len(data):
         end = data.find(b"\n", at) + 1
         if data[at] in _FIRST_OF_TIME:
-            line = data[at : end or len(data)].decode("utf-8", "replace").splitlines(keepends=True)[0]
+            line = (
+                data[at : end or len(data)].decode("utf-8", "replace").splitlines(keepends=True)[0]
+            )
             if stamp_of(line) is not None:
                 return at
         at = end

@@ -4,16 +4,16 @@ A line of samples.jsonl either names a ruleset::
 
     {"ruleset": 1, "backend": "nft", "file": "rulesets/nft-1.rules", "uncounted": [3]}
 
-or is a sample of the ruleset of its backend that was named last: its times in epoch ns, how late it was (ns, where it
-was), and (counting line, packets, bytes) of every counter that differs from the sample before (from zero, in a ruleset's
-first sample)::
+or is a sample of the ruleset of its backend that was named last: its times in epoch ns, how late it
+was (ns, where it was), and (counting line, packets, bytes) of every counter that differs from the
+sample before (from zero, in a ruleset's first sample)::
 
     {"backend": "nft", "begin": 0, "end": 0, "counters": [0, 10, 840]}
 
 Counting lines are numbered from 0 as they stand in the file: policies of base chains, and rules.
 
-Lines as the recorder writes them are read many at once. Where any other line is found, all are read one by one.
-"""
+Lines as the recorder writes them are read many at once. Where any other line is found, all are read
+one by one."""
 
 from __future__ import annotations
 
@@ -88,10 +88,14 @@ class _Builder:
         """One sample, its line parsed."""
         order = self.orders[-1]
         changed = np.array(record["counters"], dtype=np.int64).reshape(-1, 3)
-        self.state = values = np.zeros((len(order), 2), dtype=np.int64) if self.state is None else self.state.copy()
+        self.state = values = (
+            np.zeros((len(order), 2), dtype=np.int64) if self.state is None else self.state.copy()
+        )
         values[changed[:, 0]] = changed[:, 1:]
         self.parts[-1].append(compact((values[None, order, 0], values[None, order, 1])))
-        self._add_times(int(np.int64(int(record["begin"]))), int(np.int64(int(record["end"]))), "late" in record)
+        self._add_times(
+            int(np.int64(int(record["begin"]))), int(np.int64(int(record["end"]))), "late" in record
+        )
 
     def add_line(self, found: re.Match[bytes]) -> None:
         """One sample as the recorder writes it; its numbers are read later, with others."""
@@ -110,7 +114,9 @@ class _Builder:
         """Read the numbers of the lines that wait."""
         if self.waiting:
             order = self.orders[-1]
-            state = self.state if self.state is not None else np.zeros((len(order), 2), dtype=np.int64)
+            state = (
+                self.state if self.state is not None else np.zeros((len(order), 2), dtype=np.int64)
+            )
             row, changed = _numbers(self.waiting, len(order))
             layers, self.state = _follow(state, row, changed, len(self.waiting), order)
             self.parts[-1].append(layers)
@@ -124,33 +130,50 @@ class _Builder:
         joined = [concat(self.parts[i]) for i in used]
         packets, size = tuple(layers[0] for layers in joined), tuple(layers[1] for layers in joined)
         if self.late:
-            warnings = [*warnings, f"{self.late} counter samples were taken late: the machine was busy"]
+            warnings = [
+                *warnings,
+                f"{self.late} counter samples were taken late: the machine was busy",
+            ]
         return CounterLog(
-            tuple(self.rulesets[i] for i in used), np.array(self.begin, dtype=np.int64), np.array(self.end, dtype=np.int64),
-            place[np.array(self.generation, dtype=np.int64)], packets, packets, size, size, form, tuple(warnings),
+            tuple(self.rulesets[i] for i in used),
+            np.array(self.begin, dtype=np.int64),
+            np.array(self.end, dtype=np.int64),
+            place[np.array(self.generation, dtype=np.int64)],
+            packets,
+            packets,
+            size,
+            size,
+            form,
+            tuple(warnings),
             tuple(self.uncounted[i] for i in used) if form == "session" else (),
-        )  # fmt: skip
+        )
 
 
 def _numbers(texts: list[bytes], lines: int) -> tuple[Ints, Ints]:
-    """(row (n,), counting line and its two numbers (n, 3)) of all that the samples list, in their order."""
+    """(row (n,), counting line and its two numbers (n, 3)) of all that the samples list, in their
+    order."""
     counts = np.array([text.count(b",") + 1 if text else 0 for text in texts], dtype=np.int64)
     joined = b",".join(filter(None, texts))
     if not joined:
         return np.zeros(0, dtype=np.int64), np.zeros((0, 3), dtype=np.int64)
     data = np.frombuffer(b"," + joined + b",", dtype=np.uint8)
     digit = data != 44
-    broken = not (digit[:-1] | digit[1:]).all() or (~digit[:-2] & (data[1:-1] == 48) & digit[2:]).any()
+    broken = (
+        not (digit[:-1] | digit[1:]).all() or (~digit[:-2] & (data[1:-1] == 48) & digit[2:]).any()
+    )
     if broken or (counts % 3).any():
         raise _UncommonError
     changed = np.fromstring(joined, dtype=np.int64, sep=",").reshape(-1, 3)
-    if int(changed.max()) == _MOST or int(changed[:, 0].max()) >= lines:  # what is too large is read as the most there is
+    if (
+        int(changed.max()) == _MOST or int(changed[:, 0].max()) >= lines
+    ):  # what is too large is read as the most there is
         raise _UncommonError
     return np.repeat(np.arange(len(texts)), counts // 3), changed
 
 
 def _follow(state: Ints, row: Ints, changed: Ints, rows: int, order: Ints) -> tuple[Layers, Ints]:
-    """(packets and bytes of the ruleset's entries, the state at the end), for ``rows`` samples that change ``state``."""
+    """(packets and bytes of the ruleset's entries, the state at the end), for ``rows`` samples that
+    change ``state``."""
     state = state.copy()
     at_once = int(np.searchsorted(row, 1))
     state[changed[:at_once, 0]] = changed[:at_once, 1:]
@@ -161,7 +184,10 @@ def _follow(state: Ints, row: Ints, changed: Ints, rows: int, order: Ints) -> tu
     # every value lasts until the next of its line; the state is the first
     line = np.r_[place[touched], place[changed[:, 0]]].astype(np.min_scalar_type(len(touched)))
     sequence = np.argsort(line, kind="stable")
-    begin = line[sequence].astype(np.int64) * rows + np.r_[np.zeros(len(touched), dtype=np.int64), row][sequence]
+    begin = (
+        line[sequence].astype(np.int64) * rows
+        + np.r_[np.zeros(len(touched), dtype=np.int64), row][sequence]
+    )
     lasts = np.diff(begin, append=len(touched) * rows)
     column = place[order]
     layers, after = [], state.copy()
@@ -186,7 +212,9 @@ def read_sample_logs(folder: Path, direct: bool) -> dict[str, CounterLog]:
         builders, cut = _read_each(folder)
     warnings = [f"{folder / SAMPLES}: the last line is cut short: left out"] if cut else []
     return {
-        backend: builder.build("session" if direct else "save", warnings) for backend, builder in builders.items() if builder.begin
+        backend: builder.build("session" if direct else "save", warnings)
+        for backend, builder in builders.items()
+        if builder.begin
     }
 
 
@@ -206,7 +234,9 @@ def _read_many(folder: Path) -> tuple[dict[str, _Builder], bool]:
                         raise _UncommonError
                     text = (folder / record["file"]).read_text()
                     builder = builders.setdefault(record["backend"], _Builder())
-                    builder.add_ruleset(text, str(folder / record["file"]), record.get("uncounted", []))
+                    builder.add_ruleset(
+                        text, str(folder / record["file"]), record.get("uncounted", [])
+                    )
             for builder in builders.values():
                 builder.read_waiting()
             cut = bool(rest)

@@ -8,8 +8,8 @@ The grammar is that of iptables-save(8) and iptables-restore(8)::
     [packets:bytes] -A CHAIN [! ]OPTION value... -j TARGET [OPTION value...]
     COMMIT
 
-Options of extensions nobody has heard of keep their text: the rule stays whole, and its condition is unknown.
-"""
+Options of extensions nobody has heard of keep their text: the rule stays whole, and its condition
+is unknown."""
 
 from __future__ import annotations
 
@@ -19,29 +19,92 @@ from correlator.errors import InputError
 from correlator.firewall.model import Chain, Match, Option, Rule, Ruleset, Target
 
 BUILTIN = {
-    "-s": ("source", "-s"), "--source": ("source", "-s"), "--src": ("source", "-s"),
-    "-d": ("destination", "-d"), "--destination": ("destination", "-d"), "--dst": ("destination", "-d"),
-    "-i": ("in-interface", "-i"), "--in-interface": ("in-interface", "-i"),
-    "-o": ("out-interface", "-o"), "--out-interface": ("out-interface", "-o"),
-    "-p": ("protocol", "-p"), "--protocol": ("protocol", "-p"), "--proto": ("protocol", "-p"),
-    "-f": ("fragment", "-f"), "--fragment": ("fragment", "-f"),
-}  # fmt: skip
+    "-s": ("source", "-s"),
+    "--source": ("source", "-s"),
+    "--src": ("source", "-s"),
+    "-d": ("destination", "-d"),
+    "--destination": ("destination", "-d"),
+    "--dst": ("destination", "-d"),
+    "-i": ("in-interface", "-i"),
+    "--in-interface": ("in-interface", "-i"),
+    "-o": ("out-interface", "-o"),
+    "--out-interface": ("out-interface", "-o"),
+    "-p": ("protocol", "-p"),
+    "--protocol": ("protocol", "-p"),
+    "--proto": ("protocol", "-p"),
+    "-f": ("fragment", "-f"),
+    "--fragment": ("fragment", "-f"),
+}
 """Options that iptables itself has, as (name of the match, canonical spelling)."""
 
 ARITY = {
-    "-f": 0, "--syn": 0, "--tcp-flags": 2, "--match-set": 2, "--set-xmark": 1, "--log-tcp-sequence": 0,
-    "--log-tcp-options": 0, "--log-ip-options": 0, "--log-uid": 0, "--log-macdecode": 0, "--clamp-mss-to-pmtu": 0,
-    "--random": 0, "--random-fully": 0, "--persistent": 0, "--save-mark": 0, "--restore-mark": 0, "--notrack": 0,
-    "--checksum-fill": 0, "--rcheck": 0, "--update": 0, "--set": 0, "--remove": 0, "--rttl": 0, "--rsource": 0,
-    "--rdest": 0, "--physdev-is-bridged": 0, "--physdev-is-in": 0, "--physdev-is-out": 0, "--limit-iface-in": 0,
-    "--limit-iface-out": 0, "--validmark": 0, "--loose": 0, "--accept-local": 0, "--invert": 0, "--reap": 0,
-    "--strict": 0, "--next": 0, "--transparent": 0, "--nowildcard": 0, "--restore-skmark": 0, "--datestop-next": 0,
-    "--contiguous": 0, "--kerneltz": 0, "--socket-exists": 0, "--ecn-tcp-cwr": 0, "--ecn-tcp-ece": 0,
-    "--ecn-tcp-remove": 0, "--add-set": 2, "--del-set": 2, "--map-set": 2, "--exist": 0, "--return-nomatch": 0,
-    "--update-counters": 0, "--update-subcounters": 0, "--selctx-save": 0, "--save": 0, "--restore": 0, "--zone-orig": 1,
-    "--connlimit-saddr": 0, "--connlimit-daddr": 0, "--bytecode": 1, "--rt-0-res": 0, "--nodst": 0, "--no-change": 0,
-    "--hashlimit-rate-match": 0, "--name": 1,
-}  # fmt: skip
+    "-f": 0,
+    "--syn": 0,
+    "--tcp-flags": 2,
+    "--match-set": 2,
+    "--set-xmark": 1,
+    "--log-tcp-sequence": 0,
+    "--log-tcp-options": 0,
+    "--log-ip-options": 0,
+    "--log-uid": 0,
+    "--log-macdecode": 0,
+    "--clamp-mss-to-pmtu": 0,
+    "--random": 0,
+    "--random-fully": 0,
+    "--persistent": 0,
+    "--save-mark": 0,
+    "--restore-mark": 0,
+    "--notrack": 0,
+    "--checksum-fill": 0,
+    "--rcheck": 0,
+    "--update": 0,
+    "--set": 0,
+    "--remove": 0,
+    "--rttl": 0,
+    "--rsource": 0,
+    "--rdest": 0,
+    "--physdev-is-bridged": 0,
+    "--physdev-is-in": 0,
+    "--physdev-is-out": 0,
+    "--limit-iface-in": 0,
+    "--limit-iface-out": 0,
+    "--validmark": 0,
+    "--loose": 0,
+    "--accept-local": 0,
+    "--invert": 0,
+    "--reap": 0,
+    "--strict": 0,
+    "--next": 0,
+    "--transparent": 0,
+    "--nowildcard": 0,
+    "--restore-skmark": 0,
+    "--datestop-next": 0,
+    "--contiguous": 0,
+    "--kerneltz": 0,
+    "--socket-exists": 0,
+    "--ecn-tcp-cwr": 0,
+    "--ecn-tcp-ece": 0,
+    "--ecn-tcp-remove": 0,
+    "--add-set": 2,
+    "--del-set": 2,
+    "--map-set": 2,
+    "--exist": 0,
+    "--return-nomatch": 0,
+    "--update-counters": 0,
+    "--update-subcounters": 0,
+    "--selctx-save": 0,
+    "--save": 0,
+    "--restore": 0,
+    "--zone-orig": 1,
+    "--connlimit-saddr": 0,
+    "--connlimit-daddr": 0,
+    "--bytecode": 1,
+    "--rt-0-res": 0,
+    "--nodst": 0,
+    "--no-change": 0,
+    "--hashlimit-rate-match": 0,
+    "--name": 1,
+}
 """How many values an option takes where it is not one."""
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
@@ -51,8 +114,8 @@ APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
 
 
 class _Reader:
-    """Reads one rule's words in order: ``texts`` as they stand, ``values`` without quotes and backslashes, and whether an
-    option ``begins`` with them."""
+    """Reads one rule's words in order: ``texts`` as they stand, ``values`` without quotes and
+    backslashes, and whether an option ``begins`` with them."""
 
     def __init__(self, text: str) -> None:
         self.texts: list[str] = []
@@ -62,7 +125,9 @@ class _Reader:
             if plain:
                 self.texts.append(plain)
                 self.values.append(plain)
-                self.begins.append(plain == "!" or (plain[0] == "-" and len(plain) > 1 and not _is_number(plain)))
+                self.begins.append(
+                    plain == "!" or (plain[0] == "-" and len(plain) > 1 and not _is_number(plain))
+                )
             else:
                 self.texts.append(f'"{quoted}"')
                 self.values.append(re.sub(r"\\(.)", r"\1", quoted) if "\\" in quoted else quoted)
@@ -97,7 +162,11 @@ class _Reader:
                 negated = True
                 self.at += 1
         wanted = ARITY.get(BUILTIN[name][1] if name in BUILTIN else name)
-        while self.at < self.count and not self.begins[self.at] and (wanted is None or len(values) < wanted):
+        while (
+            self.at < self.count
+            and not self.begins[self.at]
+            and (wanted is None or len(values) < wanted)
+        ):
             values.append(self.values[self.at])
             self.at += 1
         return Option(name, tuple(values), negated), " ".join(texts[start : self.at])
@@ -119,7 +188,9 @@ def parse_rule(table: str, chain: str, number: int, text: str) -> Rule:
         nonlocal name, options, texts
         if name:
             understood = all(len(o.values) <= ARITY.get(o.name, 1) for o in options)
-            matches.append(Match(name, " ".join([f"-m {name}", *texts]), tuple(options), understood))
+            matches.append(
+                Match(name, " ".join([f"-m {name}", *texts]), tuple(options), understood)
+            )
         name, options, texts = "", [], []
 
     while reader.more:
@@ -165,8 +236,8 @@ def _target(jump: Option, reader: _Reader) -> Target:
 def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
     """The ruleset of an iptables-save text, with or without counters.
 
-    Raises :class:`~correlator.errors.InputError` naming the line that is neither comment, table, chain nor rule.
-    """
+    Raises :class:`~correlator.errors.InputError` naming the line that is neither comment, table,
+    chain nor rule."""
     policies: dict[tuple[str, str], str | None] = {}
     rules: dict[tuple[str, str], list[Rule]] = {}
     table = ""
@@ -179,7 +250,9 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
         elif line == "COMMIT":
             table = ""
         elif not table:
-            raise InputError(f"{source}: line {number} stands outside of a table: expected iptables-save output")
+            raise InputError(
+                f"{source}: line {number} stands outside of a table: expected iptables-save output"
+            )
         elif line.startswith(":"):
             chain = _CHAIN.match(line)
             if chain is None:
@@ -189,14 +262,18 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
         else:
             found = APPEND.match(COUNTERS.sub("", line))
             if found is None:
-                raise InputError(f"{source}: line {number} is not a rule of iptables-save: {line[:60]!r}")
+                raise InputError(
+                    f"{source}: line {number} is not a rule of iptables-save: {line[:60]!r}"
+                )
             key = (table, found[1])
             policies.setdefault(key, None)
             known = rules.setdefault(key, [])
             known.append(parse_rule(table, found[1], len(known) + 1, found[2]))
     if not policies:
         raise InputError(f"{source}: holds no table: expected iptables-save output")
-    return Ruleset(tuple(Chain(t, c, policy, tuple(rules[t, c])) for (t, c), policy in policies.items()))
+    return Ruleset(
+        tuple(Chain(t, c, policy, tuple(rules[t, c])) for (t, c), policy in policies.items())
+    )
 
 
 def write_iptables_save(ruleset: Ruleset) -> str:
@@ -206,6 +283,8 @@ def write_iptables_save(ruleset: Ruleset) -> str:
         chains = [chain for chain in ruleset.chains if chain.table == table]
         lines.append(f"*{table}")
         lines += [f":{chain.name} {chain.policy or '-'} [0:0]" for chain in chains]
-        lines += [f"-A {rule.chain} {rule.text}".rstrip() for chain in chains for rule in chain.rules]
+        lines += [
+            f"-A {rule.chain} {rule.text}".rstrip() for chain in chains for rule in chain.rules
+        ]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """A matrix int64 (S, E). ``column`` int64 (E,): where an entry's column stands in ``moving`` int64 (S, M), or -1
-    where it is ``base`` (E,) in every sample. Indexing gives what the whole matrix would."""
+    """A matrix int64 (S, E). ``column`` int64 (E,): where an entry's column stands in ``moving``
+    int64 (S, M), or -1 where it is ``base`` (E,) in every sample. Indexing gives what the whole
+    matrix would."""
 
     base: Ints
     column: Ints
@@ -37,7 +38,9 @@ class Series:
     def of(self, entry: int) -> Ints:
         """One entry's column (S,); not to be written to."""
         column = int(self.column[entry])
-        return self.moving[:, column] if column >= 0 else np.broadcast_to(self.base[entry], len(self))
+        return (
+            self.moving[:, column] if column >= 0 else np.broadcast_to(self.base[entry], len(self))
+        )
 
     def take(self, entries: Ints) -> Ints:
         """Columns of some entries, int64 (S, k), column after column in memory."""
@@ -63,7 +66,9 @@ class Series:
         """The whole matrix."""
         return self.take(np.arange(len(self.column)))
 
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(
+        self, dtype: npt.DTypeLike | None = None, copy: bool | None = None
+    ) -> npt.NDArray[Any]:
         return self.dense().astype(dtype or np.int64, copy=False)
 
     def __getitem__(self, key: Any) -> Any:
@@ -77,11 +82,15 @@ Layers = tuple[Series, ...]
 
 
 def compact(matrices: Sequence[Ints | Series]) -> Layers:
-    """Layers of whole matrices (S, E), which may be Series already; a matrix given twice stays one object."""
+    """Layers of whole matrices (S, E), which may be Series already; a matrix given twice stays one
+    object."""
     distinct = {id(m): m for m in matrices}
     if all(isinstance(m, Series) for m in matrices):
         first = matrices[0]
-        if all(isinstance(m, Series) and isinstance(first, Series) and m.column is first.column for m in matrices):
+        if all(
+            isinstance(m, Series) and isinstance(first, Series) and m.column is first.column
+            for m in matrices
+        ):
             return tuple(m for m in matrices if isinstance(m, Series))
     whole = {key: np.asarray(m) for key, m in distinct.items()}
     samples, entries = next(iter(whole.values())).shape
@@ -103,7 +112,8 @@ def places(moves: npt.ArrayLike) -> Ints:
 
 
 def concat(parts: Sequence[Layers]) -> Layers:
-    """Layers one after the other, all of the same entries; layers that are one object in every part stay one."""
+    """Layers one after the other, all of the same entries; layers that are one object in every part
+    stay one."""
     if len(parts) == 1:
         return parts[0]
     bases = [np.stack([part[i].base for part in parts]) for i in range(len(parts[0]))]
@@ -117,7 +127,9 @@ def concat(parts: Sequence[Layers]) -> Layers:
     for i, base in enumerate(bases):
         key = tuple(id(part[i]) for part in parts)
         if key not in made:
-            made[key] = Series(base[0].copy(), column, _stacked([part[i] for part in parts], entries))
+            made[key] = Series(
+                base[0].copy(), column, _stacked([part[i] for part in parts], entries)
+            )
     return tuple(made[tuple(id(part[i]) for part in parts)] for i in range(len(parts[0])))
 
 

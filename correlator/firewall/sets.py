@@ -1,8 +1,8 @@
-"""Members of ipsets, as `ipset save` prints them (ipset(8)), and whether a packet's values are among them.
+"""Members of ipsets, as `ipset save` prints them (ipset(8)), and whether a packet's values are
+among them.
 
-Several dumps of one time span make one set: what is in all of them is in, what is in none is out, what is in some may
-have been.
-"""
+Several dumps of one time span make one set: what is in all of them is in, what is in none is out,
+what is in some may have been."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from correlator.firewall.values import PROTOCOLS, parse_address, parse_ports
 
 Ternary = bool | None
 Part = tuple[int, int, int] | str
-"""One dimension of a member: (low, high, protocol) with protocol -1 for addresses, or an interface's name."""
+"""One dimension of a member: (low, high, protocol) with protocol -1 for addresses, or an
+interface's name."""
 ADDRESS, PORT, INTERFACE = "address", "port", "interface"
 DIMENSIONS = {"ip": ADDRESS, "net": ADDRESS, "port": PORT, "iface": INTERFACE}
 
@@ -45,14 +46,19 @@ class Member:
             elif isinstance(part, str):
                 if part != value:
                     return False
-            elif isinstance(value, str) or not part[0] <= value <= part[1] or part[2] not in (-1, protocol):
+            elif (
+                isinstance(value, str)
+                or not part[0] <= value <= part[1]
+                or part[2] not in (-1, protocol)
+            ):
                 return False
         return result
 
 
 @dataclass(frozen=True)
 class AddressSet:
-    """``dimensions`` of address, port, interface; ``always`` are members throughout, ``sometimes`` of part of the time."""
+    """``dimensions`` of address, port, interface; ``always`` are members throughout, ``sometimes``
+    of part of the time."""
 
     dimensions: tuple[str, ...]
     always: tuple[Member, ...] = ()
@@ -61,7 +67,9 @@ class AddressSet:
     def contains(self, values: Sequence[int | str | None], protocol: int) -> Ternary:
         """Whether the values, one a dimension, are in the set; None where that is unknown."""
         if self.dimensions == (ADDRESS,) and isinstance(values[0], int) and not self._exceptions:
-            return _within(self._spans[0], values[0]) or (None if _within(self._spans[1], values[0]) else False)
+            return _within(self._spans[0], values[0]) or (
+                None if _within(self._spans[1], values[0]) else False
+            )
         best: tuple[int, Ternary] | None = None
         for members, answer in ((self.always, True), (self.sometimes, None)):
             for member in members:
@@ -69,7 +77,11 @@ class AddressSet:
                 if held is False:
                     continue
                 told: Ternary = None if held is None or answer is None else not member.exception
-                if best is None or member.size < best[0] or (member.size == best[0] and told is None):
+                if (
+                    best is None
+                    or member.size < best[0]
+                    or (member.size == best[0] and told is None)
+                ):
                     best = (member.size, told)
         return False if best is None else best[1]
 
@@ -84,7 +96,8 @@ class AddressSet:
 
     @cached_property
     def cuts(self) -> dict[str, frozenset[int]]:
-        """Where membership may change: the first address and port of every span, and the first behind it."""
+        """Where membership may change: the first address and port of every span, and the first
+        behind it."""
         found: dict[str, set[int]] = {ADDRESS: set(), PORT: set()}
         for member in (*self.always, *self.sometimes):
             for kind, part in zip(self.dimensions, member.parts, strict=True):
@@ -95,7 +108,9 @@ class AddressSet:
 
 def _merge(members: Iterable[Member]) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
-    for low, high, _ in sorted(member.parts[0] for member in members if not isinstance(member.parts[0], str)):
+    for low, high, _ in sorted(
+        member.parts[0] for member in members if not isinstance(member.parts[0], str)
+    ):
         if spans and low <= spans[-1][1] + 1:
             spans[-1] = (spans[-1][0], max(high, spans[-1][1]))
         else:
@@ -109,7 +124,8 @@ def _within(spans: list[tuple[int, int]], value: int) -> bool:
 
 
 def parse_sets(dumps: Iterable[str]) -> dict[str, AddressSet]:
-    """name -> set, of what all dumps together say. Sets of kinds that are not understood are left out."""
+    """name -> set, of what all dumps together say. Sets of kinds that are not understood are left
+    out."""
     shapes: dict[str, tuple[str, ...]] = {}
     members: list[dict[str, set[Member]]] = []
     unknown: set[str] = set()
@@ -124,7 +140,12 @@ def parse_sets(dumps: Iterable[str]) -> dict[str, AddressSet]:
                     shapes[words[1]] = tuple(DIMENSIONS[name] for name in names)
                 else:
                     unknown.add(words[1])
-            elif words[:1] == ["add"] and len(words) > 2 and words[1] in shapes and words[1] not in unknown:
+            elif (
+                words[:1] == ["add"]
+                and len(words) > 2
+                and words[1] in shapes
+                and words[1] not in unknown
+            ):
                 try:
                     found[words[1]].add(_member(words[2], shapes[words[1]], "nomatch" in words[3:]))
                 except (ValueError, OSError, KeyError):
@@ -144,7 +165,9 @@ def _member(text: str, shape: tuple[str, ...], exception: bool) -> Member:
     words = text.split(",")
     if len(words) != len(shape):
         raise ValueError(f"{text}: expected {len(shape)} parts")
-    return Member(tuple(_part(word, kind) for word, kind in zip(words, shape, strict=True)), exception)
+    return Member(
+        tuple(_part(word, kind) for word, kind in zip(words, shape, strict=True)), exception
+    )
 
 
 def _part(word: str, kind: str) -> Part:

@@ -1,9 +1,8 @@
 """Reading many iptables-save snapshots at once that differ in their counters (and times) only.
 
-A :class:`Skeleton` is learnt from one snapshot that was read in full: its lines, where in them the counters stand, and
-every other byte. What follows is then checked against it byte by byte, in arrays: a snapshot fits exactly, or not at all
-and has to be read in full.
-"""
+A :class:`Skeleton` is learnt from one snapshot that was read in full: its lines, where in them the
+counters stand, and every other byte. What follows is then checked against it byte by byte, in
+arrays: a snapshot fits exactly, or not at all and has to be read in full."""
 
 from __future__ import annotations
 
@@ -33,10 +32,10 @@ _WIDTH = 18
 
 @dataclass(frozen=True)
 class Skeleton:
-    """``lines`` and ``colons`` of a snapshot with its line of time; ``literal`` uint8: all bytes but that line, the ends of
-    comments, and numbers. K counting places: ``line`` they stand in, ``first`` where in it, ``rest`` bytes behind the
-    number; ``colon`` which of the snapshot's colons parts it; ``counts``: it counts (chains of users do not).
-    """
+    """``lines`` and ``colons`` of a snapshot with its line of time; ``literal`` uint8: all bytes
+    but that line, the ends of comments, and numbers. K counting places: ``line`` they stand in,
+    ``first`` where in it, ``rest`` bytes behind the number; ``colon`` which of the snapshot's
+    colons parts it; ``counts``: it counts (chains of users do not)."""
 
     lines: int
     colons: int
@@ -52,7 +51,8 @@ class Skeleton:
 
 
 def learn(snapshot: bytes) -> Skeleton | None:
-    """The skeleton of a snapshot (its line of time and all up to the next one); None where it is not a plain one."""
+    """The skeleton of a snapshot (its line of time and all up to the next one); None where it is
+    not a plain one."""
     if not snapshot.endswith(b"\n") or _BREAKS.search(snapshot):
         return None
     lines = snapshot.split(b"\n")[:-1]
@@ -82,22 +82,32 @@ def learn(snapshot: bytes) -> Skeleton | None:
         return None
     number, first, rest, colon, counts = np.array(places, dtype=np.int64).T
     return Skeleton(
-        len(lines), colons, np.frombuffer(b"".join(literal), dtype=np.uint8), number, first, rest, colon, counts.astype(bool),
-        np.array(comments, dtype=np.int64), _strange(np.frombuffer(snapshot, dtype=np.uint8)), len(snapshot),
-    )  # fmt: skip
+        len(lines),
+        colons,
+        np.frombuffer(b"".join(literal), dtype=np.uint8),
+        number,
+        first,
+        rest,
+        colon,
+        counts.astype(bool),
+        np.array(comments, dtype=np.int64),
+        _strange(np.frombuffer(snapshot, dtype=np.uint8)),
+        len(snapshot),
+    )
 
 
 def _strange(data: Bytes) -> int:
-    """How many bytes are not printable ASCII (newlines are among them): no snapshot that fits holds less than its skeleton."""
+    """How many bytes are not printable ASCII (newlines are among them): no snapshot that fits holds
+    less than its skeleton."""
     return int(np.count_nonzero((data - np.uint8(32)) >= 95))
 
 
 @dataclass(frozen=True)
 class Shape:
-    """One snapshot's bytes, and where in them its counting numbers stand: ``first``, ``last`` int64 (numbers,), packets and
-    bytes in turns. ``free`` bool: bytes that may differ in a snapshot of the same shape; ``digit`` bool: those of them that
-    are digits of numbers; ``number`` int32: of which counting number, or -1.
-    """
+    """One snapshot's bytes, and where in them its counting numbers stand: ``first``, ``last`` int64
+    (numbers,), packets and bytes in turns. ``free`` bool: bytes that may differ in a snapshot of
+    the same shape; ``digit`` bool: those of them that are digits of numbers; ``number`` int32: of
+    which counting number, or -1."""
 
     row: Bytes
     first: Ints
@@ -114,9 +124,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class Fitting:
-    """n snapshots that fit: ``begin`` and ``end`` int64 (n,) of each, ``head_end`` (n,) of its line of time;
-    ``values`` int64 (n, counting places that count, 2); ``first`` and ``last`` (n, places, 2): where its numbers stand, and
-    ``rest`` (n, comments, 2) the ends of comments."""
+    """n snapshots that fit: ``begin`` and ``end`` int64 (n,) of each, ``head_end`` (n,) of its line
+    of time; ``values`` int64 (n, counting places that count, 2); ``first`` and ``last`` (n, places,
+    2): where its numbers stand, and ``rest`` (n, comments, 2) the ends of comments."""
 
     begin: Ints
     head_end: Ints
@@ -132,7 +142,10 @@ class Fitting:
         first, last = (at[number].reshape(-1, 2) - begin for at in (self.first, self.last))
         digit, free = np.zeros((2, end - begin), dtype=bool)
         number_of = np.full(end - begin, -1, dtype=np.int32)
-        for a, b in [(0, int(self.head_end[number]) - begin), *(self.rest[number] - begin).tolist()]:
+        for a, b in [
+            (0, int(self.head_end[number]) - begin),
+            *(self.rest[number] - begin).tolist(),
+        ]:
             free[a:b] = True
         at, _ = _spread(first.ravel(), last.ravel())
         free[at] = digit[at] = True
@@ -152,7 +165,8 @@ def _spread(first: Ints, last: Ints) -> tuple[Ints, Ints]:
 
 @dataclass(frozen=True)
 class Alike:
-    """n snapshots of one shape: ``numbers`` (m,) of those that differ somewhere, their ``values`` int64 (n, m)."""
+    """n snapshots of one shape: ``numbers`` (m,) of those that differ somewhere, their ``values``
+    int64 (n, m)."""
 
     count: int
     numbers: Ints
@@ -162,11 +176,13 @@ class Alike:
 def alike(shape: Shape, data: Bytes) -> Alike:
     """The snapshots at the beginning of ``data`` that are the shape's own but for digits and times.
 
-    Every other byte is compared; where all snapshots have a number's digits in common it is not even read.
-    """
+    Every other byte is compared; where all snapshots have a number's digits in common it is not
+    even read."""
     size = len(shape.row)
     rows = data[: len(data) // size * size].reshape(-1, size)
-    row, column = np.divmod(np.flatnonzero(rows != shape.row), size)  # few, as long as most counters stand still
+    row, column = np.divmod(
+        np.flatnonzero(rows != shape.row), size
+    )  # few, as long as most counters stand still
     other = rows[row, column]
     lets = np.where(shape.digit[column], True, shape.free[column] & (other - np.uint8(32) < 95))
     n = len(rows) if shape.plain else 0
@@ -181,12 +197,15 @@ def alike(shape: Shape, data: Bytes) -> Alike:
     at, whose = _spread(shape.first[numbers], shape.last[numbers])
     power = shape.last[numbers][whose] - at - 1
     digits = (rows[:n, at] - np.uint8(48)) * 10 ** power.astype(np.int64)
-    values = np.add.reduceat(digits, start, axis=1) if len(numbers) else np.zeros((n, 0), dtype=np.int64)
+    values = (
+        np.add.reduceat(digits, start, axis=1) if len(numbers) else np.zeros((n, 0), dtype=np.int64)
+    )
     return Alike(n, numbers, values)
 
 
 def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
-    """The snapshots at the beginning of ``data`` up to the first that does not fit, or is not whole."""
+    """The snapshots at the beginning of ``data`` up to the first that does not fit, or is not
+    whole."""
     s = skeleton
     newlines = np.flatnonzero(data == 10)
     colons = np.flatnonzero(data == 58)
@@ -200,12 +219,17 @@ def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
     width, height = colon - first, last - colon - 1
     good: Bools = (np.minimum(width, height) > 0).all(axis=1)
     good &= (np.maximum(width, height) <= _WIDTH).all(axis=1)
-    good &= (ends[:, s.comments] - starts[:, s.comments] > _COMMENT).all(axis=1) & (ends[:, 0] > starts[:, 0])
+    good &= (ends[:, s.comments] - starts[:, s.comments] > _COMMENT).all(axis=1) & (
+        ends[:, 0] > starts[:, 0]
+    )
     n = _leading(good)
     n = min(n, _same(s, data, starts[:n], ends[:n], first[:n], colon[:n], last[:n]))
     if not n or _strange(data[: ends[n - 1, -1] + 1]) != n * s.strange:
         return None
-    begin, end = np.stack([first[:n], colon[:n] + 1], axis=2), np.stack([colon[:n], last[:n]], axis=2)
+    begin, end = (
+        np.stack([first[:n], colon[:n] + 1], axis=2),
+        np.stack([colon[:n], last[:n]], axis=2),
+    )
     values, right = _numbers(data, begin.ravel(), end.ravel())
     n = _leading(np.all(right.reshape(n, -1), axis=1))
     if not n:
@@ -221,20 +245,24 @@ def _leading(good: npt.ArrayLike) -> int:
     return len(good) if good.all() else int(np.argmin(good))
 
 
-def _same(s: Skeleton, data: Bytes, starts: Ints, ends: Ints, first: Ints, colon: Ints, last: Ints) -> int:
+def _same(
+    s: Skeleton, data: Bytes, starts: Ints, ends: Ints, first: Ints, colon: Ints, last: Ints
+) -> int:
     """How many of the snapshots hold, outside of numbers and times, the skeleton's bytes.
 
-    Each holds as many newlines as the skeleton, all of them literal: as long as all before were alike, a row of what is
-    left is one snapshot's.
-    """
+    Each holds as many newlines as the skeleton, all of them literal: as long as all before were
+    alike, a row of what is left is one snapshot's."""
     n = len(starts)
     if not n:
         return 0
     stop = int(ends[-1, -1]) + 1
     step = np.zeros(stop, dtype=np.int8)
     for begin, end in (
-        (first, colon), (colon + 1, last), (starts[:, s.comments] + _COMMENT, ends[:, s.comments]), (starts[:, 0], ends[:, 0])
-    ):  # fmt: skip
+        (first, colon),
+        (colon + 1, last),
+        (starts[:, s.comments] + _COMMENT, ends[:, s.comments]),
+        (starts[:, 0], ends[:, 0]),
+    ):
         step[begin] = 1
         step[end] = -1
     left = data[:stop][np.cumsum(step, dtype=np.int8) == 0]

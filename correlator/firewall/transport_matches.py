@@ -1,4 +1,5 @@
-"""Conditions on protocols, ports, TCP flags and ICMP types (iptables-extensions(8), net/netfilter/xt_tcpudp.c)."""
+"""Conditions on protocols, ports, TCP flags and ICMP types (iptables-extensions(8),
+net/netfilter/xt_tcpudp.c)."""
 
 from __future__ import annotations
 
@@ -9,17 +10,45 @@ from correlator.firewall.model import Match, Option
 from correlator.firewall.values import PROTOCOLS, parse_ports
 from correlator.firewall.view import Host, View
 
-TCP_FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ECE": 64, "CWR": 128, "ALL": 63, "NONE": 0}
+TCP_FLAGS = {
+    "FIN": 1,
+    "SYN": 2,
+    "RST": 4,
+    "PSH": 8,
+    "ACK": 16,
+    "URG": 32,
+    "ECE": 64,
+    "CWR": 128,
+    "ALL": 63,
+    "NONE": 0,
+}
 ICMP_TYPES: dict[str, tuple[int, int]] = {
-    "any": (255, -1), "echo-reply": (0, -1), "pong": (0, -1), "destination-unreachable": (3, -1),
-    "network-unreachable": (3, 0), "host-unreachable": (3, 1), "protocol-unreachable": (3, 2),
-    "port-unreachable": (3, 3), "fragmentation-needed": (3, 4), "source-route-failed": (3, 5),
-    "source-quench": (4, -1), "redirect": (5, -1), "echo-request": (8, -1), "ping": (8, -1),
-    "router-advertisement": (9, -1), "router-solicitation": (10, -1), "time-exceeded": (11, -1),
-    "ttl-exceeded": (11, -1), "ttl-zero-during-transit": (11, 0), "ttl-zero-during-reassembly": (11, 1),
-    "parameter-problem": (12, -1), "timestamp-request": (13, -1), "timestamp-reply": (14, -1),
-    "address-mask-request": (17, -1), "address-mask-reply": (18, -1),
-}  # fmt: skip
+    "any": (255, -1),
+    "echo-reply": (0, -1),
+    "pong": (0, -1),
+    "destination-unreachable": (3, -1),
+    "network-unreachable": (3, 0),
+    "host-unreachable": (3, 1),
+    "protocol-unreachable": (3, 2),
+    "port-unreachable": (3, 3),
+    "fragmentation-needed": (3, 4),
+    "source-route-failed": (3, 5),
+    "source-quench": (4, -1),
+    "redirect": (5, -1),
+    "echo-request": (8, -1),
+    "ping": (8, -1),
+    "router-advertisement": (9, -1),
+    "router-solicitation": (10, -1),
+    "time-exceeded": (11, -1),
+    "ttl-exceeded": (11, -1),
+    "ttl-zero-during-transit": (11, 0),
+    "ttl-zero-during-reassembly": (11, 1),
+    "parameter-problem": (12, -1),
+    "timestamp-request": (13, -1),
+    "timestamp-reply": (14, -1),
+    "address-mask-request": (17, -1),
+    "address-mask-reply": (18, -1),
+}
 
 
 def protocol(option: Option, reads: Reads) -> Predicate:
@@ -52,7 +81,9 @@ def _flags_option(option: Option, reads: Reads) -> Predicate:
     if option.name == "--syn":
         mask, compare = 0x17, 0x02
     else:
-        mask, compare = (sum({TCP_FLAGS[f] for f in value.split(",")}) for value in option.values[:2])
+        mask, compare = (
+            sum({TCP_FLAGS[f] for f in value.split(",")}) for value in option.values[:2]
+        )
     reads.fields.add("tcp_flags")
     return lambda view, _host: ((view.tcp_flags & mask) == compare) != option.negated
 
@@ -70,7 +101,8 @@ def _option_kind(option: Option, reads: Reads) -> Predicate:
 
 
 def transport(match: Match, reads: Reads) -> Predicate:
-    """``-m tcp`` and ``-m udp`` (xt_tcpudp.c): a malformed header is dropped by the match, a fragment never matches."""
+    """``-m tcp`` and ``-m udp`` (xt_tcpudp.c): a malformed header is dropped by the match, a
+    fragment never matches."""
     parts: list[Predicate] = []
     for option in match.options:
         if option.name in ("--sport", "--source-port"):
@@ -96,10 +128,15 @@ def transport(match: Match, reads: Reads) -> Predicate:
 def multiport(match: Match, reads: Reads) -> Predicate:
     """``-m multiport`` (xt_multiport.c)."""
     sides = {
-        "--sports": ("sport",), "--source-ports": ("sport",), "--dports": ("dport",),
-        "--destination-ports": ("dport",), "--ports": ("sport", "dport"),
-    }  # fmt: skip
-    parts = [_port_option(o, sides[o.name], reads) if o.name in sides else unknown for o in match.options]
+        "--sports": ("sport",),
+        "--source-ports": ("sport",),
+        "--dports": ("dport",),
+        "--destination-ports": ("dport",),
+        "--ports": ("sport", "dport"),
+    }
+    parts = [
+        _port_option(o, sides[o.name], reads) if o.name in sides else unknown for o in match.options
+    ]
 
     def test(view: View, host: Host) -> Ternary:
         return False if view.fragment else conjunction(parts, view, host)

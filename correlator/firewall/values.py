@@ -5,18 +5,37 @@ from __future__ import annotations
 import socket
 
 PROTOCOLS = {
-    "ip": 0, "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "ah": 51,
-    "ipv6-icmp": 58, "icmpv6": 58, "ospf": 89, "ipip": 94, "sctp": 132, "udplite": 136,
-}  # fmt: skip
+    "ip": 0,
+    "icmp": 1,
+    "igmp": 2,
+    "ipencap": 4,
+    "tcp": 6,
+    "udp": 17,
+    "dccp": 33,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "ipv6-icmp": 58,
+    "icmpv6": 58,
+    "ospf": 89,
+    "ipip": 94,
+    "sctp": 132,
+    "udplite": 136,
+}
 
 
 def parse_address(text: str) -> tuple[int, int]:
-    """``172.17.0.0/16`` (or with a dotted mask, or a bare address) as the inclusive range of its addresses."""
+    """``172.17.0.0/16`` (or with a dotted mask, or a bare address) as the inclusive range of its
+    addresses."""
     address, _, mask = text.partition("/")
     value = int.from_bytes(socket.inet_aton(address), "big")
     if not mask:
         return value, value
-    bits = int.from_bytes(socket.inet_aton(mask), "big") if "." in mask else ~((1 << (32 - int(mask))) - 1)
+    bits = (
+        int.from_bytes(socket.inet_aton(mask), "big")
+        if "." in mask
+        else ~((1 << (32 - int(mask))) - 1)
+    )
     bits &= 0xFFFFFFFF
     return value & bits, (value & bits) | (~bits & 0xFFFFFFFF)
 

@@ -1,8 +1,8 @@
 """What a rule can see of a packet, and of the host around it.
 
-A :class:`View` is one packet at one moment of its way through the hooks. It changes as targets rewrite it (NAT, marks),
-so it is mutable and copied where the walk forks. Addresses are integers (IPv4: the 32-bit value).
-"""
+A :class:`View` is one packet at one moment of its way through the hooks. It changes as targets
+rewrite it (NAT, marks), so it is mutable and copied where the walk forks. Addresses are integers
+(IPv4: the 32-bit value)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from correlator.firewall.sets import AddressSet
 
-NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED = "NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED"
+NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED = (
+    "NEW",
+    "ESTABLISHED",
+    "RELATED",
+    "INVALID",
+    "UNTRACKED",
+)
 
 
 @dataclass(slots=True)
 class View:
     """One packet as the rules see it now.
 
-    ``in_interface`` and ``out_interface`` are empty where the hook has none and None where nothing tells.
-    ``mark`` and ``connmark`` are None once an unknown value was written. ``reply`` is the packet's direction;
-    ``original`` and ``replied`` are the connection's two tuples as (src, sport, dst, dport), or None.
-    """
+    ``in_interface`` and ``out_interface`` are empty where the hook has none and None where nothing
+    tells. ``mark`` and ``connmark`` are None once an unknown value was written. ``reply`` is the
+    packet's direction; ``original`` and ``replied`` are the connection's two tuples as (src, sport,
+    dst, dport), or None."""
 
     protocol: int
     src: int
@@ -77,11 +83,11 @@ class Route:
 class Host:
     """The host around the rules: own addresses, routes, bridges, ipsets.
 
-    ``routes`` is sorted by falling prefix length, local ones first. ``addresses`` maps an interface to its own
-    addresses in order (MASQUERADE takes the first that fits). ``reverse_path`` maps an interface to its rp_filter as it
-    works (1 strict, 2 loose), and ``own_sources`` are those that let the host's own addresses in (accept_local); both are
-    None where settings or routes do not tell.
-    """
+    ``routes`` is sorted by falling prefix length, local ones first. ``addresses`` maps an interface
+    to its own addresses in order (MASQUERADE takes the first that fits). ``reverse_path`` maps an
+    interface to its rp_filter as it works (1 strict, 2 loose), and ``own_sources`` are those that
+    let the host's own addresses in (accept_local); both are None where settings or routes do not
+    tell."""
 
     local: frozenset[int]
     broadcast: frozenset[int] = frozenset()
@@ -103,26 +109,37 @@ class Host:
             return Route(address, 32, "lo", local=True, source=address)
         for route in self.routes:
             shift = 32 - route.length
-            if not route.local and (address >> shift if shift < 32 else 0) == (route.net >> shift if shift < 32 else 0):
+            if not route.local and (address >> shift if shift < 32 else 0) == (
+                route.net >> shift if shift < 32 else 0
+            ):
                 return route
         return None
 
     def turned_away(self, source: int, interface: str | None) -> str:
-        """Why the kernel drops what comes in there from that source: ``martian``, ``reverse-path``, or empty: it does not.
+        """Why the kernel drops what comes in there from that source: ``martian``, ``reverse-path``,
+        or empty: it does not.
 
-        Told after PREROUTING and only of packets to be routed (fib_validate_source, net/ipv4/fib_frontend.c).
-        """
-        if not interface or self.reverse_path is None or self.own_sources is None or not self.certain:
+        Told after PREROUTING and only of packets to be routed (fib_validate_source,
+        net/ipv4/fib_frontend.c)."""
+        if (
+            not interface
+            or self.reverse_path is None
+            or self.own_sources is None
+            or not self.certain
+        ):
             return ""
         if self.is_local(source):
             return "" if interface in self.own_sources else "martian"
         mode, route = self.reverse_path.get(interface, 0), self.route(source)
-        if not mode or (route is not None and not route.blackhole and (mode == 2 or route.device == interface)):
+        if not mode or (
+            route is not None and not route.blackhole and (mode == 2 or route.device == interface)
+        ):
             return ""
         return "reverse-path"
 
     def address_type(self, address: int) -> str:
-        """What ``-m addrtype`` calls an address (net/netfilter/xt_addrtype.c over inet_addr_type)."""
+        """What ``-m addrtype`` calls an address (net/netfilter/xt_addrtype.c over
+        inet_addr_type)."""
         if address == 0:
             return "UNSPEC"
         if address == 0xFFFFFFFF or address in self.broadcast:

@@ -1,13 +1,14 @@
 """The walk of one packet through the hooks: every path that the rules and the wire allow.
 
-The flow follows the kernel: ip_rcv -> PREROUTING -> routing -> INPUT, or FORWARD -> POSTROUTING; ip_local_out ->
-OUTPUT -> POSTROUTING. A condition that is unknown forks the walk; what the wire saw (the destination and source after
-NAT, whether the packet left) prunes it. A walk that comes back with one path is decided.
+The flow follows the kernel: ip_rcv -> PREROUTING -> routing -> INPUT, or FORWARD -> POSTROUTING;
+ip_local_out -> OUTPUT -> POSTROUTING. A condition that is unknown forks the walk; what the wire saw
+(the destination and source after NAT, whether the packet left) prunes it. A walk that comes back
+with one path is decided.
 
-Facts (verified by kernel trace, see docs/attribution.md): a jump is a hit; ACCEPT and NAT verdicts end a base chain;
-policies count packets that fell off the end, also after RETURN; nat sees only packets that are NEW; TTL runs out after
-PREROUTING and before FORWARD; loopback walks nat at OUTPUT and POSTROUTING only.
-"""
+Facts (verified by kernel trace, see docs/attribution.md): a jump is a hit; ACCEPT and NAT verdicts
+end a base chain; policies count packets that fell off the end, also after RETURN; nat sees only
+packets that are NEW; TTL runs out after PREROUTING and before FORWARD; loopback walks nat at OUTPUT
+and POSTROUTING only."""
 
 from __future__ import annotations
 
@@ -44,8 +45,8 @@ CONTINUE_TARGETS = frozenset(
     ]
 ) | {""}
 Event = tuple[str, str, str, int, int, str]
-"""(kind, hook, table, entry, depth, text): kind is rule, policy, nat, route, end, or absent (a rule that might have matched
-and did not)."""
+"""(kind, hook, table, entry, depth, text): kind is rule, policy, nat, route, end, or absent (a rule
+that might have matched and did not)."""
 
 
 class TooManyPathsError(Exception):
@@ -56,13 +57,14 @@ class TooManyPathsError(Exception):
 class Passage:
     """One packet's way as the wire saw it.
 
-    ``enters``: it came in on an interface (``view.in_interface``); else the host sent it. ``loops``: it was sent and
-    received on loopback. ``walks_destination_nat`` and ``walks_source_nat``: conntrack lets it see the nat table (it is
-    NEW and no earlier packet did). ``destination``: (address, port) after destination NAT, None unknown; ``source``
-    the same after source NAT. ``leaves``: True it was seen leaving by ``out_interface``, False it was not although that
-    would have been seen, None nobody watched. ``joined``: whether the host is a member of the multicast group that it is for,
-    None unknown; what is for another group ends behind PREROUTING (ip_route_input_rcu).
-    """
+    ``enters``: it came in on an interface (``view.in_interface``); else the host sent it.
+    ``loops``: it was sent and received on loopback. ``walks_destination_nat`` and
+    ``walks_source_nat``: conntrack lets it see the nat table (it is NEW and no earlier packet did).
+    ``destination``: (address, port) after destination NAT, None unknown; ``source`` the same after
+    source NAT. ``leaves``: True it was seen leaving by ``out_interface``, False it was not although
+    that would have been seen, None nobody watched. ``joined``: whether the host is a member of the
+    multicast group that it is for, None unknown; what is for another group ends behind PREROUTING
+    (ip_route_input_rcu)."""
 
     view: View
     enters: bool
@@ -81,11 +83,10 @@ class Passage:
 class Path:
     """One possible way: the entries hit, in order, and how it ended.
 
-    ``end`` is sent, delivered, dropped, rejected, ttl, no-route, martian or reverse-path (both: its source is not believed),
-    not-for-us or unknown-target. ``decider`` is the entry
-    whose verdict ended it (-1: none). ``destination`` and ``source`` are (address, port) after NAT as far as it got.
-    ``dnat_entry``/``snat_entry``: the rule that translated (-1: none).
-    """
+    ``end`` is sent, delivered, dropped, rejected, ttl, no-route, martian or reverse-path (both: its
+    source is not believed), not-for-us or unknown-target. ``decider`` is the entry whose verdict
+    ended it (-1: none). ``destination`` and ``source`` are (address, port) after NAT as far as it
+    got. ``dnat_entry``/``snat_entry``: the rule that translated (-1: none)."""
 
     hits: tuple[int, ...]
     end: str
@@ -111,14 +112,22 @@ class _State:
     decider: int = -1
 
     def fork(self) -> _State:
-        return _State(self.view.clone(), list(self.events), self.dnat_entry, self.snat_entry, self.forked, self.decider)
+        return _State(
+            self.view.clone(),
+            list(self.events),
+            self.dnat_entry,
+            self.snat_entry,
+            self.forked,
+            self.decider,
+        )
 
     def note(self, kind: str, table: str, entry: int, depth: int, text: str = "") -> None:
         self.events.append((kind, self.view.hook, table, entry, depth, text))
 
 
 class Walker:
-    """Walks passages through one program on one host; what leaves by ``watched`` interfaces was seen."""
+    """Walks passages through one program on one host; what leaves by ``watched`` interfaces was
+    seen."""
 
     def __init__(self, program: Program, host: Host, watched: frozenset[str] = frozenset()) -> None:
         self.program = program
@@ -132,14 +141,18 @@ class Walker:
         """
         state = _State(passage.view.clone(), [])
         if passage.enters:
-            return self._prefer(passage, self._incoming(passage, state, passage.walks_destination_nat))
+            return self._prefer(
+                passage, self._incoming(passage, state, passage.walks_destination_nat)
+            )
         paths: list[Path] = []
         for sent, end in self._outgoing(passage, state):
             if passage.loops:
                 if end != "sent":
                     continue  # it was seen on loopback
                 sent.view.in_interface, sent.view.out_interface = "lo", ""
-                looped = replace(passage, walks_destination_nat=False, walks_source_nat=False, leaves=None)
+                looped = replace(
+                    passage, walks_destination_nat=False, walks_source_nat=False, leaves=None
+                )
                 looped = replace(looped, destination=None, source=None)
                 paths.extend(self._incoming(looped, sent, False))
             else:
@@ -147,25 +160,42 @@ class Walker:
         return self._prefer(passage, paths)
 
     def _prefer(self, passage: Passage, paths: list[Path]) -> list[Path]:
-        """Paths that agree with what was seen leaving; seen is proof, not seen is only preferred."""
+        """Paths that agree with what was seen leaving; seen is proof, not seen is only
+        preferred."""
         if passage.leaves is True:
             return [path for path in paths if path.end in ("sent", "unknown-target")]
         if passage.leaves is False:
-            stayed = [path for path in paths if path.end != "sent" or path.out_interface not in self.watched]
+            stayed = [
+                path
+                for path in paths
+                if path.end != "sent" or path.out_interface not in self.watched
+            ]
             return stayed or paths
         return paths
 
     def _finish(self, state: _State, end: str) -> Path:
         view = state.view
         state.note("end", "", -1, 0, end)
-        hits = tuple(event[3] for event in state.events if event[0] in ("rule", "policy") and event[3] >= 0)
+        hits = tuple(
+            event[3] for event in state.events if event[0] in ("rule", "policy") and event[3] >= 0
+        )
         return Path(
-            hits, end, state.decider, tuple(state.events), (view.dst, view.dport), (view.src, view.sport),
-            state.dnat_entry, state.snat_entry, view.connmark, view.state == UNTRACKED, state.forked,
+            hits,
+            end,
+            state.decider,
+            tuple(state.events),
+            (view.dst, view.dport),
+            (view.src, view.sport),
+            state.dnat_entry,
+            state.snat_entry,
+            view.connmark,
+            view.state == UNTRACKED,
+            state.forked,
             view.out_interface or "",
-        )  # fmt: skip
+        )
 
-    # ---- hooks -------------------------------------------------------------------------------------------------
+    # ---- hooks
+    # --------------------------------------------------------------------------------
 
     def _incoming(self, passage: Passage, state: _State, nat: bool) -> list[Path]:
         paths: list[Path] = []
@@ -183,14 +213,22 @@ class Walker:
         if passage.leaves:
             return self._forward(passage, state, passage.out_interface)
         kind = self.host.address_type(view.dst)
-        turned_away = "" if passage.loops or passage.bridged else self.host.turned_away(view.src, view.in_interface)
+        turned_away = (
+            ""
+            if passage.loops or passage.bridged
+            else self.host.turned_away(view.src, view.in_interface)
+        )
         if kind == "LOCAL" and turned_away:
             return [self._finish(state, turned_away)]
         if passage.loops or kind in ("LOCAL", "BROADCAST"):
             return self._input(passage, state)
         if kind == "MULTICAST":
             if passage.joined is not None:
-                return self._input(passage, state) if passage.joined else [self._finish(state, "not-for-us")]
+                return (
+                    self._input(passage, state)
+                    if passage.joined
+                    else [self._finish(state, "not-for-us")]
+                )
             ignored = state.fork()
             ignored.forked = state.forked = True
             return [*self._input(passage, state), self._finish(ignored, "not-for-us")]
@@ -232,7 +270,9 @@ class Walker:
         first = self.host.route(state.view.dst)
         state.view.in_interface = ""
         state.view.out_interface = first.device if first is not None else passage.out_interface
-        for after, verdict in self._hook(state, "OUTPUT", passage, passage.walks_destination_nat, False):
+        for after, verdict in self._hook(
+            state, "OUTPUT", passage, passage.walks_destination_nat, False
+        ):
             if verdict != "ACCEPT":
                 results.append((after, verdict))
                 continue
@@ -245,7 +285,9 @@ class Walker:
     def _postrouting(self, passage: Passage, state: _State) -> list[tuple[_State, str]]:
         state.view.in_interface = ""
         results: list[tuple[_State, str]] = []
-        for after, verdict in self._hook(state, "POSTROUTING", passage, False, passage.walks_source_nat):
+        for after, verdict in self._hook(
+            state, "POSTROUTING", passage, False, passage.walks_source_nat
+        ):
             if verdict != "ACCEPT":
                 results.append((after, verdict))
                 continue
@@ -257,7 +299,8 @@ class Walker:
     def _hook(
         self, state: _State, hook: str, passage: Passage, destination_nat: bool, source_nat: bool
     ) -> list[tuple[_State, str]]:
-        """All tables of one hook in order; a fork of a table goes through the later ones on its own."""
+        """All tables of one hook in order; a fork of a table goes through the later ones on its
+        own."""
         running = [state]
         ended: list[tuple[_State, str]] = []
         state.view.hook = hook
@@ -272,7 +315,9 @@ class Walker:
                 untracked = []
             after: list[_State] = list(untracked)
             for current in running:
-                for done, verdict in self._table(current, table, chain, passage, destination_nat, source_nat):
+                for done, verdict in self._table(
+                    current, table, chain, passage, destination_nat, source_nat
+                ):
                     if verdict == "ACCEPT":
                         after.append(done)
                     else:
@@ -283,12 +328,23 @@ class Walker:
         return ended + [(s, "ACCEPT") for s in running]
 
     def _table(
-        self, state: _State, table: str, chain: CompiledChain | None, passage: Passage, destination_nat: bool,
+        self,
+        state: _State,
+        table: str,
+        chain: CompiledChain | None,
+        passage: Passage,
+        destination_nat: bool,
         source_nat: bool,
-    ) -> list[tuple[_State, str]]:  # fmt: skip
+    ) -> list[tuple[_State, str]]:
         tracked = state.view.state
-        if table == "raw" and tracked != UNTRACKED and not (passage.loops and passage.walks_destination_nat is False):
-            state.view.state = INVALID  # raw runs before conntrack: xt_conntrack.c finds no connection there
+        if (
+            table == "raw"
+            and tracked != UNTRACKED
+            and not (passage.loops and passage.walks_destination_nat is False)
+        ):
+            state.view.state = (
+                INVALID  # raw runs before conntrack: xt_conntrack.c finds no connection there
+            )
         results: list[tuple[_State, str]] = []
         outcomes = [(state, "ACCEPT", None)] if chain is None else self._base(state, table, chain)
         for after, verdict, rewrite in outcomes:
@@ -302,10 +358,14 @@ class Walker:
             results.append((after, verdict))
         return results
 
-    # ---- translation -------------------------------------------------------------------------------------------
+    # ---- translation
+    # --------------------------------------------------------------------------------
 
-    def _check_destination(self, state: _State, passage: Passage, rewrite: tuple[int, Rewrite] | None) -> bool:
-        """Whether the wire agrees with what the nat table decided on the destination; rewrites the view if so."""
+    def _check_destination(
+        self, state: _State, passage: Passage, rewrite: tuple[int, Rewrite] | None
+    ) -> bool:
+        """Whether the wire agrees with what the nat table decided on the destination; rewrites the
+        view if so."""
         view, seen = state.view, passage.destination
         if rewrite is None:
             return seen is None or seen == (view.dst, view.dport)
@@ -319,12 +379,18 @@ class Walker:
             return True
         single = allowed.single
         address = single[0] if single else allowed.addresses[0][0]
-        port = allowed.ports[0] if allowed.ports and view.dport not in range(*allowed.ports) else view.dport
+        port = (
+            allowed.ports[0]
+            if allowed.ports and view.dport not in range(*allowed.ports)
+            else view.dport
+        )
         state.forked = state.forked or single is None
         self._translate(state, "nat", destination=(address, port))
         return True
 
-    def _check_source(self, state: _State, passage: Passage, rewrite: tuple[int, Rewrite] | None) -> bool:
+    def _check_source(
+        self, state: _State, passage: Passage, rewrite: tuple[int, Rewrite] | None
+    ) -> bool:
         view, seen = state.view, passage.source
         if rewrite is None:
             if seen is not None:
@@ -351,15 +417,24 @@ class Walker:
     ) -> None:
         view = state.view
         if destination is not None and destination != (view.dst, view.dport):
-            state.note("nat", table, -1, 0, f"dst {view.dst} {view.dport} {destination[0]} {destination[1]}")
+            state.note(
+                "nat",
+                table,
+                -1,
+                0,
+                f"dst {view.dst} {view.dport} {destination[0]} {destination[1]}",
+            )
             view.dst, view.dport = destination
         if source is not None and source != (view.src, view.sport):
             state.note("nat", table, -1, 0, f"src {view.src} {view.sport} {source[0]} {source[1]}")
             view.src, view.sport = source
 
-    # ---- chains ------------------------------------------------------------------------------------------------
+    # ---- chains
+    # --------------------------------------------------------------------------------
 
-    def _base(self, state: _State, table: str, chain: CompiledChain) -> list[tuple[_State, str, tuple[int, Rewrite] | None]]:
+    def _base(
+        self, state: _State, table: str, chain: CompiledChain
+    ) -> list[tuple[_State, str, tuple[int, Rewrite] | None]]:
         results: list[tuple[_State, str, tuple[int, Rewrite] | None]] = []
         for after, verdict, rewrite in self._chain(state, table, chain, 0):
             if verdict == "RETURN":
@@ -413,9 +488,14 @@ class Walker:
         return results
 
     def _jump(
-        self, state: _State, table: str, chain: CompiledChain, depth: int, goto: bool,
+        self,
+        state: _State,
+        table: str,
+        chain: CompiledChain,
+        depth: int,
+        goto: bool,
         results: list[tuple[_State, str, tuple[int, Rewrite] | None]],
-    ) -> list[_State]:  # fmt: skip
+    ) -> list[_State]:
         """States that come back to the rule behind a jump; the others are added to ``results``."""
         back: list[_State] = []
         for after, verdict, rewrite in self._chain(state, table, chain, depth + 1):
@@ -425,8 +505,11 @@ class Walker:
                 results.append((after, verdict, rewrite))
         return back
 
-    def _target(self, state: _State, table: str, entry: int, target: Target) -> tuple[str, tuple[int, Rewrite] | None] | None:
-        """(verdict, rewrite) of a target that ends the chain; None where the walk goes on behind it."""
+    def _target(
+        self, state: _State, table: str, entry: int, target: Target
+    ) -> tuple[str, tuple[int, Rewrite] | None] | None:
+        """(verdict, rewrite) of a target that ends the chain; None where the walk goes on behind
+        it."""
         name, view = target.name, state.view
         if name in ("ACCEPT", "RETURN"):
             return name, None

@@ -1,4 +1,5 @@
-"""What targets write into a packet: marks, TOS, TTL, and whether conntrack follows it (iptables-extensions(8))."""
+"""What targets write into a packet: marks, TOS, TTL, and whether conntrack follows it
+(iptables-extensions(8))."""
 
 from __future__ import annotations
 
@@ -26,7 +27,11 @@ def write_fields(target: Target, view: View) -> None:
         elif target.name == "DSCP" and name == "--set-dscp":
             view.tos = (view.tos & 3) | int(value, 0) << 2
         elif target.name == "TTL":
-            change = {"--ttl-set": int(value), "--ttl-inc": view.ttl + int(value), "--ttl-dec": view.ttl - int(value)}
+            change = {
+                "--ttl-set": int(value),
+                "--ttl-inc": view.ttl + int(value),
+                "--ttl-dec": view.ttl - int(value),
+            }
             view.ttl = change.get(name, view.ttl)
     if target.name == "NOTRACK" or target.option("--notrack") is not None:
         view.state = UNTRACKED
@@ -51,7 +56,9 @@ def _written(mark: int | None, option: str, text: str) -> int | None:
     return None
 
 
-def _merge(target: Target, into: int | None, source: int | None, keep: str, take: str) -> int | None:
+def _merge(
+    target: Target, into: int | None, source: int | None, keep: str, take: str
+) -> int | None:
     """xt_connmark.c: new = (into & ~keep) ^ (source & take); the masks default to all bits."""
     kept, taken = target.option(keep), target.option(take)
     keep_mask = int(kept.value, 0) if kept else 0xFFFFFFFF

@@ -1,4 +1,5 @@
-"""A process of its own that folds files: the other core reads packets while this one gets ready to use them.
+"""A process of its own that folds files: the other core reads packets while this one gets ready to
+use them.
 
 It is begun as soon as files are seen to be large, before anything heavy is imported here.
 """
@@ -37,7 +38,12 @@ class Aside:
     def __init__(self) -> None:
         """Raises OSError where no process can be had."""
         code = f"import sys; sys.path[:] = {sys.path!r}; {SERVE}"
-        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pipesize=PIPE)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pipesize=PIPE,
+        )
         weakref.finalize(self, self.process.kill)  # whatever happens to whoever asked
 
     def begin(self, task: Task) -> None:
@@ -64,7 +70,8 @@ class Aside:
         self._send(wanted)
 
     def frames(self, more: bool = False) -> list[Frames]:
-        """The frames that it was asked for, of each file; the process ends with it, unless ``more`` will be asked for."""
+        """The frames that it was asked for, of each file; the process ends with it, unless ``more``
+        will be asked for."""
         frames: list[Frames] = self._answer()
         if not more:
             self.close()
@@ -93,13 +100,20 @@ class Aside:
             self.process.wait()
             status = self.process.returncode
             self.close()
-            raise CorrelatorError(f"reading the packets ended with status {status}: too little memory?") from None
+            raise CorrelatorError(
+                f"reading the packets ended with status {status}: too little memory?"
+            ) from None
 
 
 def prepare(folder: Path | None, files: Sequence[Path]) -> Aside | None:
-    """The process, where the files (those of the folder, unless files are named) look as if they were worth one."""
+    """The process, where the files (those of the folder, unless files are named) look as if they
+    were worth one."""
     try:
-        found = files or [file for file in folder.iterdir() if ".pcap" in file.name] if folder is not None else files
+        found = (
+            files or [file for file in folder.iterdir() if ".pcap" in file.name]
+            if folder is not None
+            else files
+        )
         if sum(file.stat().st_size for file in found) >= ASIDE_BYTES:
             return Aside()
     except OSError:

@@ -1,9 +1,10 @@
-"""Community ID v1: the name by which Zeek, Suricata, Wireshark and others know one flow, whichever way they see it.
+"""Community ID v1: the name by which Zeek, Suricata, Wireshark and others know one flow, whichever
+way they see it.
 
-Spec: https://github.com/corelight/community-id-spec. ``1:`` and the base64 of the SHA-1 of seed, lower and higher endpoint's
-address, protocol, a zero, and their ports. ICMP's type stands for its source port and the type that answers it for its
-destination port; a message that nothing answers is one-way, with its code for a destination port, and not put in order.
-"""
+Spec: https://github.com/corelight/community-id-spec. ``1:`` and the base64 of the SHA-1 of seed,
+lower and higher endpoint's address, protocol, a zero, and their ports. ICMP's type stands for its
+source port and the type that answers it for its destination port; a message that nothing answers is
+one-way, with its code for a destination port, and not put in order."""
 
 from __future__ import annotations
 
@@ -24,21 +25,27 @@ ICMP = 1
 PORTED = (ICMP, 6, 17, 58, 132)
 ANSWERS = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 10: 9, 9: 10, 17: 18, 18: 17}
 """ICMP type -> the type that answers it, both ways."""
-ALPHABET = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8)
+ALPHABET = np.frombuffer(
+    b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8
+)
 SEED = 0
 DIGEST = 20
 
 
 def icmp_ports(kind: Ints, code: Ints) -> tuple[Ints, Ints, Bools]:
-    """(source port, destination port, whether nothing answers it) of ICMP messages; arguments and results (n,)."""
+    """(source port, destination port, whether nothing answers it) of ICMP messages; arguments and
+    results (n,)."""
     answer = np.full(256, -1, dtype=np.int64)
     answer[list(ANSWERS)] = list(ANSWERS.values())
     found = answer[np.clip(kind, 0, 255)]
     return kind, np.where(found >= 0, found, code), found < 0
 
 
-def community_ids(protocol: Ints, src: Ints, sport: Ints, dst: Ints, dport: Ints, one_way: Bools) -> npt.NDArray[Any]:
-    """The Community ID of each tuple; arguments int64 (n,) (addresses as numbers, ``one_way`` bool), result object (n,).
+def community_ids(
+    protocol: Ints, src: Ints, sport: Ints, dst: Ints, dport: Ints, one_way: Bools
+) -> npt.NDArray[Any]:
+    """The Community ID of each tuple; arguments int64 (n,) (addresses as numbers, ``one_way``
+    bool), result object (n,).
 
     Each distinct tuple is hashed once, whichever way round it stands.
     """
@@ -47,16 +54,23 @@ def community_ids(protocol: Ints, src: Ints, sport: Ints, dst: Ints, dport: Ints
     low_port, high_port = np.where(swap, dport, sport), np.where(swap, sport, dport)
     ported = np.isin(protocol, PORTED)
     low_port, high_port = np.where(ported, low_port, 0), np.where(ported, high_port, 0)
-    _, first, inverse = np.unique(mix(protocol, low, high, low_port, high_port), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(
+        mix(protocol, low, high, low_port, high_port), return_index=True, return_inverse=True
+    )
     message = np.empty((len(first), 16), dtype=np.uint8)
     message[:, 0:2] = _bytes(np.full(len(first), SEED), ">u2")
     message[:, 2:6], message[:, 6:10] = _bytes(low[first], ">u4"), _bytes(high[first], ">u4")
     message[:, 10], message[:, 11] = protocol[first], 0
-    message[:, 12:14], message[:, 14:16] = _bytes(low_port[first], ">u2"), _bytes(high_port[first], ">u2")
+    message[:, 12:14], message[:, 14:16] = (
+        _bytes(low_port[first], ">u2"),
+        _bytes(high_port[first], ">u2"),
+    )
     data, sha1 = message.tobytes(), hashlib.sha1
     ends = np.where(ported[first], 16, 12).tolist()
     digests = [sha1(data[16 * i : 16 * i + end]).digest() for i, end in enumerate(ends)]
-    result: npt.NDArray[Any] = _base64(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST))[inverse]
+    result: npt.NDArray[Any] = _base64(
+        np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST)
+    )[inverse]
     return result
 
 

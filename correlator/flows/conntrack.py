@@ -1,9 +1,9 @@
 """What conntrack would have called each packet, from the packets of one pair of endpoints in order.
 
-A plain state machine after net/netfilter/nf_conntrack_proto_tcp.c (``tcp_conntracks``), nf_conntrack_proto_udp.c and
-nf_conntrack_proto_icmp.c, with the kernel's default timeouts. It says for each packet: which connection, which
-direction, NEW/ESTABLISHED/RELATED/INVALID, and whether the nat table sees it.
-"""
+A plain state machine after net/netfilter/nf_conntrack_proto_tcp.c (``tcp_conntracks``),
+nf_conntrack_proto_udp.c and nf_conntrack_proto_icmp.c, with the kernel's default timeouts. It says
+for each packet: which connection, which direction, NEW/ESTABLISHED/RELATED/INVALID, and whether the
+nat table sees it."""
 
 from __future__ import annotations
 
@@ -40,16 +40,28 @@ _TCP = (
 """[direction][kind of segment][state before] -> state after (nf_conntrack_proto_tcp.c)."""
 
 _SECOND = 1_000_000_000
-_TCP_TIMEOUT = {_SS: 120, _SR: 60, _ES: 432_000, _FW: 120, _CW: 60, _LA: 30, _TW: 120, _CL: 10, _S2: 120}
+_TCP_TIMEOUT = {
+    _SS: 120,
+    _SR: 60,
+    _ES: 432_000,
+    _FW: 120,
+    _CW: 60,
+    _LA: 30,
+    _TW: 120,
+    _CL: 10,
+    _S2: 120,
+}
 _UDP_TIMEOUT, _UDP_STREAM_TIMEOUT, _ICMP_TIMEOUT, _GENERIC_TIMEOUT = 30, 120, 30, 600
 MEMORY_NS = {1: _ICMP_TIMEOUT * _SECOND, 17: _UDP_STREAM_TIMEOUT * _SECOND}
-"""How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout, ..._udp_timeout_stream)."""
+"""How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout,
+..._udp_timeout_stream)."""
 OTHER_MEMORY_NS = _GENERIC_TIMEOUT * _SECOND
 """The same of protocols that it does not know (nf_conntrack_generic_timeout)."""
 
 
 class Label(NamedTuple):
-    """What conntrack made of one packet; ``connection`` counts from 0 within the pair of endpoints."""
+    """What conntrack made of one packet; ``connection`` counts from 0 within the pair of
+    endpoints."""
 
     connection: int
     direction: int
@@ -74,9 +86,8 @@ def tcp_kind(flags: int) -> int:
 class Tracker:
     """Follows one pair of endpoints.
 
-    ``older``: the first packet belongs to a connection that began before the capture; ``forward_first`` then says
-    whether its original direction is the forward one.
-    """
+    ``older``: the first packet belongs to a connection that began before the capture;
+    ``forward_first`` then says whether its original direction is the forward one."""
 
     def __init__(self, protocol: int, older: bool, forward_first: bool) -> None:
         self.protocol = protocol
@@ -98,16 +109,23 @@ class Tracker:
         self.two_way = False
 
     def run(
-        self, times: Sequence[int], forward: Sequence[bool], kinds: Sequence[int], unconfirmed: Sequence[bool],
-        untracked: Sequence[bool], sent_by_host: Sequence[bool],
-    ) -> list[Label]:  # fmt: skip
+        self,
+        times: Sequence[int],
+        forward: Sequence[bool],
+        kinds: Sequence[int],
+        unconfirmed: Sequence[bool],
+        untracked: Sequence[bool],
+        sent_by_host: Sequence[bool],
+    ) -> list[Label]:
         """One label a packet, in order.
 
-        ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected), so that conntrack
-        forgot it. ``sent_by_host``: nobody sent it to the host (a reset there answers what was rejected).
-        """
+        ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected),
+        so that conntrack forgot it. ``sent_by_host``: nobody sent it to the host (a reset there
+        answers what was rejected)."""
         labels: list[Label] = []
-        self.two_way = len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
+        self.two_way = (
+            len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
+        )
         for i, time in enumerate(times):
             first = i == 0
             if untracked[i]:
@@ -115,7 +133,9 @@ class Tracker:
             elif kinds[i] == RELATED_KIND:
                 labels.append(self._related(forward[i], first))
             else:
-                labels.append(self._one(time, forward[i], kinds[i], unconfirmed[i], sent_by_host[i], first))
+                labels.append(
+                    self._one(time, forward[i], kinds[i], unconfirmed[i], sent_by_host[i], first)
+                )
         return labels
 
     def _label(self, forward: bool, state: int, nat: bool = False) -> Label:
@@ -130,14 +150,16 @@ class Tracker:
             self.original_forward = not forward
         return self._label(forward, S_RELATED)
 
-    def _one(self, time: int, forward: bool, kind: int, unconfirmed: bool, by_host: bool, first: bool) -> Label:
+    def _one(
+        self, time: int, forward: bool, kind: int, unconfirmed: bool, by_host: bool, first: bool
+    ) -> Label:
         if self.exists and time - self.last_time > self._timeout(time) * _SECOND:
             self.exists = False
         if not self.exists:
             if by_host and kind == RST and self.pending is not None and forward != self.pending:
                 return Label(
                     self.number, REPLY, S_RELATED, False, True, self.seen_reply, False
-                )  # REJECT --reject-with tcp-reset: nf_reject_ipv4.c attaches it to the connection it answers
+                )  # REJECT --reject-with tcp-reset: nf_reject_ipv4.c attaches it to what it answers
             if first and self.older:
                 self._open(time, self.forward_first, older=True)
                 self.state = {SYNACK: _SS}.get(kind, _ES) if self.protocol == 6 else _ES
@@ -178,17 +200,27 @@ class Tracker:
         direction = ORIGINAL if forward == self.original_forward else REPLY
         if self.protocol == 6:
             if self.state == _SS and direction == ORIGINAL and kind in (ACK, FIN) and self.two_way:
-                self.state, self.seen_reply = _ES, True  # it acknowledges an answer that the capture lost
+                self.state, self.seen_reply = (
+                    _ES,
+                    True,
+                )  # it acknowledges an answer that the capture lost
             before, after = self.state, _TCP[direction][kind][self.state]
             if after == _SS and before >= _TW:
                 if self.closing or (self.last_kind == RST and self.last_forward == forward):
-                    self.exists = False  # a SYN in TIME_WAIT: the old entry is deleted, the packet is NEW
+                    self.exists = (
+                        False  # a SYN in TIME_WAIT: the old entry is deleted, the packet is NEW
+                    )
                     return self._new(time, forward, kind, False)
                 after = _IG
             if after == _IV:
                 return self._invalid()
-            if kind == SYNACK and after == _IG and self.last_kind == SYN and self.last_forward != forward:
-                after = _SR  # it answers a SYN that was ignored: the kernel takes the connection up anew
+            if (
+                kind == SYNACK
+                and after == _IG
+                and self.last_kind == SYN
+                and self.last_forward != forward
+            ):
+                after = _SR  # it answers a SYN that was ignored: taken up anew
             self.last_kind, self.last_forward = kind, forward
             if after != _IG:
                 self.closing = self.closing or (after == _FW and before != _FW)
@@ -206,6 +238,8 @@ class Tracker:
         if self.protocol == 6:
             return _TCP_TIMEOUT.get(self.state, 432_000)
         if self.protocol == 17:
-            stream = self.seen_reply and (self.from_before or self.last_time - self.begun > 2 * _SECOND)
+            stream = self.seen_reply and (
+                self.from_before or self.last_time - self.begun > 2 * _SECOND
+            )
             return _UDP_STREAM_TIMEOUT if stream else _UDP_TIMEOUT
         return _ICMP_TIMEOUT if self.protocol == 1 else _GENERIC_TIMEOUT

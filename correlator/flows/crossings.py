@@ -1,9 +1,9 @@
 """Frames -> crossings: the two sights of one packet, coming in and leaving, joined.
 
-A packet that the host forwards is seen twice: on the tap of the interface it came in by, and, after its NAT and with
-its TTL one less, on the tap of the one it left by. What NAT leaves alone names it: protocol, IP id, TCP
-sequence/acknowledgement/flags or ICMP type and sequence, payload length and first payload bytes.
-"""
+A packet that the host forwards is seen twice: on the tap of the interface it came in by, and, after
+its NAT and with its TTL one less, on the tap of the one it left by. What NAT leaves alone names it:
+protocol, IP id, TCP sequence/acknowledgement/flags or ICMP type and sequence, payload length and
+first payload bytes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 IN, OUT, LOOP, BRIDGED = 1, 2, 3, 4
-"""Which way a frame went: received by the host, sent by it, on loopback, or between two ports of a bridge."""
+"""Which way a frame went: received by the host, sent by it, on loopback, or between two ports of a
+bridge."""
 
 WINDOW_NS = 200_000_000
-"""No packet is taken for another's other sight after this long (crossing took 8 us to 4 ms when measured)."""
+"""No packet is taken for another's other sight after this long (crossing took 8 us to 4 ms when
+measured)."""
 
 
 def mix(*columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
@@ -28,7 +30,11 @@ def mix(*columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
     for column in columns:
         value = np.asarray(column).astype(np.uint64, copy=False)
         with np.errstate(over="ignore"):
-            total = value * np.uint64(0x9E3779B97F4A7C15) if total is None else (total ^ value) * np.uint64(0xBF58476D1CE4E5B9)
+            total = (
+                value * np.uint64(0x9E3779B97F4A7C15)
+                if total is None
+                else (total ^ value) * np.uint64(0xBF58476D1CE4E5B9)
+            )
             total = total ^ (total >> np.uint64(31))
     assert total is not None
     return total
@@ -37,18 +43,30 @@ def mix(*columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
 def invariant_key(packets: pd.DataFrame) -> npt.NDArray[np.uint64]:
     """What NAT and forwarding leave alone, hashed; uint64 (n,)."""
     names = (
-        "protocol", "ip_id", "seq", "ack", "tcp_flags", "payload_length", "payload_hash", "icmp_type", "icmp_code",
-        "inner_protocol", "inner_ip_id", "fragment_offset",
-    )  # fmt: skip
+        "protocol",
+        "ip_id",
+        "seq",
+        "ack",
+        "tcp_flags",
+        "payload_length",
+        "payload_hash",
+        "icmp_type",
+        "icmp_code",
+        "inner_protocol",
+        "inner_ip_id",
+        "fragment_offset",
+    )
     return mix(*(packets[name].to_numpy() for name in names))
 
 
-def join(packets: pd.DataFrame, wire: npt.NDArray[np.int8]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def join(
+    packets: pd.DataFrame, wire: npt.NDArray[np.int8]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pair frames that came in with frames that left.
 
-    Returns (came_in, left): int64 arrays of row numbers of ``packets``, one row a crossing, -1 where that sight is
-    missing; ordered by time. Loopback and bridged frames are crossings by themselves (the same row in both).
-    """
+    Returns (came_in, left): int64 arrays of row numbers of ``packets``, one row a crossing, -1
+    where that sight is missing; ordered by time. Loopback and bridged frames are crossings by
+    themselves (the same row in both)."""
     time = packets["time"].to_numpy()
     ttl = packets["ttl"].to_numpy().astype(np.int64)
     key = invariant_key(packets)
@@ -69,10 +87,14 @@ def join(packets: pd.DataFrame, wire: npt.NDArray[np.int8]) -> tuple[npt.NDArray
 
 
 def _pair(
-    key: npt.NDArray[np.uint64], time: npt.NDArray[np.int64], wire: npt.NDArray[np.int8],
-    addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]], partner: npt.NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Pair the rows that have no partner yet, within equal keys, in order of time; writes ``partner`` both ways."""
+    key: npt.NDArray[np.uint64],
+    time: npt.NDArray[np.int64],
+    wire: npt.NDArray[np.int8],
+    addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
+    partner: npt.NDArray[np.int64],
+) -> None:
+    """Pair the rows that have no partner yet, within equal keys, in order of time; writes
+    ``partner`` both ways."""
     open_rows = np.flatnonzero((partner < 0) & ((wire == IN) | (wire == OUT)))
     if not len(open_rows):
         return
@@ -92,20 +114,26 @@ def _pair(
 
 
 def _alike(
-    a: npt.NDArray[np.int64], b: npt.NDArray[np.int64],
+    a: npt.NDArray[np.int64],
+    b: npt.NDArray[np.int64],
     addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
-) -> npt.NDArray[np.bool_]:  # fmt: skip
-    """Both ends rewritten at once is rare (hairpin) but happens, so this only keeps a packet from its own mirror."""
+) -> npt.NDArray[np.bool_]:
+    """Both ends rewritten at once is rare (hairpin) but happens, so this only keeps a packet from
+    its own mirror."""
     src, dst = addresses
     result: npt.NDArray[np.bool_] = ~((src[a] == dst[b]) & (dst[a] == src[b]) & (src[a] != dst[a]))
     return result
 
 
 def _pair_group(
-    rows: npt.NDArray[np.int64], time: npt.NDArray[np.int64], wire: npt.NDArray[np.int8],
-    addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]], partner: npt.NDArray[np.int64],
-) -> None:  # fmt: skip
-    """Several packets that look alike (a datagram sent again): frames that share an address first, then by time."""
+    rows: npt.NDArray[np.int64],
+    time: npt.NDArray[np.int64],
+    wire: npt.NDArray[np.int8],
+    addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
+    partner: npt.NDArray[np.int64],
+) -> None:
+    """Several packets that look alike (a datagram sent again): frames that share an address first,
+    then by time."""
     src, dst = addresses
     for strict in (True, False):
         waiting: list[int] = []
@@ -118,7 +146,11 @@ def _pair_group(
             for i, candidate in enumerate(waiting):
                 shared = src[candidate] == src[row] or dst[candidate] == dst[row]
                 mirrored = src[candidate] == dst[row] and dst[candidate] == src[row]
-                if time[row] - time[candidate] <= WINDOW_NS and not mirrored and (shared or not strict):
+                if (
+                    time[row] - time[candidate] <= WINDOW_NS
+                    and not mirrored
+                    and (shared or not strict)
+                ):
                     partner[row], partner[candidate] = candidate, row
                     del waiting[i]
                     break

@@ -1,8 +1,9 @@
-"""The fold: ordinary connections, frame after frame, in memory that grows with connections and not with packets' headers.
+"""The fold: ordinary connections, frame after frame, in memory that grows with connections and not
+with packets' headers.
 
-What remains of a packet is its time, length, connection and class (:data:`~correlator.flows.fold_kernel.KIND`): all that
-attribution and ledger need of it. Of what is not ordinary, the pair of endpoints is marked.
-"""
+What remains of a packet is its time, length, connection and class
+(:data:`~correlator.flows.fold_kernel.KIND`): all that attribution and ledger need of it. Of what is
+not ordinary, the pair of endpoints is marked."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ class TooManyKindsError(Exception):
 
 @dataclass(frozen=True)
 class Asked:
-    """What rules ask of packets: ``lengths`` and ``ttls`` cut points int64, ``reads`` bits READS_* of the kernel."""
+    """What rules ask of packets: ``lengths`` and ``ttls`` cut points int64, ``reads`` bits READS_*
+    of the kernel."""
 
     lengths: Ints
     ttls: Ints
@@ -42,24 +44,30 @@ class Asked:
 def reads_of(fields: Iterable[str]) -> int:
     """Bits READS_* of the fields that rules ask for."""
     bits = {
-        "tos": kernel.READS_TOS, "tcp_flags": kernel.READS_FLAGS, "tcp_option_kinds": kernel.READS_OPTIONS,
+        "tos": kernel.READS_TOS,
+        "tcp_flags": kernel.READS_FLAGS,
+        "tcp_option_kinds": kernel.READS_OPTIONS,
         "icmp_type": kernel.READS_ICMP,
-    }  # fmt: skip
+    }
     return sum(bit for name, bit in bits.items() if name in fields)
 
 
 class Fold:
-    """Takes records in order of time; ``behind`` (interfaces,) says whose receive taps sit behind PREROUTING.
+    """Takes records in order of time; ``behind`` (interfaces,) says whose receive taps sit behind
+    PREROUTING.
 
-    With a ``spool``, packets go there, ``block`` of them at a time; without one they stay in memory.
-    """
+    With a ``spool``, packets go there, ``block`` of them at a time; without one they stay in
+    memory."""
 
     def __init__(self, asked: Asked, spool: Spool | None = None, block: int = 1 << 20) -> None:
         self.asked, self.spool, self.block = asked, spool, block
         self.counts = np.zeros(8, dtype=np.int64)
         self.ring = np.zeros(FIRST, dtype=kernel.WAITING)
         self.buckets = np.full(FIRST, -1, dtype=np.int64)
-        self.keys, self.values = np.zeros(4 * FIRST, dtype=np.uint64), np.zeros(4 * FIRST, dtype=np.int32)
+        self.keys, self.values = (
+            np.zeros(4 * FIRST, dtype=np.uint64),
+            np.zeros(4 * FIRST, dtype=np.int32),
+        )
         self.pairs = np.zeros(FIRST, dtype=kernel.PAIR)
         self.connections = np.zeros(FIRST, dtype=kernel.CONNECTION)
         self.kinds = np.zeros(KINDS, dtype=kernel.KIND)
@@ -74,14 +82,29 @@ class Fold:
             self.counts[kernel.BEGIN], self.begun = records["time"][0], True
         start, why = 0, -1
         while why != kernel.DONE:
-            room = len(records) - start + int(self.counts[kernel.TAIL] - self.counts[kernel.HEAD]) + 16
+            room = (
+                len(records) - start + int(self.counts[kernel.TAIL] - self.counts[kernel.HEAD]) + 16
+            )
             out = [np.empty(room, dtype=dtype) for dtype in COLUMNS.values()]
             self.counts[kernel.WRITTEN] = 0
             asked = (self.asked.lengths, self.asked.ttls, self.asked.reads)
             start, why = kernel.fold(
-                records, start, last, self.counts, self.ring, self.buckets, self.keys, self.values, self.pairs, self.connections,
-                self.kinds, self.table, behind, *asked, *out,
-            )  # fmt: skip
+                records,
+                start,
+                last,
+                self.counts,
+                self.ring,
+                self.buckets,
+                self.keys,
+                self.values,
+                self.pairs,
+                self.connections,
+                self.kinds,
+                self.table,
+                behind,
+                *asked,
+                *out,
+            )
             written = int(self.counts[kernel.WRITTEN])
             if written:
                 self.parts.append(Packets(*(part[:written].copy() for part in out)))
@@ -101,14 +124,20 @@ class Fold:
 
     def _grow(self, why: int) -> None:
         if why == kernel.GROW_NAMES:
-            keys, values = np.zeros(2 * len(self.keys), dtype=np.uint64), np.zeros(2 * len(self.keys), dtype=np.int32)
+            keys, values = (
+                np.zeros(2 * len(self.keys), dtype=np.uint64),
+                np.zeros(2 * len(self.keys), dtype=np.int32),
+            )
             kernel.move_names(self.keys, self.values, keys, values)
             self.keys, self.values = keys, values
         elif why == kernel.GROW_PAIRS:
             self.pairs = _roomier(self.pairs, int(self.counts[kernel.PAIRS]))
             self.connections = _roomier(self.connections, int(self.counts[kernel.CONNECTIONS]))
         elif why == kernel.GROW_RING:
-            ring, buckets = np.zeros(2 * len(self.ring), dtype=kernel.WAITING), np.full(2 * len(self.ring), -1, dtype=np.int64)
+            ring, buckets = (
+                np.zeros(2 * len(self.ring), dtype=kernel.WAITING),
+                np.full(2 * len(self.ring), -1, dtype=np.int64),
+            )
             kernel.move_ring(self.ring, ring, buckets, self.counts)
             self.ring, self.buckets = ring, buckets
 
@@ -120,14 +149,19 @@ class Fold:
             self.spool.append(rest)
         c = self.counts
         return Folded(
-            self.spool if self.spool is not None else Held(rest), self.connections[: c[kernel.CONNECTIONS]],
-            self.kinds[: c[kernel.KINDS]], self.pairs[: c[kernel.PAIRS]], self.keys, self.values, int(c[kernel.BEGIN]),
-        )  # fmt: skip
+            self.spool if self.spool is not None else Held(rest),
+            self.connections[: c[kernel.CONNECTIONS]],
+            self.kinds[: c[kernel.KINDS]],
+            self.pairs[: c[kernel.PAIRS]],
+            self.keys,
+            self.values,
+            int(c[kernel.BEGIN]),
+        )
 
 
 def _roomier(table: Records, used: int) -> Records:
-    """The same table with more room, where little is left: a quarter more, for what it adds is zeroed and so takes memory,
-    while what it holds is moved by the kernel, not copied."""
+    """The same table with more room, where little is left: a quarter more, for what it adds is
+    zeroed and so takes memory, while what it holds is moved by the kernel, not copied."""
     if used + 64 >= len(table):
         table.resize(len(table) + max(len(table) // 4, FIRST), refcheck=False)
     return table

@@ -19,14 +19,19 @@ if TYPE_CHECKING:
     Records = npt.NDArray[np.void]
 
 COLUMNS: dict[str, type[np.generic]] = {
-    "came": np.int64, "span": np.int32, "owner": np.int32, "length": np.int32, "kind": np.uint16,
-}  # fmt: skip
+    "came": np.int64,
+    "span": np.int32,
+    "owner": np.int32,
+    "length": np.int32,
+    "kind": np.uint16,
+}
 
 
 @dataclass(frozen=True)
 class Packets:
-    """Ordinary packets (n,), in order of ``came``: ``came`` int64 epoch ns, ``span`` int32 ns until it left, ``owner`` int32
-    (row of ``connections``), ``length`` int32 bytes (L3), ``kind`` uint16 (row of ``kinds``)."""
+    """Ordinary packets (n,), in order of ``came``: ``came`` int64 epoch ns, ``span`` int32 ns until
+    it left, ``owner`` int32 (row of ``connections``), ``length`` int32 bytes (L3), ``kind`` uint16
+    (row of ``kinds``)."""
 
     came: Ints
     span: npt.NDArray[np.int32]
@@ -45,7 +50,13 @@ class Packets:
 
     def take(self, which: npt.NDArray[np.bool_]) -> Packets:
         """Some of them."""
-        return Packets(self.came[which], self.span[which], self.owner[which], self.length[which], self.kind[which])
+        return Packets(
+            self.came[which],
+            self.span[which],
+            self.owner[which],
+            self.length[which],
+            self.kind[which],
+        )
 
 
 class Blocks(Protocol):
@@ -61,7 +72,9 @@ def join(parts: list[Packets]) -> Packets:
     """Blocks as one; the parts are let go, column after column."""
     columns: list[Any] = []
     for name, dtype in COLUMNS.items():
-        columns.append(np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0, dtype=dtype)]))
+        columns.append(
+            np.concatenate([getattr(part, name) for part in parts] or [np.zeros(0, dtype=dtype)])
+        )
         for part in parts:
             object.__setattr__(part, name, None)
     return Packets(*columns)
@@ -89,9 +102,8 @@ class Held:
 class Spool:
     """Packets on disk, a block of which is read when it is its turn.
 
-    The file has no name, so that nothing of it stays, however its process ends; ``path`` is that of the descriptor, by
-    which another process takes it over while this one lives (proc(5)).
-    """
+    The file has no name, so that nothing of it stays, however its process ends; ``path`` is that of
+    the descriptor, by which another process takes it over while this one lives (proc(5))."""
 
     path: str
     sizes: list[int] = field(default_factory=list)
@@ -156,9 +168,9 @@ DOUBTS = np.dtype([("tainted", "u1"), ("question", "u1")])
 @dataclass(frozen=True)
 class Folded:
     """Ordinary ``packets`` and what they belong to: ``connections``, ``kinds`` and ``pairs`` as
-    :mod:`correlator.flows.fold_kernel` declares them. ``keys`` uint64 and ``values`` int32: its table of names, which
-    tells the pair of any frame. Where another process keeps that, it is empty, and of pairs there are :data:`DOUBTS` only.
-    ``begin``: the time of the first packet."""
+    :mod:`correlator.flows.fold_kernel` declares them. ``keys`` uint64 and ``values`` int32: its
+    table of names, which tells the pair of any frame. Where another process keeps that, it is
+    empty, and of pairs there are :data:`DOUBTS` only. ``begin``: the time of the first packet."""
 
     packets: Blocks
     connections: Records
@@ -178,7 +190,12 @@ class Folded:
     def names_only(self) -> Folded:
         """What tells the pair of any frame; packets on disk stay there."""
         packets = self.packets if isinstance(self.packets, Spool) else Held(join([]))
-        return replace(self, packets=packets, connections=self.connections[:0].copy(), pairs=self.pairs[:0].copy())
+        return replace(
+            self,
+            packets=packets,
+            connections=self.connections[:0].copy(),
+            pairs=self.pairs[:0].copy(),
+        )
 
     @cached_property
     def whole(self) -> Packets:

@@ -1,4 +1,5 @@
-"""Files folded, here or in a process of its own: the other core reads packets while this one gets ready to use them."""
+"""Files folded, here or in a process of its own: the other core reads packets while this one gets
+ready to use them."""
 
 from __future__ import annotations
 
@@ -31,10 +32,11 @@ GUESSES = 3
 
 @dataclass(frozen=True)
 class Task:
-    """``files`` to fold, on the host of ``facts``, for rules that ask for ``fields`` and cut lengths and TTLs there.
+    """``files`` to fold, on the host of ``facts``, for rules that ask for ``fields`` and cut
+    lengths and TTLs there.
 
-    ``block``: how many packets to keep in memory; 0: all of them. ``bridges``: whose subnets the rules name.
-    """
+    ``block``: how many packets to keep in memory; 0: all of them. ``bridges``: whose subnets the
+    rules name."""
 
     files: Files
     facts: Facts
@@ -47,9 +49,10 @@ class Task:
 
 @dataclass(frozen=True)
 class FoldedFiles:
-    """``folded`` connections; ``interfaces`` by the fold's codes, and ``of_file`` those of each file, with ``units`` of time
-    (ns); ``own_seen``: interfaces on which a frame bore the address that the facts give them; ``skipped`` and ``warnings`` as a
-    capture's. ``macs``: own MAC addresses of interfaces that were worked out; ``reached``: the addresses at which frames reached
+    """``folded`` connections; ``interfaces`` by the fold's codes, and ``of_file`` those of each
+    file, with ``units`` of time (ns); ``own_seen``: interfaces on which a frame bore the address
+    that the facts give them; ``skipped`` and ``warnings`` as a capture's. ``macs``: own MAC
+    addresses of interfaces that were worked out; ``reached``: the addresses at which frames reached
     each interface's own, where facts do not tell the host's."""
 
     folded: Folded
@@ -63,7 +66,9 @@ class FoldedFiles:
     reached: dict[str, tuple[int, ...]]
 
 
-def fold_files(task: Task, progress: Callable[[str, float], None] | None = None) -> FoldedFiles | None:
+def fold_files(
+    task: Task, progress: Callable[[str, float], None] | None = None
+) -> FoldedFiles | None:
     """Fold everything; None where the files hold what a fold is not for."""
     from correlator.decode.stream import UnusualError
     from correlator.flows.fold import TooManyKindsError
@@ -92,15 +97,25 @@ def _told(task: Task) -> bool:
     """Whether facts tell all that the fold asks of interfaces and addresses."""
     from correlator.decode import interface_name
 
-    named = [name or interface_name(file) for name, file in task.files if name or "pcapng" not in file.name]
+    named = [
+        name or interface_name(file)
+        for name, file in task.files
+        if name or "pcapng" not in file.name
+    ]
     known = _known(task)
-    return {"addr.json", "link.json"} <= task.facts.present and all(name in known or name == "lo" for name in named)
+    return {"addr.json", "link.json"} <= task.facts.present and all(
+        name in known or name == "lo" for name in named
+    )
 
 
 def _fold(
-    task: Task, macs: dict[str, int], votes: Votes | None, progress: Callable[[str, float], None] | None
+    task: Task,
+    macs: dict[str, int],
+    votes: Votes | None,
+    progress: Callable[[str, float], None] | None,
 ) -> FoldedFiles:
-    """``macs``: own addresses that no fact tells, as far as they are guessed; ``votes`` tell whether they are right."""
+    """``macs``: own addresses that no fact tells, as far as they are guessed; ``votes`` tell
+    whether they are right."""
     from correlator.decode.records import OWN_SEEN
     from correlator.decode.stream import SKIPPED, Names, UnusualError, stream
     from correlator.flows.fold import Asked, Fold, reads_of
@@ -113,7 +128,9 @@ def _fold(
     folding = Fold(Asked(task.lengths, task.ttls, reads_of(task.fields)), spool, task.block)
     total, behind = sum(source.size for source in sources), np.zeros(256, dtype=bool)
     for records in stream(sources):
-        taps = [is_bridge_tap(one.name, facts) for one in names.interfaces]  # the reader may be adding to them
+        taps = [
+            is_bridge_tap(one.name, facts) for one in names.interfaces
+        ]  # the reader may be adding to them
         behind[: len(taps)] = taps
         if votes is not None:
             votes.take(records, _asked(task, names))
@@ -127,18 +144,29 @@ def _fold(
         for one in source.interfaces:
             code = names.code(one)
             interfaces[code] = replace(interfaces[code], received=one.received, dropped=one.dropped)
-    skipped = [(word, sum(int(source.skipped[i]) for source in sources)) for i, word in enumerate(SKIPPED)]
+    skipped = [
+        (word, sum(int(source.skipped[i]) for source in sources)) for i, word in enumerate(SKIPPED)
+    ]
     macs, reached = _worked_out(task, names, votes) if votes is not None else ({}, {})
-    own_seen = frozenset(one.name for code, one in enumerate(interfaces) if names.own[code, 0] & OWN_SEEN)
+    own_seen = frozenset(
+        one.name for code, one in enumerate(interfaces) if names.own[code, 0] & OWN_SEEN
+    )
     return FoldedFiles(
-        folding.end(behind), tuple(interfaces), tuple(tuple(source.interfaces) for source in sources), own_seen,
-        tuple(item for item in skipped if item[1]), tuple(warning for source in sources for warning in source.warnings),
-        tuple(source.units for source in sources), macs, reached,
-    )  # fmt: skip
+        folding.end(behind),
+        tuple(interfaces),
+        tuple(tuple(source.interfaces) for source in sources),
+        own_seen,
+        tuple(item for item in skipped if item[1]),
+        tuple(warning for source in sources for warning in source.warnings),
+        tuple(source.units for source in sources),
+        macs,
+        reached,
+    )
 
 
 def _asked(task: Task, names: Names) -> npt.NDArray[np.bool_]:
-    """Of which interfaces the addresses count at which frames reached them, (256,): none, where facts tell the host's."""
+    """Of which interfaces the addresses count at which frames reached them, (256,): none, where
+    facts tell the host's."""
     asked = np.zeros(256, dtype=bool)
     if "addr.json" not in task.facts.present:
         bridge = [one.name in task.bridges or one.name == "lo" for one in names.interfaces]
@@ -147,7 +175,9 @@ def _asked(task: Task, names: Names) -> npt.NDArray[np.bool_]:
     return asked
 
 
-def _worked_out(task: Task, names: Names, votes: Votes) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
+def _worked_out(
+    task: Task, names: Names, votes: Votes
+) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
     from correlator.decode.records import OWN_TAGGED, OWN_TOLD
     from correlator.decode.stream import UnusualError
     from correlator.flows.own import prove
@@ -155,7 +185,9 @@ def _worked_out(task: Task, names: Names, votes: Votes) -> tuple[dict[str, int],
     bits = names.own[: len(names.interfaces), 0]
     if "addr.json" not in task.facts.present and (bits & (OWN_TAGGED | OWN_TOLD)).any():
         raise UnusualError
-    return prove(task.files, _known(task), names, votes), {names.interfaces[code].name: at for code, at in votes.reached().items()}
+    return prove(task.files, _known(task), names, votes), {
+        names.interfaces[code].name: at for code, at in votes.reached().items()
+    }
 
 
 def _is_port(name: str, facts: Facts) -> bool:

@@ -1,9 +1,8 @@
 """Fragments -> datagrams: netfilter sees a datagram once, after reassembly.
 
-nf_defrag_ipv4.c puts fragments together at priority -400, before raw, and what the host sends is cut only after
-POSTROUTING: so the frames of one datagram on one interface are one hit, with the reassembled length. Incomplete
-datagrams never reach a rule.
-"""
+nf_defrag_ipv4.c puts fragments together at priority -400, before raw, and what the host sends is
+cut only after POSTROUTING: so the frames of one datagram on one interface are one hit, with the
+reassembled length. Incomplete datagrams never reach a rule."""
 
 from __future__ import annotations
 
@@ -25,9 +24,9 @@ REASSEMBLY_NS = 30_000_000_000
 def reassemble(packets: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """(packets with one row a datagram, number of fragments whose datagram is incomplete).
 
-    The row is the first fragment's, at the time of the last one, with ``length`` as reassembled (RFC 791). A first
-    fragment that carries a whole datagram's length already (seen behind the reassembly) stays as it is.
-    """
+    The row is the first fragment's, at the time of the last one, with ``length`` as reassembled
+    (RFC 791). A first fragment that carries a whole datagram's length already (seen behind the
+    reassembly) stays as it is."""
     offset = packets["fragment_offset"].to_numpy().astype(np.int64)
     piece = (offset > 0) | packets["more_fragments"].to_numpy()
     if not piece.any():
@@ -38,7 +37,9 @@ def reassemble(packets: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     order = np.lexsort((offset[rows], group))
     rows, group = rows[order], group[order]
     starts = np.flatnonzero(np.r_[True, np.diff(group) != 0])
-    size = (packets["length"].to_numpy().astype(np.int64) - packets["header_length"].to_numpy())[rows]
+    size = (packets["length"].to_numpy().astype(np.int64) - packets["header_length"].to_numpy())[
+        rows
+    ]
     more = packets["more_fragments"].to_numpy()[rows]
     kept, when, total, lost = [], [], [], 0
     for begin, end in zip(starts.tolist(), [*starts[1:].tolist(), len(rows)], strict=True):
@@ -61,10 +62,19 @@ def reassemble(packets: pd.DataFrame) -> tuple[pd.DataFrame, int]:
 
 
 def _groups(
-    packets: pd.DataFrame, rows: npt.NDArray[np.int64], offset: npt.NDArray[np.int64], time: npt.NDArray[np.int64]
+    packets: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+    offset: npt.NDArray[np.int64],
+    time: npt.NDArray[np.int64],
 ) -> npt.NDArray[np.int64]:
-    """Which datagram each fragment belongs to: same interface and identification, each offset once, close in time."""
-    key = mix(*(packets[name].to_numpy()[rows] for name in ("interface", "src", "dst", "protocol", "ip_id")))
+    """Which datagram each fragment belongs to: same interface and identification, each offset once,
+    close in time."""
+    key = mix(
+        *(
+            packets[name].to_numpy()[rows]
+            for name in ("interface", "src", "dst", "protocol", "ip_id")
+        )
+    )
     group = np.zeros(len(rows), dtype=np.int64)
     current: dict[int, tuple[int, set[int], int]] = {}
     count = 0
@@ -80,11 +90,20 @@ def _groups(
     return group
 
 
-def _rewrite(whole: pd.DataFrame, index: pd.Index[int], when: npt.NDArray[np.int64], total: npt.NDArray[np.int64]) -> None:
+def _rewrite(
+    whole: pd.DataFrame,
+    index: pd.Index[int],
+    when: npt.NDArray[np.int64],
+    total: npt.NDArray[np.int64],
+) -> None:
     header = whole.loc[index, "header_length"].to_numpy().astype(np.int64)
-    upper = np.array([L4_HEADER.get(int(p), 0) for p in whole.loc[index, "protocol"]], dtype=np.int64)
+    upper = np.array(
+        [L4_HEADER.get(int(p), 0) for p in whole.loc[index, "protocol"]], dtype=np.int64
+    )
     whole.loc[index, "time"] = when
     whole.loc[index, "length"] = (header + total).astype(np.int32)
     whole.loc[index, "payload_length"] = (total - upper).astype(np.int32)
     whole.loc[index, "more_fragments"] = False
-    whole.loc[index, "malformed"] = False  # its transport header's length speaks of the datagram, not of the frame
+    whole.loc[index, "malformed"] = (
+        False  # its transport header's length speaks of the datagram, not of the frame
+    )

@@ -1,9 +1,10 @@
-"""The host behind the packets: which frames it received or sent, and its addresses, from facts or from the packets.
+"""The host behind the packets: which frames it received or sent, and its addresses, from facts or
+from the packets.
 
-Without ``addr.json`` and its like, frames that reappear with their TTL one less tell which side of an interface is the
-host's; where none do, its own MAC is the one that every unicast frame has on one side. What the host sends without having
-received it bears its own addresses; Docker's rules name the bridges' subnets.
-"""
+Without ``addr.json`` and its like, frames that reappear with their TTL one less tell which side of
+an interface is the host's; where none do, its own MAC is the one that every unicast frame has on
+one side. What the host sends without having received it bears its own addresses; Docker's rules
+name the bridges' subnets."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ _MASQUERADED = re.compile(r"-s (\S+) ! -o (\S+) .*-j MASQUERADE")
 
 @dataclass(frozen=True)
 class Sight:
-    """What the taps saw: ``wire`` int8 (n,) of IN, OUT, LOOP or BRIDGED; ``bridge`` bool per interface.
+    """What the taps saw: ``wire`` int8 (n,) of IN, OUT, LOOP or BRIDGED; ``bridge`` bool per
+    interface.
 
     ``inferred`` names the facts that were worked out, for the report.
     """
@@ -46,8 +48,8 @@ class Sight:
 
 
 def look(capture: Capture, facts: Facts, worked_out: Mapping[str, int] | None = None) -> Sight:
-    """Tell for every frame whether the host received or sent it. ``worked_out``: MAC addresses of interfaces that were
-    worked out from more frames than these."""
+    """Tell for every frame whether the host received or sent it. ``worked_out``: MAC addresses of
+    interfaces that were worked out from more frames than these."""
     worked_out = worked_out or {}
     packets = capture.packets
     wire = np.zeros(len(packets), dtype=np.int8)
@@ -90,7 +92,8 @@ def is_bridge_tap(name: str, facts: Facts) -> bool:
 
 
 def _ttl_votes(packets: pd.DataFrame) -> npt.NDArray[np.int8]:
-    """IN for a sight of a packet that next reappears with TTL one less, OUT for that second sight, else 0."""
+    """IN for a sight of a packet that next reappears with TTL one less, OUT for that second sight,
+    else 0."""
     key, ttl = invariant_key(packets), packets["ttl"].to_numpy().astype(np.int64)
     time = packets["time"].to_numpy()
     order = np.lexsort((time, key))
@@ -116,7 +119,9 @@ def _own_mac(frames: pd.DataFrame, votes: npt.NDArray[np.int8]) -> int:
     return max(scores)[2] if scores else 0
 
 
-def _by_mac(packets: pd.DataFrame, rows: npt.NDArray[np.int64], mac: int, wire: npt.NDArray[np.int8]) -> None:
+def _by_mac(
+    packets: pd.DataFrame, rows: npt.NDArray[np.int64], mac: int, wire: npt.NDArray[np.int8]
+) -> None:
     if not mac:
         return
     src = packets["mac_src"].to_numpy()[rows]
@@ -128,9 +133,12 @@ def _by_mac(packets: pd.DataFrame, rows: npt.NDArray[np.int64], mac: int, wire: 
 
 
 def _by_address(
-    packets: pd.DataFrame, rows: npt.NDArray[np.int64], votes: npt.NDArray[np.int8], facts: Facts,
+    packets: pd.DataFrame,
+    rows: npt.NDArray[np.int64],
+    votes: npt.NDArray[np.int8],
+    facts: Facts,
     wire: npt.NDArray[np.int8],
-) -> None:  # fmt: skip
+) -> None:
     """Frames without link addresses (raw IP): by reappearance, else by the host's own addresses."""
     unknown = rows[wire[rows] == 0]
     if not len(unknown):
@@ -142,8 +150,8 @@ def _by_address(
 
 @dataclass(frozen=True)
 class Shown:
-    """Addresses that frames show, in order, by interface: ``sent`` from without having come in, and ``reached`` at its own
-    MAC address."""
+    """Addresses that frames show, in order, by interface: ``sent`` from without having come in, and
+    ``reached`` at its own MAC address."""
 
     sent: Mapping[str, tuple[int, ...]]
     reached: Mapping[str, tuple[int, ...]]
@@ -155,7 +163,8 @@ NOTHING_SHOWN = Shown({}, {})
 def shown_addresses(
     packets: pd.DataFrame, sight: Sight, names: tuple[str, ...], left_alone: npt.NDArray[np.int64]
 ) -> Shown:
-    """What these frames show; ``left_alone`` are rows of those that left without having come in: the host's own."""
+    """What these frames show; ``left_alone`` are rows of those that left without having come in:
+    the host's own."""
     src, dst = packets["src"].to_numpy(), packets["dst"].to_numpy()
     interface, mac_dst = packets["interface"].to_numpy(), packets["mac_dst"].to_numpy()
     sent, reached = {}, {}
@@ -170,22 +179,37 @@ def shown_addresses(
 def build_host(
     facts: Facts, shown: Shown, names: tuple[str, ...], rulesets: Iterable[Ruleset]
 ) -> tuple[Host, tuple[str, ...]]:
-    """The host for the walk, and what of it was inferred from what frames on interfaces of these ``names`` have ``shown``."""
+    """The host for the walk, and what of it was inferred from what frames on interfaces of these
+    ``names`` have ``shown``."""
     bridges = frozenset(name for name in {*facts.interfaces, *names} if facts.is_bridge(name))
     sets = _still_sets(facts, rulesets)
     if "addr.json" in facts.present:
-        addresses = {name: tuple(a for a, _ in fact.addresses) for name, fact in facts.interfaces.items()}
+        addresses = {
+            name: tuple(a for a, _ in fact.addresses) for name, fact in facts.interfaces.items()
+        }
         local = frozenset(a for many in addresses.values() for a in many)
         broadcast = {r.destination for r in facts.routes if r.kind == "broadcast"}
         for fact in facts.interfaces.values():
             broadcast |= {a | (0xFFFFFFFF >> length) for a, length in fact.addresses if length < 31}
         routes = _routes(facts)
-        return Host(local, frozenset(broadcast), routes, addresses, bridges, sets, bool(routes), *_source_checks(facts)), ()
+        return Host(
+            local,
+            frozenset(broadcast),
+            routes,
+            addresses,
+            bridges,
+            sets,
+            bool(routes),
+            *_source_checks(facts),
+        ), ()
     nets = bridge_nets(rulesets)
     found = _infer(shown, names, nets)
     local = frozenset(a for many in found.values() for a in many)
     routes = _routes(facts) or tuple(
-        sorted((Route(low, length, device) for device, (low, length) in nets.items()), key=lambda r: -r.length)
+        sorted(
+            (Route(low, length, device) for device, (low, length) in nets.items()),
+            key=lambda r: -r.length,
+        )
     )
     outside = [n for n in names if n != "lo" and n not in nets and n not in bridges]
     if not any(r.length == 0 for r in routes) and len(outside) == 1:
@@ -196,36 +220,59 @@ def build_host(
 
 
 def _source_checks(facts: Facts) -> tuple[dict[str, int] | None, frozenset[str] | None]:
-    """(interface -> rp_filter as it works, interfaces that accept own addresses as sources); None where settings are not
-    all known, or more routing tables than the usual ones may have a say (net.ipv4.conf: the larger of all and its own)."""
+    """(interface -> rp_filter as it works, interfaces that accept own addresses as sources); None
+    where settings are not all known, or more routing tables than the usual ones may have a say
+    (net.ipv4.conf: the larger of all and its own)."""
     usual = all(route.table in ("main", "local", "default") for route in facts.routes)
     places = ("all", *(name.replace(".", "/") for name in facts.interfaces))
     known = {
-        name: [facts.sysctls.get(f"net.ipv4.conf.{place}.{name}") for place in places] for name in ("rp_filter", "accept_local")
+        name: [facts.sysctls.get(f"net.ipv4.conf.{place}.{name}") for place in places]
+        for name in ("rp_filter", "accept_local")
     }
-    if not usual or any(value is None or not value.isdigit() for values in known.values() for value in values):
+    if not usual or any(
+        value is None or not value.isdigit() for values in known.values() for value in values
+    ):
         return None, None
-    modes, own = ([int(value or 0) for value in known[name]] for name in ("rp_filter", "accept_local"))
-    reverse_path = {name: max(modes[0], mode) for name, mode in zip(facts.interfaces, modes[1:], strict=True)}
-    return reverse_path, frozenset(name for name, value in zip(facts.interfaces, own[1:], strict=True) if value or own[0])
+    modes, own = (
+        [int(value or 0) for value in known[name]] for name in ("rp_filter", "accept_local")
+    )
+    reverse_path = {
+        name: max(modes[0], mode) for name, mode in zip(facts.interfaces, modes[1:], strict=True)
+    }
+    return reverse_path, frozenset(
+        name for name, value in zip(facts.interfaces, own[1:], strict=True) if value or own[0]
+    )
 
 
 def _still_sets(facts: Facts, rulesets: Iterable[Ruleset]) -> dict[str, AddressSet]:
-    """The ipsets whose members were saved, without those that packets themselves change (target SET)."""
-    targets = (rule.target for ruleset in rulesets for chain in ruleset.chains for rule in chain.rules)
-    changing = {option.value for target in targets if target.name == "SET" for option in target.options}
-    return {name: members for name, members in parse_sets(facts.sets).items() if name not in changing}
+    """The ipsets whose members were saved, without those that packets themselves change (target
+    SET)."""
+    targets = (
+        rule.target for ruleset in rulesets for chain in ruleset.chains for rule in chain.rules
+    )
+    changing = {
+        option.value for target in targets if target.name == "SET" for option in target.options
+    }
+    return {
+        name: members for name, members in parse_sets(facts.sets).items() if name not in changing
+    }
 
 
 def _routes(facts: Facts) -> tuple[Route, ...]:
     routes = [
         Route(
-            r.destination, r.length, r.device, r.kind == "local", r.kind == "broadcast", r.prefsrc, r.metric,
+            r.destination,
+            r.length,
+            r.device,
+            r.kind == "local",
+            r.kind == "broadcast",
+            r.prefsrc,
+            r.metric,
             r.kind in ("blackhole", "unreachable", "prohibit"),
         )
         for r in facts.routes
         if r.kind not in ("multicast",)
-    ]  # fmt: skip
+    ]
     return tuple(sorted(routes, key=lambda r: (-r.length, r.metric)))
 
 
@@ -242,7 +289,9 @@ def bridge_nets(rulesets: Iterable[Ruleset]) -> dict[str, tuple[int, int]]:
     return nets
 
 
-def _infer(shown: Shown, names: tuple[str, ...], nets: dict[str, tuple[int, int]]) -> dict[str, tuple[int, ...]]:
+def _infer(
+    shown: Shown, names: tuple[str, ...], nets: dict[str, tuple[int, int]]
+) -> dict[str, tuple[int, ...]]:
     """Own addresses of each interface, from what the host sent and what the rules name."""
     found: dict[str, dict[int, None]] = {}
     for device, (low, _) in nets.items():
@@ -258,16 +307,24 @@ def _infer(shown: Shown, names: tuple[str, ...], nets: dict[str, tuple[int, int]
 
 def _claimed(address: int, name: str, nets: dict[str, tuple[int, int]]) -> bool:
     """Whether the address belongs to another device's subnet (the host uses it there, not here)."""
-    return any(device != name and address >> (32 - length) == low >> (32 - length) for device, (low, length) in nets.items())
+    return any(
+        device != name and address >> (32 - length) == low >> (32 - length)
+        for device, (low, length) in nets.items()
+    )
 
 
 def _dialled(
-    shown: Shown, names: tuple[str, ...], nets: dict[str, tuple[int, int]], known: set[int], found: dict[str, dict[int, None]]
+    shown: Shown,
+    names: tuple[str, ...],
+    nets: dict[str, tuple[int, int]],
+    known: set[int],
+    found: dict[str, dict[int, None]],
 ) -> None:
-    """Unicast destinations of frames addressed to an outside interface's MAC are the host's own there.
+    """Unicast destinations of frames addressed to an outside interface's MAC are the host's own
+    there.
 
-    True only where the outside does not route through this host to its containers, so subnets of bridges are left out.
-    """
+    True only where the outside does not route through this host to its containers, so subnets of
+    bridges are left out."""
     for name in names:
         if name in nets or name == "lo":
             continue

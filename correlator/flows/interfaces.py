@@ -1,10 +1,10 @@
-"""Which interface netfilter saw each frame on: VLANs, and captures of all interfaces at once (``tcpdump -i any``).
+"""Which interface netfilter saw each frame on: VLANs, and captures of all interfaces at once
+(``tcpdump -i any``).
 
-A tagged frame on eth0 is one of eth0.100 to the rules. A cooked header names the interface by its index (SLL2) or not at
-all (SLL), and one packet shows up to three times: on the port of a bridge and on the bridge, coming or going. What is
-kept is what a capture of the bridge would have shown: of a packet received, the last sight (behind the bridge's
-PREROUTING); of one sent, the first.
-"""
+A tagged frame on eth0 is one of eth0.100 to the rules. A cooked header names the interface by its
+index (SLL2) or not at all (SLL), and one packet shows up to three times: on the port of a bridge
+and on the bridge, coming or going. What is kept is what a capture of the bridge would have shown:
+of a packet received, the last sight (behind the bridge's PREROUTING); of one sent, the first."""
 
 from __future__ import annotations
 
@@ -31,21 +31,28 @@ RECEIVED, SENT = 1, 2
 
 
 def split_vlans(capture: Capture, facts: Facts) -> Capture:
-    """The capture with tagged frames on the VLAN's own interface (``eth0.100``; vlan100 where the facts name it so).
+    """The capture with tagged frames on the VLAN's own interface (``eth0.100``; vlan100 where the
+    facts name it so).
 
-    Where that interface was captured too, it shows the same frames untagged: the tagged ones are left out.
-    """
+    Where that interface was captured too, it shows the same frames untagged: the tagged ones are
+    left out."""
     packets = capture.packets
     vlan, codes = packets["vlan"].to_numpy(), packets["interface"].to_numpy().astype(np.int64)
     if not (vlan >= 0).any():
         return capture
     interfaces = list(capture.interfaces)
     keep = np.ones(len(packets), dtype=bool)
-    for code, number in sorted(set(zip(codes[vlan >= 0].tolist(), vlan[vlan >= 0].tolist(), strict=True))):
+    for code, number in sorted(
+        set(zip(codes[vlan >= 0].tolist(), vlan[vlan >= 0].tolist(), strict=True))
+    ):
         rows = (codes == code) & (vlan == number)
         parent = capture.interfaces[code]
         name = f"{parent.name}.{number}"
-        name = f"vlan{number}" if name not in facts.interfaces and f"vlan{number}" in facts.interfaces else name
+        name = (
+            f"vlan{number}"
+            if name not in facts.interfaces and f"vlan{number}" in facts.interfaces
+            else name
+        )
         if name in capture.names:
             keep &= ~rows
             continue
@@ -61,8 +68,8 @@ def split_vlans(capture: Capture, facts: Facts) -> Capture:
 def name_interfaces(capture: Capture, facts: Facts) -> Capture:
     """The capture with its cooked frames on named interfaces; others are left as they are.
 
-    Raises :class:`~correlator.errors.InputError` where a cooked capture needs facts and there are none.
-    """
+    Raises :class:`~correlator.errors.InputError` where a cooked capture needs facts and there are
+    none."""
     cooked = [code for code, i in enumerate(capture.interfaces) if i.link_type in (SLL, SLL2)]
     packets = capture.packets
     rows = np.flatnonzero(np.isin(packets["interface"].to_numpy(), cooked))
@@ -71,7 +78,8 @@ def name_interfaces(capture: Capture, facts: Facts) -> Capture:
     if not facts.interfaces:
         file = capture.interfaces[cooked[0]].file
         raise InputError(
-            f"{file}: a capture of `any` does not name its interfaces: save `ip -j addr`, `ip -d -j link` and "
+            f"{file}: a capture of `any` does not name its interfaces: save `ip -j addr`, `ip -d "
+            f"-j link` and "
             "`ip -j route show table all` as addr.json, link.json and route.json beside it"
         )
     names = list(dict.fromkeys([*capture.names, *facts.interfaces]))
@@ -95,45 +103,82 @@ def name_interfaces(capture: Capture, facts: Facts) -> Capture:
 def _by_index(capture: Capture, facts: Facts, names: list[str], codes: Ints) -> Ints:
     """The named interface of every code; -1 where its file gives no index."""
     known = {fact.index: name for name, fact in facts.interfaces.items() if fact.index}
-    table = np.array([names.index(known[i.index]) if i.index in known else -1 for i in capture.interfaces], dtype=np.int64)
+    table = np.array(
+        [names.index(known[i.index]) if i.index in known else -1 for i in capture.interfaces],
+        dtype=np.int64,
+    )
     return table[codes]
 
 
 def _by_address(packets: pd.DataFrame, facts: Facts, names: list[str], rows: Ints) -> Ints:
-    """Sent frames bear the address of the interface that sent them; received ones came from where the route to their
-    source leads; what goes from an own address to an own address is on loopback."""
+    """Sent frames bear the address of the interface that sent them; received ones came from where
+    the route to their source leads; what goes from an own address to an own address is on
+    loopback."""
     mac, direction = packets["mac_src"].to_numpy()[rows], packets["direction"].to_numpy()[rows]
-    src, dst = packets["src"].to_numpy()[rows].astype(np.int64), packets["dst"].to_numpy()[rows].astype(np.int64)
-    own = np.array(sorted(a for fact in facts.interfaces.values() for a, _ in fact.addresses), dtype=np.int64)
+    src, dst = (
+        packets["src"].to_numpy()[rows].astype(np.int64),
+        packets["dst"].to_numpy()[rows].astype(np.int64),
+    )
+    own = np.array(
+        sorted(a for fact in facts.interfaces.values() for a, _ in fact.addresses), dtype=np.int64
+    )
     result = np.full(len(rows), -1, dtype=np.int64)
     for name, fact in facts.interfaces.items():
         if fact.mac and not fact.master:  # a bridge takes the address of one of its ports
             result[(direction == SENT) & (mac == fact.mac)] = names.index(name)
-    routes = sorted((r for r in facts.routes if r.device and r.kind == "unicast"), key=lambda r: (-r.length, r.metric))
+    routes = sorted(
+        (r for r in facts.routes if r.device and r.kind == "unicast"),
+        key=lambda r: (-r.length, r.metric),
+    )
     peer = np.where(direction == SENT, dst, src)
     for route in routes:
-        inside = peer >> (32 - route.length) == route.destination >> (32 - route.length) if route.length else peer >= 0
+        inside = (
+            peer >> (32 - route.length) == route.destination >> (32 - route.length)
+            if route.length
+            else peer >= 0
+        )
         if route.device in names:
             result[(result < 0) & inside] = names.index(route.device)
-    loops = (np.isin(src, own) | (src >> 24 == 127)) & (np.isin(dst, own) | (dst >> 24 == 127)) & (mac == 0)
+    loops = (
+        (np.isin(src, own) | (src >> 24 == 127))
+        & (np.isin(dst, own) | (dst >> 24 == 127))
+        & (mac == 0)
+    )
     if "lo" in names:
         result[loops] = names.index("lo")
     return result
 
 
 def _once(packets: pd.DataFrame, rows: Ints) -> npt.NDArray[np.bool_]:
-    """Which frames stay: of sights of one packet going one way, with the same TTL and close in time, one."""
+    """Which frames stay: of sights of one packet going one way, with the same TTL and close in
+    time, one."""
     names = (
-        "protocol", "ip_id", "seq", "ack", "tcp_flags", "payload_length", "payload_hash", "icmp_type", "icmp_code",
-        "fragment_offset", "ttl", "direction", "inner_ip_id",
-    )  # fmt: skip
+        "protocol",
+        "ip_id",
+        "seq",
+        "ack",
+        "tcp_flags",
+        "payload_length",
+        "payload_hash",
+        "icmp_type",
+        "icmp_code",
+        "fragment_offset",
+        "ttl",
+        "direction",
+        "inner_ip_id",
+    )
     key = mix(*(packets[name].to_numpy()[rows] for name in names))
     time, direction = packets["time"].to_numpy()[rows], packets["direction"].to_numpy()[rows]
     src, dst = packets["src"].to_numpy()[rows], packets["dst"].to_numpy()[rows]
     order = np.lexsort((time, key))
     a, b = order[:-1], order[1:]
-    # NAT rewrites one side between the sights of a bridge's port and the bridge; the other side stays
-    twin = (key[a] == key[b]) & (time[b] - time[a] <= TWIN_NS) & ((src[a] == src[b]) | (dst[a] == dst[b]))
+    # NAT rewrites one side between the sights of a bridge's port and the bridge; the other side
+    # stays
+    twin = (
+        (key[a] == key[b])
+        & (time[b] - time[a] <= TWIN_NS)
+        & ((src[a] == src[b]) | (dst[a] == dst[b]))
+    )
     keep = np.ones(len(packets), dtype=bool)
     keep[rows[a[twin & (direction[a] == RECEIVED)]]] = False
     keep[rows[b[twin & (direction[b] == SENT)]]] = False

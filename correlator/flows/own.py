@@ -1,9 +1,9 @@
-"""Own MAC addresses of interfaces that no fact tells, guessed from the first frames and proven by all of them.
+"""Own MAC addresses of interfaces that no fact tells, guessed from the first frames and proven by
+all of them.
 
-:func:`correlator.flows.host.look` weighs all frames at once. Here they pass by: an address is taken from the first ones, and
-while the rest is folded under it, everything is counted that could speak for another. Where that leaves a doubt, nothing is
-claimed.
-"""
+:func:`correlator.flows.host.look` weighs all frames at once. Here they pass by: an address is taken
+from the first ones, and while the rest is folded under it, everything is counted that could speak
+for another. Where that leaves a doubt, nothing is claimed."""
 
 from __future__ import annotations
 
@@ -44,11 +44,17 @@ class Votes:
         self.table = np.full(REACHED, -1, dtype=np.int64)
 
     def take(self, records: Records, asked: npt.NDArray[np.bool_]) -> None:
-        """Count more of them; ``asked`` (256,): of which interfaces. Raises :class:`~correlator.decode.stream.UnusualError`
-        where there are more addresses than a host has."""
+        """Count more of them; ``asked`` (256,): of which interfaces. Raises
+        :class:`~correlator.decode.stream.UnusualError` where there are more addresses than a host
+        has."""
         done = 0
-        while (done := kernel.vote(records, done, self.ring, self.buckets, self.counts, self.tally)) < len(records):
-            ring, buckets = np.zeros(2 * len(self.ring), dtype=LAST), np.full(2 * len(self.ring), -1, dtype=np.int64)
+        while (
+            done := kernel.vote(records, done, self.ring, self.buckets, self.counts, self.tally)
+        ) < len(records):
+            ring, buckets = (
+                np.zeros(2 * len(self.ring), dtype=LAST),
+                np.full(2 * len(self.ring), -1, dtype=np.int64),
+            )
             move_ring(self.ring, ring, buckets, self.counts)
             self.ring, self.buckets = ring, buckets
         if asked.any() and not kernel.reach(records, asked, self.table):
@@ -66,21 +72,31 @@ class Votes:
         return bool(self.tally[code, OPPOSE] > self.tally[code, AGREE])
 
     def silent(self, code: int) -> bool:
-        """Whether no frame of the interface speaks for or against any address, and none is unknown."""
+        """Whether no frame of the interface speaks for or against any address, and none is
+        unknown."""
         tally = self.tally[code]
-        return not (tally[AGREE] or tally[OPPOSE] or tally[STRANGER] or tally[UNKNOWN] or self.counts[FRAGMENTS])
+        return not (
+            tally[AGREE]
+            or tally[OPPOSE]
+            or tally[STRANGER]
+            or tally[UNKNOWN]
+            or self.counts[FRAGMENTS]
+        )
 
     def proven(self, code: int) -> bool:
-        """Whether no other address can have as many votes. A vote against the one taken is one for another, so may be
-        those of strangers and of unknown frames; what fragments make when they are put together may change four
-        frames' votes, by two each."""
-        agree, oppose, strangers, unknown = (int(self.tally[code, what]) for what in (AGREE, OPPOSE, STRANGER, UNKNOWN))
+        """Whether no other address can have as many votes. A vote against the one taken is one for
+        another, so may be those of strangers and of unknown frames; what fragments make when they
+        are put together may change four frames' votes, by two each."""
+        agree, oppose, strangers, unknown = (
+            int(self.tally[code, what]) for what in (AGREE, OPPOSE, STRANGER, UNKNOWN)
+        )
         return agree - oppose > oppose + strangers + 2 * unknown + 8 * int(self.counts[FRAGMENTS])
 
 
 def present(files: Files, known: Mapping[str, int], enough: int) -> dict[str, Counter[int]]:
-    """Interface of which no MAC address is ``known`` -> how many of its unicast frames bear each one; ``enough`` frames of
-    each file will do. Raises :class:`~correlator.decode.stream.UnusualError`."""
+    """Interface of which no MAC address is ``known`` -> how many of its unicast frames bear each
+    one; ``enough`` frames of each file will do. Raises
+    :class:`~correlator.decode.stream.UnusualError`."""
     names = Names({})
     found: dict[str, Counter[int]] = {}
     for name, file in files:
@@ -101,16 +117,25 @@ def present(files: Files, known: Mapping[str, int], enough: int) -> dict[str, Co
 def guess(files: Files, known: Mapping[str, int]) -> dict[str, int]:
     """Own MAC addresses of interfaces of which none is ``known``, as the first frames tell."""
     count = present(files, known, ENOUGH)
-    ranked = {name: sorted(macs, key=lambda mac: (macs[mac], mac), reverse=True) for name, macs in count.items()}
+    ranked = {
+        name: sorted(macs, key=lambda mac: (macs[mac], mac), reverse=True)
+        for name, macs in count.items()
+    }
     chosen = {name: macs[0] for name, macs in ranked.items()}
     for place in range(1, 3):
         names, votes, seen = Names({**known, **chosen}), Votes(), 0
-        for records in stream([Source(file, name, interface_name(file), names) for name, file in files]):
+        for records in stream(
+            [Source(file, name, interface_name(file), names) for name, file in files]
+        ):
             votes.take(records, np.zeros(256, dtype=bool))
             seen += len(records)
             if seen >= ENOUGH:
                 break
-        wrong = [one.name for code, one in enumerate(names.interfaces) if one.name in chosen and votes.opposed(code)]
+        wrong = [
+            one.name
+            for code, one in enumerate(names.interfaces)
+            if one.name in chosen and votes.opposed(code)
+        ]
         chosen |= {name: ranked[name][place] for name in wrong if len(ranked[name]) > place}
         if not wrong:
             break
@@ -118,22 +143,35 @@ def guess(files: Files, known: Mapping[str, int]) -> dict[str, int]:
 
 
 def prove(files: Files, known: Mapping[str, int], names: Names, votes: Votes) -> dict[str, int]:
-    """Own MAC addresses of the interfaces with frames of which none is ``known``: those that were taken, where all frames
-    agree that it is them; another, where that should be tried. Raises
+    """Own MAC addresses of the interfaces with frames of which none is ``known``: those that were
+    taken, where all frames agree that it is them; another, where that should be tried. Raises
     :class:`~correlator.decode.stream.UnusualError` where frames have to be weighed all at once."""
     every: dict[str, Counter[int]] | None = None
     found: dict[str, int] = {}
     for code, one in enumerate(names.interfaces):
         bits, mac = int(names.own[code, 0]), names.macs[code]
-        if one.name == "lo" or known.get(one.name) or not votes.tally[code, FRAMES] or not bits & OWN_UNTOLD:
+        if (
+            one.name == "lo"
+            or known.get(one.name)
+            or not votes.tally[code, FRAMES]
+            or not bits & OWN_UNTOLD
+        ):
             continue
-        missed, silent, opposed = bool(mac == 0 and bits & OWN_LACKED), votes.silent(code), votes.opposed(code)
+        missed, silent, opposed = (
+            bool(mac == 0 and bits & OWN_LACKED),
+            votes.silent(code),
+            votes.opposed(code),
+        )
         if bits & (OWN_TOLD | OWN_RAW) or not (missed or silent or opposed or votes.proven(code)):
             raise UnusualError
         found[one.name] = mac
         if missed or opposed or (mac and silent):
             every = present(files, known, 1 << 62) if every is None else every
-            macs = {other: number for other, number in every[one.name].items() if not opposed or other != mac}
+            macs = {
+                other: number
+                for other, number in every[one.name].items()
+                if not opposed or other != mac
+            }
             if not macs:
                 raise UnusualError
             found[one.name] = max(macs.items(), key=lambda one: (one[1], one[0]))[0]

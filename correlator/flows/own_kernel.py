@@ -1,8 +1,8 @@
-"""What frames tell of their interfaces' own MAC addresses: the inner loop beside the fold, where facts tell none.
+"""What frames tell of their interfaces' own MAC addresses: the inner loop beside the fold, where
+facts tell none.
 
-It counts the votes of :func:`correlator.flows.host._ttl_votes`: of two sights that follow each other of one packet, the second
-with its TTL one less, the first came in and the second left.
-"""
+It counts the votes of :func:`correlator.flows.host._ttl_votes`: of two sights that follow each
+other of one packet, the second with its TTL one less, the first came in and the second left."""
 
 from __future__ import annotations
 
@@ -13,17 +13,26 @@ from correlator.decode.records import BROKEN, IN, KEYLESS, OUT, bare
 from correlator.flows.crossings import WINDOW_NS
 
 LAST = np.dtype(
-    [("time", "i8"), ("key", "u8"), ("chain", "i8"), ("interface", "u1"), ("side", "u1"), ("ttl", "u1"), ("left", "u1")]
+    [
+        ("time", "i8"),
+        ("key", "u8"),
+        ("chain", "i8"),
+        ("interface", "u1"),
+        ("side", "u1"),
+        ("ttl", "u1"),
+        ("left", "u1"),
+    ]
 )
-"""A frame that may be seen again. ``side``: OUT it bears the interface's own address as its source, IN as its destination, 0
-neither; ``left``: it was the second sight of a packet. Frames whose key says too little stand here under that."""
+"""A frame that may be seen again. ``side``: OUT it bears the interface's own address as its source,
+IN as its destination, 0 neither; ``left``: it was the second sight of a packet. Frames whose key
+says too little stand here under that."""
 
 STEPS = 256
 HEAD, TAIL, FRAGMENTS = range(3)
 """Places in the counters that the loop keeps between calls."""
 FRAMES, AGREE, OPPOSE, STRANGER, UNKNOWN = range(5)
-"""What is counted of each interface: its frames; votes for its own address and against it; votes of frames that do not bear it;
-frames that may or may not vote."""
+"""What is counted of each interface: its frames; votes for its own address and against it; votes of
+frames that do not bear it; frames that may or may not vote."""
 
 
 @part
@@ -36,11 +45,15 @@ def _count(tally, interface, side, vote):
 
 @kernel
 def vote(records, start, ring, buckets, counts, tally):
-    """Count the votes of ``records[start:]``; returns how many were done: all, unless the ring is full."""
+    """Count the votes of ``records[start:]``; returns how many were done: all, unless the ring is
+    full."""
     mask = np.uint64(len(buckets) - 1)
     for i in range(start, len(records)):
         r = records[i]
-        while counts[HEAD] < counts[TAIL] and r.time - ring[counts[HEAD] & (len(ring) - 1)].time >= WINDOW_NS:
+        while (
+            counts[HEAD] < counts[TAIL]
+            and r.time - ring[counts[HEAD] & (len(ring) - 1)].time >= WINDOW_NS
+        ):
             counts[HEAD] += 1
         if counts[TAIL] - counts[HEAD] >= len(ring):
             return i
@@ -72,7 +85,14 @@ def vote(records, start, ring, buckets, counts, tally):
             _count(tally, r.interface, side, OUT)
             left = 1
         last = ring[counts[TAIL] & (len(ring) - 1)]
-        last.time, last.key, last.interface, last.side, last.ttl, last.left = r.time, key, r.interface, side, r.ttl, left
+        last.time, last.key, last.interface, last.side, last.ttl, last.left = (
+            r.time,
+            key,
+            r.interface,
+            side,
+            r.ttl,
+            left,
+        )
         last.chain = buckets[key & mask]
         buckets[key & mask] = counts[TAIL]
         counts[TAIL] += 1
@@ -81,8 +101,9 @@ def vote(records, start, ring, buckets, counts, tally):
 
 @kernel
 def reach(records, asked, table):
-    """Note the destinations of frames that came in to the own addresses of interfaces that are ``asked`` (256,) of: interface
-    << 32 | address, in a ``table`` of slots (-1: empty). Returns False where there are too many."""
+    """Note the destinations of frames that came in to the own addresses of interfaces that are
+    ``asked`` (256,) of: interface << 32 | address, in a ``table`` of slots (-1: empty). Returns
+    False where there are too many."""
     mask, free = len(table) - 1, len(table) // 2
     for place in range(len(table)):
         free -= 1 if table[place] >= 0 else 0

@@ -8,8 +8,17 @@ from correlator.decode.compiled import kernel, part
 from correlator.decode.records import direction_of, little, parse, record_header
 from correlator.flows.fold_kernel import find, name_of
 
-PICKED = np.dtype([("start", "i8"), ("captured", "i8"), ("wire", "i8"), ("time", "i8"), ("interface", "i8"), ("direction", "i8"),
-                   ("number", "i8")])  # fmt: skip
+PICKED = np.dtype(
+    [
+        ("start", "i8"),
+        ("captured", "i8"),
+        ("wire", "i8"),
+        ("time", "i8"),
+        ("interface", "i8"),
+        ("direction", "i8"),
+        ("number", "i8"),
+    ]
+)
 """One frame that was picked: where it starts among the picked bytes, and what its record says."""
 
 
@@ -22,17 +31,24 @@ def _keep(data, at, captured, filled, p, out):
 
 @part
 def _wanted(data, at, captured, wire, direction, mac, keys, values, wanted, scratch, own):
-    """Whether a frame belongs to one of the ``wanted`` pairs (pairs,), as the fold's table of names tells."""
+    """Whether a frame belongs to one of the ``wanted`` pairs (pairs,), as the fold's table of names
+    tells."""
     r = scratch[0]
     if parse(data, at, captured, wire, direction, mac, r, own) >= 0:
         return False
-    name = name_of(r.protocol, np.int64(r.src) << 16 | np.int64(r.sport), np.int64(r.dst) << 16 | np.int64(r.dport))
+    name = name_of(
+        r.protocol,
+        np.int64(r.src) << 16 | np.int64(r.sport),
+        np.int64(r.dst) << 16 | np.int64(r.dport),
+    )
     slot = find(keys, values, name)
     return keys[slot] == 0 or wanted[values[slot]]
 
 
 @kernel
-def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted, scratch, own, picked, out):
+def pick_pcap(
+    data, position, size, big, unit, first, mac, keys, values, wanted, scratch, own, picked, out
+):
     """Copy the frames of ``wanted`` pairs out of a pcap file's bytes.
 
     Returns (position reached, frames passed, frames picked, bytes filled).
@@ -46,7 +62,12 @@ def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted,
         if _wanted(data, position + 16, captured, wire, 0, mac, keys, values, wanted, scratch, own):
             p = picked[count]
             _keep(data, position + 16, captured, filled, p, out)
-            p.wire, p.time, p.interface, p.direction = wire, seconds * 1_000_000_000 + fraction * unit, 0, 0
+            p.wire, p.time, p.interface, p.direction = (
+                wire,
+                seconds * 1_000_000_000 + fraction * unit,
+                0,
+                0,
+            )
             p.number = first + frames
             count += 1
             filled += captured
@@ -55,7 +76,9 @@ def pick_pcap(data, position, size, big, unit, first, mac, keys, values, wanted,
 
 
 @kernel
-def pick_blocks(data, position, size, first, macs, units, keys, values, wanted, scratch, own, picked, out):
+def pick_blocks(
+    data, position, size, first, macs, units, keys, values, wanted, scratch, own, picked, out
+):
     """The same of pcapng blocks; those that hold no packet are passed over."""
     frames, count, filled = 0, 0, 0
     while position + 12 <= size:
@@ -67,13 +90,31 @@ def pick_blocks(data, position, size, first, macs, units, keys, values, wanted, 
             if count >= len(picked) or filled + captured > len(out):
                 break
             frames += 1
-            direction = direction_of(data, position + 28 + captured + (-captured & 3), position + length - 4)
+            direction = direction_of(
+                data, position + 28 + captured + (-captured & 3), position + length - 4
+            )
             number, wire = little(data, position + 8), little(data, position + 24)
             mac = macs[number] if number < len(macs) else 0
-            if _wanted(data, position + 28, captured, wire, direction, mac, keys, values, wanted, scratch, own):
+            if _wanted(
+                data,
+                position + 28,
+                captured,
+                wire,
+                direction,
+                mac,
+                keys,
+                values,
+                wanted,
+                scratch,
+                own,
+            ):
                 p = picked[count]
                 _keep(data, position + 28, captured, filled, p, out)
-                p.wire, p.time = wire, (little(data, position + 12) << 32 | little(data, position + 16)) * units[number]
+                p.wire, p.time = (
+                    wire,
+                    (little(data, position + 12) << 32 | little(data, position + 16))
+                    * units[number],
+                )
                 p.interface, p.direction, p.number = number, direction, first + frames
                 count += 1
                 filled += captured

@@ -1,8 +1,8 @@
 """The host's own connections whose source was rewritten out of sight, joined to their replies.
 
-What the host sends to a container may leave as the bridge's address (MASQUERADE), while a bridge's tap shows the
-answer with its destination restored already: the two share the server only. An answer acknowledges what was sent.
-"""
+What the host sends to a container may leave as the bridge's address (MASQUERADE), while a bridge's
+tap shows the answer with its destination restored already: the two share the server only. An answer
+acknowledges what was sent."""
 
 from __future__ import annotations
 
@@ -21,23 +21,38 @@ if TYPE_CHECKING:
     Names = npt.NDArray[np.uint64]
 
 
-def rejoin(packets: pd.DataFrame, shown: Ints, name: Names, server: Ints, sent: Bools, answer: Bools) -> Names:
+def rejoin(
+    packets: pd.DataFrame, shown: Ints, name: Names, server: Ints, sent: Bools, answer: Bools
+) -> Names:
     """Names of pairs (n,), with those of answers replaced by the request's.
 
-    ``sent`` marks crossings that the host sent itself, ``answer`` those that came to a bridge and stayed; ``server`` is
-    the endpoint at the other side. Only pairs seen one way are asked.
-    """
+    ``sent`` marks crossings that the host sent itself, ``answer`` those that came to a bridge and
+    stayed; ``server`` is the endpoint at the other side. Only pairs seen one way are asked."""
     one_way = _one_way(name, sent, answer)
     requests, answers = np.flatnonzero(sent & one_way), np.flatnonzero(answer & one_way)
     if not len(requests) or not len(answers):
         return name
     fields = {
         column: packets[column].to_numpy()[shown].astype(np.int64)
-        for column in ("protocol", "seq", "ack", "tcp_flags", "payload_length", "payload_hash", "sport", "dport")
+        for column in (
+            "protocol",
+            "seq",
+            "ack",
+            "tcp_flags",
+            "payload_length",
+            "payload_hash",
+            "sport",
+            "dport",
+        )
     }
     left = pd.DataFrame({"key": _asked(fields, requests, server), "request": name[requests]})
     right = pd.DataFrame({"key": _answered(fields, answers, server), "answer": name[answers]})
-    pairs = left.drop_duplicates().merge(right.drop_duplicates(), on="key").groupby(["request", "answer"]).size()
+    pairs = (
+        left.drop_duplicates()
+        .merge(right.drop_duplicates(), on="key")
+        .groupby(["request", "answer"])
+        .size()
+    )
     result = name.copy()
     taken: set[np.uint64] = set()
     for request, found in pairs.sort_values(ascending=False, kind="stable").index:
@@ -58,9 +73,12 @@ def _one_way(name: Names, sent: Bools, answer: Bools) -> Bools:
 
 
 def _asked(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
-    """What the answer to each request says: the acknowledgement (RFC 9293), the echoed query (RFC 792), else the port."""
+    """What the answer to each request says: the acknowledgement (RFC 9293), the echoed query (RFC
+    792), else the port."""
     protocol, flags = f["protocol"][rows], f["tcp_flags"][rows]
-    following = (f["seq"][rows] + f["payload_length"][rows] + (flags & 1) + (flags >> 1 & 1)) & 0xFFFFFFFF
+    following = (
+        f["seq"][rows] + f["payload_length"][rows] + (flags & 1) + (flags >> 1 & 1)
+    ) & 0xFFFFFFFF
     echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
     value = np.where(protocol == 6, following, np.where(protocol == 1, echo, f["sport"][rows]))
     return mix(protocol, server[rows], value)

@@ -1,4 +1,5 @@
-"""The process that folds files for another one: what :class:`~correlator.flows.aside.Aside` runs."""
+"""The process that folds files for another one: what :class:`~correlator.flows.aside.Aside`
+runs."""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 
 def serve() -> None:
-    """Do the task that stdin brings; write progress (floats) and the result to stdout, then the frames that are asked for.
+    """Do the task that stdin brings; write progress (floats) and the result to stdout, then the
+    frames that are asked for.
 
     The compiled code is loaded before the task comes: whoever sends it has to read counters first.
     """
@@ -48,14 +50,19 @@ def serve() -> None:
             frames = pick_files(found, task.files, likely) if likely.any() else []
             while True:
                 wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
-                answer(frames if frames and (wanted == likely).all() else pick_files(found, task.files, wanted))
+                answer(
+                    frames
+                    if frames and (wanted == likely).all()
+                    else pick_files(found, task.files, wanted)
+                )
                 frames = []
     except (BrokenPipeError, EOFError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody wants more of it
 
 
 def _warm() -> None:
-    """Load the compiled code, by folding nothing. Where none is cached yet, another process compiles half of it meanwhile."""
+    """Load the compiled code, by folding nothing. Where none is cached yet, another process
+    compiles half of it meanwhile."""
     other = -1 if is_cached() else os.fork()
     if other == 0:
         try:
@@ -91,4 +98,17 @@ def _pick_nothing() -> None:
 
     names = (np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), np.zeros(1, dtype=bool))
     own, bytes_of, out = (np.zeros(1, dtype=np.uint8) for _ in range(3))
-    pick_pcap(bytes_of, 0, 0, False, 1, 0, 0, *names, np.zeros(1, dtype=RECORD), own, np.zeros(1, dtype=PICKED), out)
+    pick_pcap(
+        bytes_of,
+        0,
+        0,
+        False,
+        1,
+        0,
+        0,
+        *names,
+        np.zeros(1, dtype=RECORD),
+        own,
+        np.zeros(1, dtype=PICKED),
+        out,
+    )

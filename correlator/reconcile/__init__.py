@@ -1,1 +1,2 @@
-"""Clocks, generations, the ledger; kinds of packet walked once; open choices settled by wire and counters."""
+"""Clocks, generations, the ledger; kinds of packet walked once; open choices settled by wire and
+counters."""

@@ -26,11 +26,10 @@ PART = 1 << 16
 class Clock:
     """The counters' clock minus the packets' clock, in ns, with its bounds.
 
-    ``offset`` holds at ``reference`` (epoch ns, packets' clock); the clocks drift apart by ``drift_ppm``.
-    ``low`` and ``high`` bound the offset at the reference. ``source``: ``same clock`` (0 lies within the bounds),
-    ``estimated``, ``given`` (by the user), ``one clock`` (a session's, which nothing had to tell) or ``unknown`` (nothing
-    to tell it from).
-    """
+    ``offset`` holds at ``reference`` (epoch ns, packets' clock); the clocks drift apart by
+    ``drift_ppm``. ``low`` and ``high`` bound the offset at the reference. ``source``: ``same
+    clock`` (0 lies within the bounds), ``estimated``, ``given`` (by the user), ``one clock`` (a
+    session's, which nothing had to tell) or ``unknown`` (nothing to tell it from)."""
 
     offset: int = 0
     low: int | None = None
@@ -48,9 +47,9 @@ class Clock:
 class Step:
     """One rule or policy on the way of a packet, or what happened between them.
 
-    ``kind`` is ``rule``, ``policy``, ``nat`` (a translation: ``text`` says from what to what), ``route`` or ``end``
-    (``text`` says what became of the packet). ``hook`` is PREROUTING, INPUT, FORWARD, OUTPUT or POSTROUTING.
-    """
+    ``kind`` is ``rule``, ``policy``, ``nat`` (a translation: ``text`` says from what to what),
+    ``route`` or ``end`` (``text`` says what became of the packet). ``hook`` is PREROUTING, INPUT,
+    FORWARD, OUTPUT or POSTROUTING."""
 
     kind: str
     hook: str
@@ -85,20 +84,22 @@ class PathView:
 class PacketPaths:
     """The rules that each packet traversed, as text (see docs/wireshark.md for its form).
 
-    ``code`` int64, one a row of the packets table: index into ``texts``, -1 where a frame is no packet that rules saw.
-    ``texts`` are few: packets that took one way share one.
-    """
+    ``code`` int64, one a row of the packets table: index into ``texts``, -1 where a frame is no
+    packet that rules saw. ``texts`` are few: packets that took one way share one."""
 
     code: npt.NDArray[np.int64]
     texts: tuple[str, ...]
 
 
 class Written(Protocol):
-    """What writes the tables of an analysis when they are asked for; see the properties of :class:`Analysis`."""
+    """What writes the tables of an analysis when they are asked for; see the properties of
+    :class:`Analysis`."""
 
     def hits(self) -> pd.DataFrame: ...
     def hits_in_parts(self) -> Iterator[pd.DataFrame]: ...
-    def hits_of(self, connections: npt.NDArray[np.int64] | None, targets: tuple[str, ...]) -> pd.DataFrame: ...
+    def hits_of(
+        self, connections: npt.NDArray[np.int64] | None, targets: tuple[str, ...]
+    ) -> pd.DataFrame: ...
     def packets(self) -> pd.DataFrame: ...
     def packets_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame: ...
     def unfolded_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame: ...
@@ -117,15 +118,15 @@ class Written(Protocol):
 class Analysis:
     """The result of one replay: DataFrames as declared in :mod:`correlator.dataset.schema`.
 
-    ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred`` names the host
-    facts that were worked out rather than read. ``interfaces`` maps an interface to its number of frames, ``containers``
-    an address to the name of the container that had it. ``host`` is what is known of addresses, routes and settings.
-    ``files``: what the packets were read from, (interface that they were said to be of, or None; path).
-    ``covered`` is the stretch that the counters cover (epoch ns on the packets' clock; None without two samples),
-    ``changes`` the times between which each change of the rules fell, so that ``changes[i]`` lies between the generations
-    i and i + 1; ``rulesets`` are the rules of every generation, as ``rules`` numbers them. Tables that are large are written
-    when they are first asked for.
-    """
+    ``warnings`` are losses and doubts, one line each, to be shown in every report; ``inferred``
+    names the host facts that were worked out rather than read. ``interfaces`` maps an interface to
+    its number of frames, ``containers`` an address to the name of the container that had it.
+    ``host`` is what is known of addresses, routes and settings. ``files``: what the packets were
+    read from, (interface that they were said to be of, or None; path). ``covered`` is the stretch
+    that the counters cover (epoch ns on the packets' clock; None without two samples), ``changes``
+    the times between which each change of the rules fell, so that ``changes[i]`` lies between the
+    generations i and i + 1; ``rulesets`` are the rules of every generation, as ``rules`` numbers
+    them. Tables that are large are written when they are first asked for."""
 
     connections: pd.DataFrame
     rules: pd.DataFrame
@@ -149,22 +150,35 @@ class Analysis:
         """One row per connection, direction and rule; written when first asked for."""
         return self.tables.hits()
 
-    def hits_of(self, connections: npt.NDArray[np.int64] | None = None, targets: tuple[str, ...] = ()) -> pd.DataFrame:
-        """The hits of these connections, or of rules with these targets; without writing all of them."""
+    def hits_of(
+        self, connections: npt.NDArray[np.int64] | None = None, targets: tuple[str, ...] = ()
+    ) -> pd.DataFrame:
+        """The hits of these connections, or of rules with these targets; without writing all of
+        them."""
         if "hits" not in self.__dict__:
             return self.tables.hits_of(connections, targets)
-        good = self.hits["connection"].isin(connections) if connections is not None else self.hits["target"].isin(targets)
+        good = (
+            self.hits["connection"].isin(connections)
+            if connections is not None
+            else self.hits["target"].isin(targets)
+        )
         return self.hits[good].reset_index(drop=True)
 
     def packets_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame:
-        """The frames of these connections; without writing all of them where few were out of the ordinary."""
+        """The frames of these connections; without writing all of them where few were out of the
+        ordinary."""
         if "packets" not in self.__dict__:
             return self.tables.packets_of(connections)
         return self.packets[self.packets["connection"].isin(connections)].reset_index(drop=True)
 
     def errors_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame:
-        """The frames of ICMP that answered these connections: a connection that an error answers is never folded."""
-        frames = self.packets_of(connections) if "packets" in self.__dict__ else self.tables.unfolded_of(connections)
+        """The frames of ICMP that answered these connections: a connection that an error answers is
+        never folded."""
+        frames = (
+            self.packets_of(connections)
+            if "packets" in self.__dict__
+            else self.tables.unfolded_of(connections)
+        )
         return frames[(frames["protocol"] == "icmp") & (frames["direction"] == "reply")]
 
     @cached_property
@@ -179,7 +193,8 @@ class Analysis:
 
     @cached_property
     def ledger(self) -> pd.DataFrame:
-        """One row per rule and interval, with the connections behind it; written when first asked for."""
+        """One row per rule and interval, with the connections behind it; written when first asked
+        for."""
         return self.explained(self.balances)
 
     def explained(self, lines: pd.DataFrame) -> pd.DataFrame:
@@ -188,7 +203,9 @@ class Analysis:
 
         from correlator.dataset.schema import LEDGER
 
-        found = pd.Series(self.tables.explain(lines.index.to_numpy()), index=lines.index, dtype=object)
+        found = pd.Series(
+            self.tables.explain(lines.index.to_numpy()), index=lines.index, dtype=object
+        )
         return lines.assign(connections=found)[list(LEDGER)]
 
     def named(self, address: object) -> str:
@@ -201,11 +218,13 @@ class Analysis:
         return self.tables.paths(connection)
 
     def paths_of(self, connections: npt.NDArray[np.int64]) -> Iterator[tuple[PathView, ...]]:
-        """The same of several, in turn; faster than one by one where there are millions of packets."""
+        """The same of several, in turn; faster than one by one where there are millions of
+        packets."""
         return self.tables.paths_of(connections)
 
     def ways(self) -> tuple[PathView, ...]:
-        """The ways that packets of all connections took, most packets first; a translation tells of one of them."""
+        """The ways that packets of all connections took, most packets first; a translation tells of
+        one of them."""
         return self.tables.ways()
 
     def packet_paths(self) -> PacketPaths:
@@ -213,24 +232,27 @@ class Analysis:
         return self.tables.packet_paths()
 
     def frames(self) -> pd.DataFrame:
-        """Every IPv4 frame of the input files: ``file`` (index into ``files``), ``frame`` (from 1) and ``packet``, the row of
-        ``packets`` that it is a sight of (a bridge port's sight of what the bridge shows too, a fragment of a datagram), -1
-        where it is none; int64, made on demand."""
+        """Every IPv4 frame of the input files: ``file`` (index into ``files``), ``frame`` (from 1)
+        and ``packet``, the row of ``packets`` that it is a sight of (a bridge port's sight of what
+        the bridge shows too, a fragment of a datagram), -1 where it is none; int64, made on
+        demand."""
         return self.tables.frames()
 
     def flows(self) -> pd.DataFrame:
-        """What other tools call the connections, one row each, as :data:`correlator.dataset.schema.FLOWS` declares it;
-        made on demand."""
+        """What other tools call the connections, one row each, as
+        :data:`correlator.dataset.schema.FLOWS` declares it; made on demand."""
         return self.tables.flows()
 
     def table(self, name: str) -> pd.DataFrame:
-        """One table as exports hold it (:data:`correlator.dataset.schema.EXPORTS`): connections with their Community IDs,
-        which take a second for half a million connections, so that only who asks waits for them."""
+        """One table as exports hold it (:data:`correlator.dataset.schema.EXPORTS`): connections
+        with their Community IDs, which take a second for half a million connections, so that only
+        who asks waits for them."""
         frame: pd.DataFrame = getattr(self, name)
         return frame if name != "connections" else self._with_ids(0, len(frame))
 
     def in_parts(self, name: str) -> Iterator[pd.DataFrame]:
-        """The same table, some rows at a time, one part at least: of hits, what is large is never put together."""
+        """The same table, some rows at a time, one part at least: of hits, what is large is never
+        put together."""
         if name == "hits":  # all of a connection's in one part
             yield from (self.hits,) if "hits" in self.__dict__ else self.tables.hits_in_parts()
             return

@@ -1,4 +1,5 @@
-"""Every crossing under the reading that was chosen for it: its connection, direction, tuples and way."""
+"""Every crossing under the reading that was chosen for it: its connection, direction, tuples and
+way."""
 
 from __future__ import annotations
 
@@ -26,11 +27,11 @@ NO_WAY = -1
 class Attribution:
     """Arrays (k,), one row a crossing, in order of time.
 
-    ``row`` in the explored rows, ``way`` its number (-1: rules and wire exclude every way, or leave too many),
-    ``open``: still undecided (the likeliest is shown), ``connection`` from 1 in order of first packet. ``client`` ...
-    ``server`` are endpoints ``address << 16 | port``: client -> dialled is the original tuple, server -> seen the reply
-    tuple; for direction untracked, the packet's own source and destination.
-    """
+    ``row`` in the explored rows, ``way`` its number (-1: rules and wire exclude every way, or leave
+    too many), ``open``: still undecided (the likeliest is shown), ``connection`` from 1 in order of
+    first packet. ``client`` ... ``server`` are endpoints ``address << 16 | port``: client ->
+    dialled is the original tuple, server -> seen the reply tuple; for direction untracked, the
+    packet's own source and destination."""
 
     row: Ints
     way: Ints
@@ -72,9 +73,17 @@ def attribute(verdict: Verdict) -> Attribution:
     rank[np.argsort(first, kind="stable")] = np.arange(1, len(first) + 1)
     ends = endpoints_of(verdict, row, direction)
     return Attribution(
-        row, way, still_open, crossing, rank[inverse] if len(row) else code, direction, state, time,
-        _protocol(verdict, row, direction), *ends,
-    )  # fmt: skip
+        row,
+        way,
+        still_open,
+        crossing,
+        rank[inverse] if len(row) else code,
+        direction,
+        state,
+        time,
+        _protocol(verdict, row, direction),
+        *ends,
+    )
 
 
 def codes(verdict: Verdict, row: Ints) -> tuple[Ints, Ints, Ints]:
@@ -90,24 +99,31 @@ def codes(verdict: Verdict, row: Ints) -> tuple[Ints, Ints, Ints]:
 
 
 def endpoints_of(verdict: Verdict, row: Ints, direction: Ints) -> tuple[Ints, Ints, Ints, Ints]:
-    """(client, dialled, server, seen) of rows; of untracked ones their own source and destination, both ways."""
+    """(client, dialled, server, seen) of rows; of untracked ones their own source and destination,
+    both ways."""
     v = verdict.explored.rows.columns
     own = direction == UNTRACKED
     source = v["src"][row] << 16 | v["sport"][row]
     target = v["dst"][row] << 16 | v["dport"][row]
-    client, dialled = np.where(own, source, v["client"][row]), np.where(own, target, v["dialled"][row])
+    client, dialled = (
+        np.where(own, source, v["client"][row]),
+        np.where(own, target, v["dialled"][row]),
+    )
     server, seen = np.where(own, target, v["server"][row]), np.where(own, source, v["seen"][row])
     return client, dialled, server, seen
 
 
 def _protocol(verdict: Verdict, row: Ints, direction: Ints) -> Ints:
-    """The connection's protocol; an ICMP error that belongs to one bears that one's, a stray one its own."""
+    """The connection's protocol; an ICMP error that belongs to one bears that one's, a stray one
+    its own."""
     crossing = verdict.explored.rows.crossing[row]
     own = verdict.explored.rows.columns["protocol"][row]
     return np.where(direction == UNTRACKED, own, verdict.scene.crossings.protocol[crossing])
 
 
-def option_tuples(verdict: Verdict, option: Option) -> list[tuple[tuple[int, ...], tuple[int, ...], int, int]]:
+def option_tuples(
+    verdict: Verdict, option: Option
+) -> list[tuple[tuple[int, ...], tuple[int, ...], int, int]]:
     """(tuple with direction, hits, row, length) of every row of an option."""
     row = np.array([r for r, _ in option], dtype=np.int64)
     _, direction, _ = codes(verdict, row)

@@ -17,7 +17,6 @@ from correlator.reconcile.tables import confirmed, rule_numbers
 from correlator.reconcile.words import categorical, table
 
 if TYPE_CHECKING:
-
     import numpy.typing as npt
 
     from correlator.reconcile.numbering import Numbering
@@ -51,15 +50,40 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
     for entry, account in ledger.accounts.items():
         moved, most = counters.packets_of(entry)
         size, reset = counters.bytes_of(entry)[0], counters.reset_of(entry)
-        shown = (moved != 0) | (account.explained != 0) | (account.residual != 0) | (account.residual_bytes != 0) | reset
+        shown = (
+            (moved != 0)
+            | (account.explained != 0)
+            | (account.residual != 0)
+            | (account.residual_bytes != 0)
+            | reset
+        )
         at = np.flatnonzero(shown)
-        parts.append((
-            at, np.full(len(at), entry), moved[at], most[at], account.explained[at], account.residual[at], size[at],
-            account.explained_bytes[at], account.residual_bytes[at], _notes(verdict, entry, at),
-        ))  # fmt: skip
-    interval, which, counted, highest, explained, residual, counted_bytes, explained_bytes, residual_bytes, note = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+        parts.append(
+            (
+                at,
+                np.full(len(at), entry),
+                moved[at],
+                most[at],
+                account.explained[at],
+                account.residual[at],
+                size[at],
+                account.explained_bytes[at],
+                account.residual_bytes[at],
+                _notes(verdict, entry, at),
+            )
+        )
+    (
+        interval,
+        which,
+        counted,
+        highest,
+        explained,
+        residual,
+        counted_bytes,
+        explained_bytes,
+        residual_bytes,
+        note,
+    ) = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((which, counters.generation[interval + 1], interval))
     interval, which = interval[order], which[order]
     generation = counters.generation[interval + 1]
@@ -74,13 +98,21 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
         "rule_number": np.where(number < 0, numbers.max(axis=0)[which], number),
         "rule": categorical(which, lambda e: entries[e].text),
         "target": categorical(which, lambda e: entries[e].target),
-        "begin": counters.end[interval] + back, "end": counters.end[interval + 1] + back,
+        "begin": counters.end[interval] + back,
+        "end": counters.end[interval + 1] + back,
         "counted_packets": counted[order],
-        "counted_packets_high": np.where(highest >= UNBOUNDED, np.maximum(explained, counted), highest)[order],
-        "explained_packets": explained[order], "residual_packets": residual[order], "counted_bytes": counted_bytes[order],
-        "explained_bytes": explained_bytes[order], "residual_bytes": residual_bytes[order],
-        "note": pd.Categorical.from_codes(note[order], categories=list(NOTES)).remove_unused_categories(),
-    }  # fmt: skip
+        "counted_packets_high": np.where(
+            highest >= UNBOUNDED, np.maximum(explained, counted), highest
+        )[order],
+        "explained_packets": explained[order],
+        "residual_packets": residual[order],
+        "counted_bytes": counted_bytes[order],
+        "explained_bytes": explained_bytes[order],
+        "residual_bytes": residual_bytes[order],
+        "note": pd.Categorical.from_codes(
+            note[order], categories=list(NOTES)
+        ).remove_unused_categories(),
+    }
     return table(columns, BALANCES), Lines(interval, which)
 
 
@@ -93,24 +125,39 @@ def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
     (moved, most), present = counters.packets_of(entry), counters.present_of(entry)
     came, went = ~present[at] & present[at + 1], present[at] & ~present[at + 1]
     silent = account.uncounted[at] & (account.explained[at] > moved[at])
-    return np.select([counters.reset_of(entry)[at], came, went, silent, moved[at] != most[at]], [1, 2, 3, 4, 5], 0)
+    return np.select(
+        [counters.reset_of(entry)[at], came, went, silent, moved[at] != most[at]],
+        [1, 2, 3, 4, 5],
+        0,
+    )
 
 
 def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
-    """The connections behind every one of these lines, as text: their numbers, separated by spaces."""
+    """The connections behind every one of these lines, as text: their numbers, separated by
+    spaces."""
     number, found = _Cells(lines), [np.zeros(0, dtype=np.int64)]
     hits, (where, _, _), count = verdict.hits, verdict.intervals, numbering.total + 1
     for entry in number.entries:
         start, end = np.searchsorted(hits.entry, [entry, entry + 1])
-        found.append(number.of(entry, where[start:end], numbering.of_rows[hits.row[start:end]], count))
+        found.append(
+            number.of(entry, where[start:end], numbering.of_rows[hits.row[start:end]], count)
+        )
     if verdict.ledger is not None:
         for part in placed(verdict, number.entries):
-            found.append(number.of(part.entry, part.interval, numbering.ordinary[part.owner], count))
+            found.append(
+                number.of(part.entry, part.interval, numbering.ordinary[part.owner], count)
+            )
     pairs = _distinct(np.concatenate(found))
     bounds = np.searchsorted(pairs, np.arange(len(lines) + 1) * count).tolist()
     connections = (pairs % count).tolist()
-    names = [str(connection) for connection in range(count)] if len(pairs) > count else []  # of many, each is made once
-    texts = [names[connection] for connection in connections] if names else [str(connection) for connection in connections]
+    names = (
+        [str(connection) for connection in range(count)] if len(pairs) > count else []
+    )  # of many, each is made once
+    texts = (
+        [names[connection] for connection in connections]
+        if names
+        else [str(connection) for connection in connections]
+    )
     return [" ".join(texts[begin:end]) for begin, end in pairwise(bounds)]
 
 
@@ -127,15 +174,18 @@ class _Cells:
             self._lines[entry][lines.interval[mine]] = mine
 
     def of(self, entry: int, interval: Ints, connection: Ints, count: int) -> Ints:
-        """Each line * ``count`` + connection that hits of an entry, in these intervals (-1: none), make; each once, in order."""
-        line = self._lines[entry][np.minimum(interval, self.last)]  # none of -1 and of what is beyond
+        """Each line * ``count`` + connection that hits of an entry, in these intervals (-1: none),
+        make; each once, in order."""
+        line = self._lines[entry][
+            np.minimum(interval, self.last)
+        ]  # none of -1 and of what is beyond
         asked = (line >= 0) & (interval >= 0)
         return _distinct(line[asked] * count + connection[asked])
 
 
 def _distinct(values: Ints) -> Ints:
-    """The distinct ones of values, in order, by sorting: of many that differ, a table (as np.unique has it) takes ten times
-    as long."""
+    """The distinct ones of values, in order, by sorting: of many that differ, a table (as np.unique
+    has it) takes ten times as long."""
     values = np.sort(values)
     distinct: Ints = values[np.diff(values, prepend=-1) != 0]
     return distinct
@@ -164,8 +214,13 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
     parts: list[dict[str, Any]] = []
     totals = counters.totals() if counters is not None and ledger is not None else None
     ordinary = ordinary_connections(verdict)
-    for generation, (ruleset, of) in enumerate(zip(verdict.stages.rulesets, verdict.register.of, strict=True)):
-        sums = {name: np.zeros(width, dtype=np.int64) for name in ("explained", "residual", "explained_bytes", "residual_bytes")}
+    for generation, (ruleset, of) in enumerate(
+        zip(verdict.stages.rulesets, verdict.register.of, strict=True)
+    ):
+        sums = {
+            name: np.zeros(width, dtype=np.int64)
+            for name in ("explained", "residual", "explained_bytes", "residual_bytes")
+        }
         if counters is not None and ledger is not None and totals is not None:
             mine = counters.generation[1:] == generation
             for entry, account in ledger.accounts.items():
@@ -178,15 +233,28 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
             sums["explained_bytes"] = _bytes(verdict, width)
             counted = counted_bytes = np.full(len(of), -1)
             chosen = np.ones(len(hits), dtype=bool)
-        pairs = _distinct(hits.entry[chosen] * (numbering.total + 1) + numbering.of_rows[hits.row[chosen]])
-        parts.append({
-            "generation": np.full(len(of), generation), "entry": of,
-            "rule_number": np.array([entry.number for entry in ruleset.entries], dtype=np.int64),
-            "counted_packets": counted, "explained_packets": sums["explained"][of], "residual_packets": sums["residual"][of],
-            "counted_bytes": counted_bytes, "explained_bytes": sums["explained_bytes"][of],
-            "residual_bytes": sums["residual_bytes"][of],
-            "connections": (np.bincount(pairs // (numbering.total + 1), minlength=width) + ordinary[generation])[of],
-        })  # fmt: skip
+        pairs = _distinct(
+            hits.entry[chosen] * (numbering.total + 1) + numbering.of_rows[hits.row[chosen]]
+        )
+        parts.append(
+            {
+                "generation": np.full(len(of), generation),
+                "entry": of,
+                "rule_number": np.array(
+                    [entry.number for entry in ruleset.entries], dtype=np.int64
+                ),
+                "counted_packets": counted,
+                "explained_packets": sums["explained"][of],
+                "residual_packets": sums["residual"][of],
+                "counted_bytes": counted_bytes,
+                "explained_bytes": sums["explained_bytes"][of],
+                "residual_bytes": sums["residual_bytes"][of],
+                "connections": (
+                    np.bincount(pairs // (numbering.total + 1), minlength=width)
+                    + ordinary[generation]
+                )[of],
+            }
+        )
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     which = columns.pop("entry")
     for name in ("table", "chain", "text", "target"):

@@ -1,8 +1,9 @@
-"""Captures that leave out an interface: what its packets show on one side only may be something else.
+"""Captures that leave out an interface: what its packets show on one side only may be something
+else.
 
-What leaves eth0 with the host's address may be the host's own, or a container's behind MASQUERADE; what comes in to a
-published port goes on where nobody looked. Conntrack could tell; without it only a counter can confirm such a row.
-"""
+What leaves eth0 with the host's address may be the host's own, or a container's behind MASQUERADE;
+what comes in to a published port goes on where nobody looked. Conntrack could tell; without it only
+a counter can confirm such a row."""
 
 from __future__ import annotations
 
@@ -24,20 +25,27 @@ REWRITES = frozenset(("DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"))
 
 
 def is_blind(verdict: Verdict) -> bool:
-    """Whether packets may have been rewritten on their way to or from an interface that was not captured."""
+    """Whether packets may have been rewritten on their way to or from an interface that was not
+    captured."""
     scene = verdict.scene
     if scene.witness is not None:
         return False
     devices = {route.device for route in scene.host.routes if route.device} - {"lo"}
-    rules = (rule for ruleset in verdict.stages.rulesets for chain in ruleset.chains for rule in chain.rules)
+    rules = (
+        rule
+        for ruleset in verdict.stages.rulesets
+        for chain in ruleset.chains
+        for rule in chain.rules
+    )
     return bool(devices - scene.watched) and any(rule.target.name in REWRITES for rule in rules)
 
 
 @dataclass(frozen=True)
 class Unseen:
-    """By the attribution's numbers (from 1; 0 is none), bool (connections + 1,): ``once``: some packet was seen on one side
-    only, so that what no counter confirms may be otherwise; ``guessed``: what it dialled was not seen, and sums of the
-    counters that would have told are met by no choice."""
+    """By the attribution's numbers (from 1; 0 is none), bool (connections + 1,): ``once``: some
+    packet was seen on one side only, so that what no counter confirms may be otherwise;
+    ``guessed``: what it dialled was not seen, and sums of the counters that would have told are met
+    by no choice."""
 
     once: Bools
     guessed: Bools
@@ -52,6 +60,8 @@ def unseen(verdict: Verdict, attribution: Attribution) -> Unseen:
         lonely = ~(crossings.entered & crossings.sent) & ~crossings.loop
         once[attribution.connection[lonely[attribution.crossing]]] = True
         if verdict.broken:
-            candidate = explored.alternatives.dialled[explored.rows.alternative[attribution.row]] >= 0
+            candidate = (
+                explored.alternatives.dialled[explored.rows.alternative[attribution.row]] >= 0
+            )
             guessed[attribution.connection[candidate]] = True
     return Unseen(once, guessed)

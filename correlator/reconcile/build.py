@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 UNFIT_ROWS, UNFIT_SHARE, UNFIT_HITS = 8, 0.9, 0.5
 
 
-def analyse(inputs: Inputs, intake: Intake, clock_offset: int | None = None, progress: Progress | None = None) -> Analysis:
-    """Reconcile and write the tables. Raises :class:`~correlator.errors.InputError` where rules or counters do not fit
-    the packets at all."""
+def analyse(
+    inputs: Inputs,
+    intake: Intake,
+    clock_offset: int | None = None,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Reconcile and write the tables. Raises :class:`~correlator.errors.InputError` where rules or
+    counters do not fit the packets at all."""
     verdict = reconcile(inputs, intake, clock_offset, progress)
     tables = tables_of(verdict, clock_offset)
     attribution = tables.attribution
@@ -32,28 +37,45 @@ def analyse(inputs: Inputs, intake: Intake, clock_offset: int | None = None, pro
     if progress is not None:
         progress("writing the tables", 0.9)
     return Analysis(
-        tables.connections(), tables.rules(), tables, verdict.clock,
-        (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)), verdict.inferred, _frames(verdict),
-        verdict.counters.samples if verdict.counters is not None else 0, len(inputs.rulesets), inputs.source,
-        inputs.facts.containers, verdict.scene.host, *_readings(verdict),
-        tuple((name, str(file)) for name, file in inputs.files), inputs.rulesets,
-    )  # fmt: skip
+        tables.connections(),
+        tables.rules(),
+        tables,
+        verdict.clock,
+        (*verdict.warnings, *_doubts(verdict, attribution, tables.numbering)),
+        verdict.inferred,
+        _frames(verdict),
+        verdict.counters.samples if verdict.counters is not None else 0,
+        len(inputs.rulesets),
+        inputs.source,
+        inputs.facts.containers,
+        verdict.scene.host,
+        *_readings(verdict),
+        tuple((name, str(file)) for name, file in inputs.files),
+        inputs.rulesets,
+    )
 
 
 def _frames(verdict: Verdict) -> dict[str, int]:
     """Frames of IPv4 on every interface that was captured."""
     scene = verdict.scene
     codes = scene.packets["interface"].to_numpy()
-    counts = {name: int((codes == code).sum()) for code, name in enumerate(scene.names) if name in scene.watched}
+    counts = {
+        name: int((codes == code).sum())
+        for code, name in enumerate(scene.names)
+        if name in scene.watched
+    }
     if verdict.ordinary is not None:
         for row, amount in enumerate(verdict.ordinary.taken.tolist()):
             for code in ("in_code", "out_code"):
-                counts[verdict.ordinary.names[int(verdict.ordinary.rows.columns[code][row])]] += amount
+                counts[verdict.ordinary.names[int(verdict.ordinary.rows.columns[code][row])]] += (
+                    amount
+                )
     return counts
 
 
 def _readings(verdict: Verdict) -> tuple[tuple[int, int] | None, tuple[tuple[int, int], ...]]:
-    """(the stretch that the counters cover, the stretches in which the rules changed), epoch ns on the packets' clock."""
+    """(the stretch that the counters cover, the stretches in which the rules changed), epoch ns on
+    the packets' clock."""
     counters, back = verdict.counters, verdict.clock.offset
     if counters is None or counters.samples < 2:
         return None, ()
@@ -64,10 +86,13 @@ def _readings(verdict: Verdict) -> tuple[tuple[int, int] | None, tuple[tuple[int
 
 def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     nowhere = int((attribution.way == NO_WAY).sum())
-    known = len(attribution) + (int(verdict.ordinary.taken.sum()) if verdict.ordinary is not None else 0)
+    known = len(attribution) + (
+        int(verdict.ordinary.taken.sum()) if verdict.ordinary is not None else 0
+    )
     if known >= UNFIT_ROWS and nowhere >= UNFIT_SHARE * known:
         raise InputError(
-            f"{verdict.inputs.source}: the rules do not fit the packets: of {known} packets, {nowhere} have no "
+            f"{verdict.inputs.source}: the rules do not fit the packets: of {known} packets, "
+            f"{nowhere} have no "
             "way through them: are they of the same host and time?"
         )
     ledger, counters = verdict.ledger, verdict.counters
@@ -76,40 +101,69 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
     counted = sum(int(counters.packets_of(entry)[0].sum()) for entry in ledger.accounts)
     gap = ledger.residual
     explained = sum(int(account.explained.sum()) for account in ledger.accounts.values())
-    uncounted = -sum(int(np.minimum(account.residual, 0).sum()) for account in ledger.accounts.values())
-    if explained >= UNFIT_ROWS and counted >= UNFIT_ROWS and uncounted > UNFIT_HITS * explained and not is_blind(verdict):
+    uncounted = -sum(
+        int(np.minimum(account.residual, 0).sum()) for account in ledger.accounts.values()
+    )
+    if (
+        explained >= UNFIT_ROWS
+        and counted >= UNFIT_ROWS
+        and uncounted > UNFIT_HITS * explained
+        and not is_blind(verdict)
+    ):
         raise InputError(
-            f"{verdict.inputs.source}: the counters do not fit the packets: of {explained} hits that the packets made, "
+            f"{verdict.inputs.source}: the counters do not fit the packets: of {explained} hits "
+            f"that the packets made, "
             f"{uncounted} were never counted: are they of the same host and time?"
         )
     if is_blind(verdict):
         return  # what it did not see may well be most of it
     if counted >= UNFIT_ROWS and explained == 0 and gap >= counted:
-        begin, end = int(counters.begin[0] - verdict.clock.offset), int(counters.end[-1] - verdict.clock.offset)
+        begin, end = (
+            int(counters.begin[0] - verdict.clock.offset),
+            int(counters.end[-1] - verdict.clock.offset),
+        )
         first, last = verdict.tallies.span
         apart = last < begin or first > end
         raise InputError(
-            f"{verdict.inputs.source}: the counters do not fit the packets: {counted} hits counted, none explained"
-            + (": they were recorded at different times" if apart else ": are they of the same host?")
+            f"{verdict.inputs.source}: the counters do not fit the packets: {counted} hits "
+            f"counted, none explained"
+            + (
+                ": they were recorded at different times"
+                if apart
+                else ": are they of the same host?"
+            )
         )
 
 
 def _doubts(verdict: Verdict, attribution: Attribution, numbering: Numbering) -> list[str]:
-    """What the reports must say: packets without a way, sums that nothing meets, sights that are missing."""
+    """What the reports must say: packets without a way, sums that nothing meets, sights that are
+    missing."""
     doubts: list[str] = []
-    if not len(verdict.scene.packets) and (verdict.ordinary is None or not verdict.ordinary.kept.any()):
+    if not len(verdict.scene.packets) and (
+        verdict.ordinary is None or not verdict.ordinary.kept.any()
+    ):
         doubts.append("no IPv4 packet was recorded: whatever the counters counted is a residual")
     nowhere = attribution.way == NO_WAY
     if nowhere.any():
         numbers = sorted(set(numbering.attributed[attribution.connection[nowhere]].tolist()))
         shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-        doubts.append(f"{int(nowhere.sum())} packets fit no way through the rules (connections {shown})")
+        doubts.append(
+            f"{int(nowhere.sum())} packets fit no way through the rules (connections {shown})"
+        )
     if not verdict.explored.agreed:
-        doubts.append("what conntrack knew and what the rules did to it do not agree yet: some states may be wrong")
+        doubts.append(
+            "what conntrack knew and what the rules did to it do not agree yet: some states may "
+            "be wrong"
+        )
     if verdict.broken:
-        doubts.append(f"{verdict.broken} sums of the counters are met by no choice: something is missing")
+        doubts.append(
+            f"{verdict.broken} sums of the counters are met by no choice: something is missing"
+        )
     transit = verdict.explored.rows.columns["enters"][attribution.row].astype(bool)
-    transit &= ~verdict.scene.crossings.entered[attribution.crossing] & ~verdict.scene.crossings.loop[attribution.crossing]
+    transit &= (
+        ~verdict.scene.crossings.entered[attribution.crossing]
+        & ~verdict.scene.crossings.loop[attribution.crossing]
+    )
     if transit.any():
         doubts.append(
             f"{int(transit.sum())} forwarded packets were seen leaving only: "
@@ -117,10 +171,17 @@ def _doubts(verdict: Verdict, attribution: Attribution, numbering: Numbering) ->
         )
     _, first = np.unique(attribution.connection, return_index=True)
     crossings = verdict.scene.crossings
-    answered = first[(crossings.kind[attribution.crossing[first]] == SYNACK) & (attribution.protocol[first] == 6)]
+    answered = first[
+        (crossings.kind[attribution.crossing[first]] == SYNACK) & (attribution.protocol[first] == 6)
+    ]
     if len(answered):
-        opened = ", ".join(str(n) for n in sorted(numbering.attributed[attribution.connection[answered]].tolist())[:8])
-        doubts.append(f"the packet that opened connection {opened} was not captured: what it hit is missing")
+        opened = ", ".join(
+            str(n)
+            for n in sorted(numbering.attributed[attribution.connection[answered]].tolist())[:8]
+        )
+        doubts.append(
+            f"the packet that opened connection {opened} was not captured: what it hit is missing"
+        )
     skipped = dict(verdict.intake.capture.skipped)
     if skipped.get("IPv6"):
         doubts.append(f"{skipped['IPv6']} IPv6 packets were left out: these are IPv4 rules")

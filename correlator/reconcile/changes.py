@@ -1,9 +1,10 @@
-"""Rules that changed between two readings changed once: before that moment no packet met the new rule, after it all did.
+"""Rules that changed between two readings changed once: before that moment no packet met the new
+rule, after it all did.
 
-Packets that fell between the last reading of one generation and the first of the next were walked through both rulesets
-merged. What the wire settles of them bounds the moment of each change; what stays open is no longer a choice a packet,
-but one moment for all of them, which the counters then tell.
-"""
+Packets that fell between the last reading of one generation and the first of the next were walked
+through both rulesets merged. What the wire settles of them bounds the moment of each change; what
+stays open is no longer a choice a packet, but one moment for all of them, which the counters then
+tell."""
 
 from __future__ import annotations
 
@@ -32,7 +33,8 @@ Presence = frozenset[int]
 
 @dataclass(slots=True)
 class _Change:
-    """A rule that came (``ADDED``) or went: not before ``after``, not later than ``before`` (ns, packets' clock)."""
+    """A rule that came (``ADDED``) or went: not before ``after``, not later than ``before`` (ns,
+    packets' clock)."""
 
     entry: int
     sense: int
@@ -53,9 +55,15 @@ class _Change:
         return low <= self.before
 
 
-def order_changes(explored: Explored, choices: Choices, stages: Stages, low: Ints, high: Ints) -> Choices:
-    """Choices with the moments of change as units; ``low``/``high`` (m,) bound when each row was counted."""
-    in_order = sorted(range(len(stages.stages)), key=lambda number: (stages.stages[number].first, stages.stages[number].last))
+def order_changes(
+    explored: Explored, choices: Choices, stages: Stages, low: Ints, high: Ints
+) -> Choices:
+    """Choices with the moments of change as units; ``low``/``high`` (m,) bound when each row was
+    counted."""
+    in_order = sorted(
+        range(len(stages.stages)),
+        key=lambda number: (stages.stages[number].first, stages.stages[number].last),
+    )
     for number in in_order:
         changes = _changes_of(stages.stages[number], stages)
         if changes:
@@ -77,7 +85,14 @@ def _changes_of(stage: Stage, stages: Stages) -> dict[int, _Change]:
     return found
 
 
-def _order(explored: Explored, choices: Choices, changes: dict[int, _Change], stage: int, low: Ints, high: Ints) -> Choices:
+def _order(
+    explored: Explored,
+    choices: Choices,
+    changes: dict[int, _Change],
+    stage: int,
+    low: Ints,
+    high: Ints,
+) -> Choices:
     program = explored.rows.program
     for row in choices.settled[program[choices.settled] == stage].tolist():
         way = way_of(explored, row, 0)
@@ -101,18 +116,24 @@ def _order(explored: Explored, choices: Choices, changes: dict[int, _Change], st
     return replace(choices, units=tuple(units))
 
 
-def _possible(explored: Explored, row: int, way: int, changes: dict[int, _Change], low: Ints, high: Ints) -> bool:
+def _possible(
+    explored: Explored, row: int, way: int, changes: dict[int, _Change], low: Ints, high: Ints
+) -> bool:
     found = way_of(explored, row, way)
     if found is None:
         return True
     begin, end = int(low[row]), int(high[row])
-    return all(changes[e].allows(True, begin, end) for e in changes.keys() & set(found.hits)) and all(
-        changes[e].allows(False, begin, end) for e in changes.keys() & found.absent
-    )
+    return all(
+        changes[e].allows(True, begin, end) for e in changes.keys() & set(found.hits)
+    ) and all(changes[e].allows(False, begin, end) for e in changes.keys() & found.absent)
 
 
 def _join(
-    explored: Explored, left: dict[int, list[int]], changes: dict[int, _Change], low: Ints, high: Ints
+    explored: Explored,
+    left: dict[int, list[int]],
+    changes: dict[int, _Change],
+    low: Ints,
+    high: Ints,
 ) -> tuple[Unit | None, list[int]]:
     """(one unit whose options are the moments of change, rows that it does not settle)."""
     asked: dict[int, list[int]] = {}
@@ -134,7 +155,9 @@ def _join(
         met = dict(zip(asked, combination, strict=True))
         option = [_choose(explored, row, left[row], met, changes) for row in joint]
         if all(pick is not None for pick in option):
-            options[tuple((row, w) for row, w in zip(joint, option, strict=True) if w is not None)] = None
+            options[
+                tuple((row, w) for row, w in zip(joint, option, strict=True) if w is not None)
+            ] = None
     if not options:
         return None, list(left)
     return Unit(tuple(options)), [row for row in left if row not in set(joint)]
@@ -147,8 +170,8 @@ def _pattern(way: Way, changes: dict[int, _Change]) -> frozenset[tuple[int, bool
 
 
 def _presences(rows: list[int], sense: int, low: Ints, high: Ints) -> list[Presence]:
-    """The rows that met the rule, for every moment at which it may have changed. Neighbours whose times overlap may
-    have been counted in either order."""
+    """The rows that met the rule, for every moment at which it may have changed. Neighbours whose
+    times overlap may have been counted in either order."""
     found: dict[Presence, None] = {}
     for k in range(len(rows) + 1):
         early, late = rows[:k], rows[k:]
@@ -159,10 +182,18 @@ def _presences(rows: list[int], sense: int, low: Ints, high: Ints) -> list[Prese
     return list(found)
 
 
-def _choose(explored: Explored, row: int, ways: list[int], met: dict[int, Presence], changes: dict[int, _Change]) -> int | None:
+def _choose(
+    explored: Explored,
+    row: int,
+    ways: list[int],
+    met: dict[int, Presence],
+    changes: dict[int, _Change],
+) -> int | None:
     """The way of a row under these presences; None where there is none."""
     for way in ways:
         found = way_of(explored, row, way)
-        if found is not None and all((row in met[e]) == present for e, present in _pattern(found, changes) if e in met):
+        if found is not None and all(
+            (row in met[e]) == present for e, present in _pattern(found, changes) if e in met
+        ):
             return way
     return None

@@ -1,8 +1,8 @@
 """Choices that rules and wire left open, as units that the counters can settle.
 
-A *unit* is what one decision settles: a pair of endpoints with several alternatives, or one crossing with several
-ways. Its *options* are lists of row-and-way. What has one option only is settled.
-"""
+A *unit* is what one decision settles: a pair of endpoints with several alternatives, or one
+crossing with several ways. Its *options* are lists of row-and-way. What has one option only is
+settled."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Unit:
 class Choices:
     """``settled``: rows that have one way under the one alternative left; ``units``: the rest.
 
-    ``contradicted``: rows that rules and wire exclude (no way); ``crowded``: rows with too many ways to list.
-    """
+    ``contradicted``: rows that rules and wire exclude (no way); ``crowded``: rows with too many
+    ways to list."""
 
     settled: Ints
     units: tuple[Unit, ...]
@@ -50,9 +50,10 @@ class Choices:
 
 
 def find_choices(explored: Explored, watched: frozenset[str], counted: bool) -> Choices:
-    """Split rows into settled ones and units. What should have been seen leaving a ``watched`` interface and was not
-    speaks against an alternative, as long as the pair has a better one. Where nothing was ``counted``, no counter will
-    ever choose between the alternatives of a pair: the likeliest is taken (and nothing is called exact)."""
+    """Split rows into settled ones and units. What should have been seen leaving a ``watched``
+    interface and was not speaks against an alternative, as long as the pair has a better one. Where
+    nothing was ``counted``, no counter will ever choose between the alternatives of a pair: the
+    likeliest is taken (and nothing is called exact)."""
     rows, walked, alternatives = explored.rows, explored.walked, explored.alternatives
     forks = walked.forks[walked.kind]
     count = len(alternatives.pair)
@@ -68,12 +69,17 @@ def find_choices(explored: Explored, watched: frozenset[str], counted: bool) -> 
     keep = alive[rows.alternative]
     lone = keep & ~several[alternatives.pair[rows.alternative]]
     crowded = np.isin(walked.kind, np.array(sorted(walked.too_many), dtype=np.int64))
-    units = [Unit(tuple(((row, w),) for w in range(int(forks[row])))) for row in np.flatnonzero(lone & (forks > 1)).tolist()]
+    units = [
+        Unit(tuple(((row, w),) for w in range(int(forks[row]))))
+        for row in np.flatnonzero(lone & (forks > 1)).tolist()
+    ]
     units += _pair_units(explored, alive, several, forks)
     return Choices(
-        np.flatnonzero(lone & (forks == 1)), tuple(units), np.flatnonzero(lone & (forks == 0) & ~crowded),
+        np.flatnonzero(lone & (forks == 1)),
+        tuple(units),
+        np.flatnonzero(lone & (forks == 0) & ~crowded),
         np.flatnonzero(lone & crowded),
-    )  # fmt: skip
+    )
 
 
 def _first_alive(alive: Bools, pair: Ints) -> Bools:
@@ -88,7 +94,8 @@ def _must_leave(explored: Explored, watched: frozenset[str]) -> Bools:
     """Kinds whose every way ends in leaving by a watched interface."""
     return np.array(
         [
-            bool(ways) and all(way.path.end == "sent" and way.path.out_interface in watched for way in ways)
+            bool(ways)
+            and all(way.path.end == "sent" and way.path.out_interface in watched for way in ways)
             for ways in explored.walked.ways
         ],
         dtype=bool,
@@ -118,7 +125,8 @@ def _pair_units(explored: Explored, alive: Bools, several: Bools, forks: Ints) -
 
 
 def _distinct(options: list[Option], explored: Explored) -> tuple[Option, ...]:
-    """Options that differ in hits, tuple or state; what cannot be told apart by anything reported is one option."""
+    """Options that differ in hits, tuple or state; what cannot be told apart by anything reported
+    is one option."""
     seen: dict[tuple[object, ...], Option] = {}
     rows, walked = explored.rows, explored.walked
     for option in options:
@@ -126,10 +134,16 @@ def _distinct(options: list[Option], explored: Explored) -> tuple[Option, ...]:
         for row, way in option:
             found = way_of(explored, row, way)
             v = rows.columns
-            key.append((
-                int(rows.crossing[row]), found.hits if found else (), int(v["client"][row]), int(v["dialled"][row]),
-                int(v["reply"][row]), walked.kind[row] if found is None else 0,
-            ))  # fmt: skip
+            key.append(
+                (
+                    int(rows.crossing[row]),
+                    found.hits if found else (),
+                    int(v["client"][row]),
+                    int(v["dialled"][row]),
+                    int(v["reply"][row]),
+                    walked.kind[row] if found is None else 0,
+                )
+            )
         seen.setdefault(tuple(sorted(key, key=repr)), option)
     return tuple(seen.values())
 

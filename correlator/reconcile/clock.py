@@ -1,9 +1,9 @@
 """The offset between the counters' clock and the packets', from the data, with its bounds.
 
-For an offset d every sample bounds every rule's cumulative count: with c hits counted by a sample that was read in
-[begin, end], the c-th hit came before the reading and the next one after it, so ``begin - t[c+1] <= d <= end - t[c]``.
-A drift r makes that ``d + r * (t - reference)``: each bound is a half-plane, and what is left of the (d, r) plane is
-the estimate and its uncertainty at once.
+For an offset d every sample bounds every rule's cumulative count: with c hits counted by a sample
+that was read in [begin, end], the c-th hit came before the reading and the next one after it, so
+``begin - t[c+1] <= d <= end - t[c]``. A drift r makes that ``d + r * (t - reference)``: each bound
+is a half-plane, and what is left of the (d, r) plane is the estimate and its uncertainty at once.
 """
 
 from __future__ import annotations
@@ -42,8 +42,9 @@ class _Bounds:
 
 @dataclass(frozen=True)
 class _Stretch:
-    """One stretch of a counter that moved exactly: ``cumulative`` count at ``samples`` (numbers of readings), of an entry
-    with ``count`` hits in all. ``base``: hits before the stretch, -1 where only the offset tells."""
+    """One stretch of a counter that moved exactly: ``cumulative`` count at ``samples`` (numbers of
+    readings), of an entry with ``count`` hits in all. ``base``: hits before the stretch, -1 where
+    only the offset tells."""
 
     entry: int
     count: int
@@ -53,7 +54,8 @@ class _Stretch:
 
 
 def estimate(hits: Tallies, counters: Counters, entries: Ints) -> Clock:
-    """The clock from the hits of ``entries`` (the register's numbers), which are known for certain."""
+    """The clock from the hits of ``entries`` (the register's numbers), which are known for
+    certain."""
     if counters.samples < 2:
         return Clock()
     stretches = _stretches(hits, counters, entries)
@@ -71,9 +73,11 @@ def estimate(hits: Tallies, counters: Counters, entries: Ints) -> Clock:
     return max((same, _fit(bounds, coarse, reference)), key=lambda fit: fit.consistent)
 
 
-def _scan(stretches: list[_Stretch], hits: Tallies, counters: Counters, coarse: int, reference: int) -> Clock:
-    """The estimate where hits lie outside of the log: how many came before it depends on the offset itself, so every
-    such number within reach is tried, and the bounds span all that agree best."""
+def _scan(
+    stretches: list[_Stretch], hits: Tallies, counters: Counters, coarse: int, reference: int
+) -> Clock:
+    """The estimate where hits lie outside of the log: how many came before it depends on the offset
+    itself, so every such number within reach is tried, and the bounds span all that agree best."""
     width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
     bases = [0, *(coarse + step * width // STEPS for step in range(-2 * STEPS, 2 * STEPS + 1))]
     fits: dict[tuple[int, ...], Clock] = {}
@@ -85,23 +89,30 @@ def _scan(stretches: list[_Stretch], hits: Tallies, counters: Counters, coarse: 
             bounds = _bounds(list(zip(stretches, passed, strict=True)), hits, counters, reference)
             fits[passed] = _fit(bounds, base, reference)
     most = max(fit.consistent for fit in fits.values())
-    good = [fit for fit in fits.values() if fit.consistent == most and fit.low is not None and fit.high is not None]
+    good = [
+        fit
+        for fit in fits.values()
+        if fit.consistent == most and fit.low is not None and fit.high is not None
+    ]
     if not good:
         return next(iter(fits.values()))
     chosen = next((fit for fit in good if fit.source == "same clock"), good[len(good) // 2])
     return replace(
-        chosen, low=min(fit.low for fit in good if fit.low is not None),
+        chosen,
+        low=min(fit.low for fit in good if fit.low is not None),
         high=max(fit.high for fit in good if fit.high is not None),
-        drift_low_ppm=min(fit.drift_low_ppm for fit in good), drift_high_ppm=max(fit.drift_high_ppm for fit in good),
-    )  # fmt: skip
+        drift_low_ppm=min(fit.drift_low_ppm for fit in good),
+        drift_high_ppm=max(fit.drift_high_ppm for fit in good),
+    )
 
 
 def _stretches(hits: Tallies, counters: Counters, entries: Ints) -> list[_Stretch]:
-    """The stretches in which each entry's counter is known exactly, tied to its hits where the log spans all of them.
+    """The stretches in which each entry's counter is known exactly, tied to its hits where the log
+    spans all of them.
 
-    The first stretch counts from the first hit on, the last one up to the last hit; between two there may be a reset
-    that hides some. Entries that the same packets hit and whose counters moved alike bound alike: one stands for them.
-    """
+    The first stretch counts from the first hit on, the last one up to the last hit; between two
+    there may be a reset that hides some. Entries that the same packets hit and whose counters moved
+    alike bound alike: one stands for them."""
     result: list[_Stretch] = []
     seen: set[object] = set()
     for entry in entries.tolist():
@@ -139,10 +150,13 @@ def _runs(good: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
 
 
 def _vote(stretches: list[_Stretch], hits: Tallies, counters: Counters) -> int:
-    """The offset that most pairs of hit and counter movement agree on, within one sampling interval."""
+    """The offset that most pairs of hit and counter movement agree on, within one sampling
+    interval."""
     width = max(int(np.median(np.diff(counters.begin))), 1_000_000)
     none = np.zeros(0, dtype=np.int64)
-    wanted = {one.entry: (none, np.arange(0, one.count, max(1, one.count // VOTES))) for one in stretches}
+    wanted = {
+        one.entry: (none, np.arange(0, one.count, max(1, one.count // VOTES))) for one in stretches
+    }
     times = hits.times(wanted)
     votes: dict[int, float] = {}
     for one in stretches:
@@ -152,7 +166,8 @@ def _vote(stretches: list[_Stretch], hits: Tallies, counters: Counters) -> int:
         apart = counters.end[moved][:, None] - some[None, :]
         bins, count = np.unique(apart // width, return_counts=True)
         for where, number in zip(bins.tolist(), count.tolist(), strict=True):
-            # a hit falls into one of two neighbouring bins, according to where in the interval it came
+            # a hit falls into one of two neighbouring bins, according to where in the interval it
+            # came
             votes[where] = votes.get(where, 0.0) + number / len(some)
     if not votes:
         return 0
@@ -160,7 +175,9 @@ def _vote(stretches: list[_Stretch], hits: Tallies, counters: Counters) -> int:
     return int(best * width)
 
 
-def _bounds(stretches: list[tuple[_Stretch, int]], hits: Tallies, counters: Counters, reference: int) -> _Bounds:
+def _bounds(
+    stretches: list[tuple[_Stretch, int]], hits: Tallies, counters: Counters, reference: int
+) -> _Bounds:
     """What stretches with so many hits before each of them bound."""
     wanted: dict[int, tuple[Ints, Ints]] = {}
     asked = []
@@ -176,18 +193,27 @@ def _bounds(stretches: list[tuple[_Stretch, int]], hits: Tallies, counters: Coun
     for one, has, more, last, following in asked:
         begin, end = counters.begin[one.samples], counters.end[one.samples]
         numbers, found = wanted[one.entry], times[one.entry]
-        last, following = found[0][np.searchsorted(numbers[0], last)], found[1][np.searchsorted(numbers[1], following)]
+        last, following = (
+            found[0][np.searchsorted(numbers[0], last)],
+            found[1][np.searchsorted(numbers[1], following)],
+        )
         x = np.r_[last - reference, following - reference] / 1e9
         limit = np.r_[end[has] - last, following - begin[more]]
         sign = np.r_[np.ones(len(last)), -np.ones(len(following))]
         parts.append(_Bounds(x, limit, sign, np.full(len(x), one.entry)))
-    x, limit, sign, entry = (np.concatenate([getattr(one, name) for one in parts]) for name in ("x", "limit", "sign", "entry"))
+    x, limit, sign, entry = (
+        np.concatenate([getattr(one, name) for one in parts])
+        for name in ("x", "limit", "sign", "entry")
+    )
     return _Bounds(x, limit, sign, entry)
 
 
 def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
-    """The polygon of (d - base, r) that all bounds leave; without the entries that contradict the others if need be."""
-    bounds = replace(bounds, limit=(bounds.limit - bounds.sign.astype(np.int64) * base).astype(float))
+    """The polygon of (d - base, r) that all bounds leave; without the entries that contradict the
+    others if need be."""
+    bounds = replace(
+        bounds, limit=(bounds.limit - bounds.sign.astype(np.int64) * base).astype(float)
+    )
     total = len(bounds.x)
     if not total:
         return Clock()
@@ -203,22 +229,39 @@ def _fit(bounds: _Bounds, base: int, reference: int) -> Clock:
     at_zero = _range_at(polygon, 0.0)
     if at_zero is not None and base + at_zero[0] - MARGIN_NS <= 0 <= base + at_zero[1] + MARGIN_NS:
         return Clock(
-            0, int(base + d.min()), int(base + d.max()), 0.0, float(r.min() / 1e3), float(r.max() / 1e3), reference, "same clock",
-            len(bounds.x), total,
-        )  # fmt: skip
+            0,
+            int(base + d.min()),
+            int(base + d.max()),
+            0.0,
+            float(r.min() / 1e3),
+            float(r.max() / 1e3),
+            reference,
+            "same clock",
+            len(bounds.x),
+            total,
+        )
     drift = 0.0 if at_zero is not None else float((r.min() + r.max()) / 2)
     low, high = _range_at(polygon, drift) or (float(d.min()), float(d.max()))
     return Clock(
-        int(base + (low + high) / 2), int(base + d.min()), int(base + d.max()), drift / 1e3, float(r.min() / 1e3),
-        float(r.max() / 1e3), reference, "estimated", len(bounds.x), total,
-    )  # fmt: skip
+        int(base + (low + high) / 2),
+        int(base + d.min()),
+        int(base + d.max()),
+        drift / 1e3,
+        float(r.min() / 1e3),
+        float(r.max() / 1e3),
+        reference,
+        "estimated",
+        len(bounds.x),
+        total,
+    )
 
 
 def _tightest(polygon: Floats, x: Floats) -> tuple[Floats, int]:
-    """(the polygon as seen from the time at which it bounds the offset best, how much later than the reference that is, ns).
+    """(the polygon as seen from the time at which it bounds the offset best, how much later than
+    the reference that is, ns).
 
-    The width of an offset's range over time is a chain of straight lines that bend where two vertices change places.
-    """
+    The width of an offset's range over time is a chain of straight lines that bend where two
+    vertices change places."""
     d, r = polygon[:, 0], polygon[:, 1]
     apart, drift = d[:, None] - d[None, :], r[:, None] - r[None, :]
     bends = np.divide(-apart, drift, out=np.zeros_like(apart), where=drift != 0).ravel()
@@ -231,17 +274,26 @@ def _tightest(polygon: Floats, x: Floats) -> tuple[Floats, int]:
 def _clip(bounds: _Bounds) -> Floats | None:
     """Vertices (v, 2) of the polygon of (d ns, r ns/s), or None where nothing is left.
 
-    Cuts with the bound that is violated most until none is: few bounds matter, however many there are.
-    """
+    Cuts with the bound that is violated most until none is: few bounds matter, however many there
+    are."""
     box = 4e9
-    polygon: Floats = np.array([[-box, -DRIFT_PPM * 1e3], [box, -DRIFT_PPM * 1e3], [box, DRIFT_PPM * 1e3], [-box, DRIFT_PPM * 1e3]])
+    polygon: Floats = np.array(
+        [
+            [-box, -DRIFT_PPM * 1e3],
+            [box, -DRIFT_PPM * 1e3],
+            [box, DRIFT_PPM * 1e3],
+            [-box, DRIFT_PPM * 1e3],
+        ]
+    )
     sides = np.stack([bounds.sign, bounds.sign * bounds.x])
     for _ in range(4096):
         excess = (polygon @ sides).max(axis=0) - bounds.limit
         worst = int(np.argmax(excess))
         if excess[worst] <= MARGIN_NS:
             return polygon
-        cut = _cut(polygon, float(bounds.sign[worst]), float(bounds.x[worst]), float(bounds.limit[worst]))
+        cut = _cut(
+            polygon, float(bounds.sign[worst]), float(bounds.x[worst]), float(bounds.limit[worst])
+        )
         if cut is None:
             return None
         polygon = cut
@@ -288,7 +340,9 @@ def _majority(bounds: _Bounds) -> _Bounds:
                 best, most = point, agree
     keep = [e for e, low, high in sane if low - 1e6 <= best <= high + 1e6]
     chosen = np.isin(bounds.entry, np.array(keep))
-    return _Bounds(bounds.x[chosen], bounds.limit[chosen], bounds.sign[chosen], bounds.entry[chosen])
+    return _Bounds(
+        bounds.x[chosen], bounds.limit[chosen], bounds.sign[chosen], bounds.entry[chosen]
+    )
 
 
 def to_counters(clock: Clock, time: Ints) -> tuple[Ints, Ints]:
@@ -298,7 +352,9 @@ def to_counters(clock: Clock, time: Ints) -> tuple[Ints, Ints]:
     """
     if not clock.offset and not clock.drift_ppm:
         return time, time
-    shift = clock.offset + np.rint((time - clock.reference) * (clock.drift_ppm / 1e6)).astype(np.int64)
+    shift = clock.offset + np.rint((time - clock.reference) * (clock.drift_ppm / 1e6)).astype(
+        np.int64
+    )
     return time + shift, time + shift
 
 

@@ -1,9 +1,10 @@
-"""Counters over the whole run: one series per rule across generations, with resets found and gaps said.
+"""Counters over the whole run: one series per rule across generations, with resets found and gaps
+said.
 
-A counter that falls was reset (iptables -Z, a replaced rule, a restarted daemon). What it had counted between the last
-sample and the reset is lost, so the movement of that interval has a lower bound only; every other counter may have been
-reset unseen in the same interval (12, reset, 12 again), so theirs are bounded alike.
-"""
+A counter that falls was reset (iptables -Z, a replaced rule, a restarted daemon). What it had
+counted between the last sample and the reset is lost, so the movement of that interval has a lower
+bound only; every other counter may have been reset unseen in the same interval (12, reset, 12
+again), so theirs are bounded alike."""
 
 from __future__ import annotations
 
@@ -35,17 +36,18 @@ CELLS = 1 << 20
 class Counters:
     """Movements of every entry of the register between successive samples; S samples, E entries.
 
-    ``values``: packets, their upper bounds, bytes, and theirs, as read (zero where the entry was not there): series that
-    hold columns only for the entries ``moving`` int64 (M,): those that ever move, come or go. Movements are worked out
-    of them when asked for: of one entry (``packets_of``, ``bytes_of``, ``present_of``, ``known_of``, ``reset_of``), or at
-    pairs of interval and entry (``packets_at``, ...).
+    ``values``: packets, their upper bounds, bytes, and theirs, as read (zero where the entry was
+    not there): series that hold columns only for the entries ``moving`` int64 (M,): those that ever
+    move, come or go. Movements are worked out of them when asked for: of one entry (``packets_of``,
+    ``bytes_of``, ``present_of``, ``known_of``, ``reset_of``), or at pairs of interval and entry
+    (``packets_at``, ...).
 
-    ``exists`` bool (G, E): the entry is in the generation's ruleset. ``fell`` int64 (n, 2): (interval, entry) of every
-    reset, in order. ``silent`` bool (E,): a policy that shows zero in every sample; ``first_zero`` bool (E,): a policy that
-    showed zero in the first one; neither holds where the kernel said that it counts that policy. ``moved`` bool (E,): its
-    counter surely moved somewhere, or was reset. ``begin``/``end`` int64 (S,) as read, on the counters' clock;
-    ``generation`` int64 (S,). ``rounded``: the log gives some counters as intervals.
-    """
+    ``exists`` bool (G, E): the entry is in the generation's ruleset. ``fell`` int64 (n, 2):
+    (interval, entry) of every reset, in order. ``silent`` bool (E,): a policy that shows zero in
+    every sample; ``first_zero`` bool (E,): a policy that showed zero in the first one; neither
+    holds where the kernel said that it counts that policy. ``moved`` bool (E,): its counter surely
+    moved somewhere, or was reset. ``begin``/``end`` int64 (S,) as read, on the counters' clock;
+    ``generation`` int64 (S,). ``rounded``: the log gives some counters as intervals."""
 
     begin: Ints
     end: Ints
@@ -96,8 +98,8 @@ class Counters:
         return np.broadcast_to(np.True_, self.samples) if ever.all() else ever[self.generation]
 
     def known_of(self, entry: int) -> Bools:
-        """Its movement is known at all: it was there at the end of the interval (where it was not at the beginning, it
-        began at zero); bool (S-1,)."""
+        """Its movement is known at all: it was there at the end of the interval (where it was not
+        at the beginning, it began at zero); bool (S-1,)."""
         return self.present_of(entry)[1:]
 
     def reset_of(self, entry: int) -> Bools:
@@ -107,7 +109,8 @@ class Counters:
         return result
 
     def packets_of(self, entry: int) -> tuple[Ints, Ints]:
-        """By how much the counter moved, at least and at most (one object where all are exact), int64 (S-1,) each.
+        """By how much the counter moved, at least and at most (one object where all are exact),
+        int64 (S-1,) each.
 
         Not to be written to.
         """
@@ -141,11 +144,17 @@ class Counters:
         """:meth:`bytes_of` of pairs of interval and entry."""
         return self._moves_at(interval, entry, self.values[2], self.values[3])
 
-    def _moves_at(self, interval: Ints, entry: Ints, low: Series, high: Series) -> tuple[Ints, Ints]:
+    def _moves_at(
+        self, interval: Ints, entry: Ints, low: Series, high: Series
+    ) -> tuple[Ints, Ints]:
         least, most = low.at(interval + 1, entry), high.at(interval + 1, entry)
-        up = np.where(self.reset_at(interval, entry), least, np.maximum(least - high.at(interval, entry), 0))
+        up = np.where(
+            self.reset_at(interval, entry), least, np.maximum(least - high.at(interval, entry), 0)
+        )
         both = self.present_at(interval, entry) & self.present_at(interval + 1, entry)
-        return up, np.where(self._lossy[interval] & both, UNBOUNDED, np.maximum(most - low.at(interval, entry), 0))
+        return up, np.where(
+            self._lossy[interval] & both, UNBOUNDED, np.maximum(most - low.at(interval, entry), 0)
+        )
 
     def present_at(self, sample: Ints, entry: Ints) -> Bools:
         """:meth:`present_of` of pairs of sample and entry, bool (n,)."""
@@ -163,7 +172,8 @@ class Counters:
         return result
 
     def totals(self) -> tuple[Ints, Ints]:
-        """(packets, bytes) that each entry counted at least in the intervals that end in each generation; int64 (G, E)."""
+        """(packets, bytes) that each entry counted at least in the intervals that end in each
+        generation; int64 (G, E)."""
         first = np.searchsorted(self.generation[1:], np.arange(len(self.exists) + 1))
         result = np.zeros((2, *self.exists.shape), dtype=np.int64)
         for entry in self.moving.tolist():
@@ -171,7 +181,8 @@ class Counters:
                 result[i, :, entry] = np.diff(np.r_[0, np.cumsum(moves)][first])
         return result[0], result[1]
 
-    # Whole matrices, for small logs and tests: an hour of samples of a thousand rules makes each 300 MB.
+    # Whole matrices, for small logs and tests: an hour of samples of a thousand rules makes each
+    # 300 MB.
 
     @cached_property
     def packets_low(self) -> Ints:
@@ -226,20 +237,38 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
     values = _series(log, register, exists, generation)
     fell, moved = _falls(values, exists, generation)
     high = values[1]
-    policy = np.array([entry.number == 0 for entry in register.entries], dtype=bool) & _perhaps_uncounted(log, register)
+    policy = np.array(
+        [entry.number == 0 for entry in register.entries], dtype=bool
+    ) & _perhaps_uncounted(log, register)
     most = high.base.copy()
     most[np.flatnonzero(high.column >= 0)] = high.moving.max(axis=0, initial=0)
     first_zero: Bools = policy & np.all(high.rows(slice(0, 1)) == 0, axis=0)
     rounded = any(
         bool((low.base != up.base).any() or (low.moving != up.moving).any())
-        for low, up in (values[:2], values[2:]) if low is not up
-    )  # fmt: skip
-    return Counters(log.begin, log.end, generation, values, exists, fell, moved, policy & (most == 0), first_zero, rounded)
+        for low, up in (values[:2], values[2:])
+        if low is not up
+    )
+    return Counters(
+        log.begin,
+        log.end,
+        generation,
+        values,
+        exists,
+        fell,
+        moved,
+        policy & (most == 0),
+        first_zero,
+        rounded,
+    )
 
 
 def _series(log: CounterLog, register: Register, exists: Bools, generation: Ints) -> Layers:
-    """Packets, their upper bounds, bytes, and theirs, of the register's entries; zero where an entry is not there."""
-    parts = [compact(layers) for layers in zip(log.packets, log.packets_high, log.bytes, log.bytes_high, strict=True)]
+    """Packets, their upper bounds, bytes, and theirs, of the register's entries; zero where an
+    entry is not there."""
+    parts = [
+        compact(layers)
+        for layers in zip(log.packets, log.packets_high, log.bytes, log.bytes_high, strict=True)
+    ]
     if len(parts) == 1 and np.array_equal(register.of[0], np.arange(len(register))):
         return parts[0]
     first = np.searchsorted(generation, np.arange(len(parts) + 1))
@@ -261,7 +290,9 @@ def _series(log: CounterLog, register: Register, exists: Bools, generation: Ints
             moving = np.zeros((int(moves.sum()), len(generation)), dtype=np.int64).T
             for number, of in enumerate(register.of):
                 held = np.flatnonzero(moves[of])
-                moving[first[number] : first[number + 1], column[of[held]]] = parts[number][i].take(held)
+                moving[first[number] : first[number + 1], column[of[held]]] = parts[number][i].take(
+                    held
+                )
             made[key] = Series(base, column, moving)
         result.append(made[key])
     return tuple(result)
@@ -298,10 +329,11 @@ def _perhaps_uncounted(log: CounterLog, register: Register) -> Bools:
 
 
 def phantom_chains(log: CounterLog) -> frozenset[tuple[str, str]]:
-    """Base chains that no generation gives a rule and whose policy never counted: as far as anyone can tell, not there.
+    """Base chains that no generation gives a rule and whose policy never counted: as far as anyone
+    can tell, not there.
 
-    iptables-save of nft 1.8.9 prints base chains that do not exist in the kernel. A session's rulesets hold none.
-    """
+    iptables-save of nft 1.8.9 prints base chains that do not exist in the kernel. A session's
+    rulesets hold none."""
     if log.form == "session":
         return frozenset()
     empty: dict[tuple[str, str], bool] = {}

@@ -1,9 +1,9 @@
 """What counters say about open choices, as sums with bounds.
 
-Between two readings that no hit straddles a movement is an equation. Where hits may fall to either side of a reading (a
-reading takes time; a listing says only when it began) it is two inequalities: the hits that may lie between the readings
-are at least as many as were counted, those that must lie there at most as many.
-"""
+Between two readings that no hit straddles a movement is an equation. Where hits may fall to either
+side of a reading (a reading takes time; a listing says only when it began) it is two inequalities:
+the hits that may lie between the readings are at least as many as were counted, those that must lie
+there at most as many."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ Sum = tuple[int, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class _Stretches:
-    """Stretches between readings ``first`` and ``last`` (numbers of samples); ``clean``: no hit straddles either."""
+    """Stretches between readings ``first`` and ``last`` (numbers of samples); ``clean``: no hit
+    straddles either."""
 
     first: Ints
     last: Ints
@@ -47,8 +48,9 @@ class _Stretches:
 
 @dataclass(frozen=True)
 class _Settled:
-    """Hits of settled packets, arrays (n,): ``early`` in order, with ``late_of`` and ``size`` beside it; ``late`` in order;
-    ``sizes`` and ``late_sizes`` (n+1,): bytes of those before each, in either order."""
+    """Hits of settled packets, arrays (n,): ``early`` in order, with ``late_of`` and ``size``
+    beside it; ``late`` in order; ``sizes`` and ``late_sizes`` (n+1,): bytes of those before each,
+    in either order."""
 
     early: Ints
     late_of: Ints
@@ -59,16 +61,25 @@ class _Settled:
 
     @staticmethod
     def of(early: Ints, late: Ints, size: Ints) -> _Settled:
-        order, back = (np.argsort(values, kind="stable") for values in (early, late))  # runs that are in order already
+        order, back = (
+            np.argsort(values, kind="stable") for values in (early, late)
+        )  # runs that are in order already
         sums = [np.r_[0, np.cumsum(size[by], dtype=np.int64)] for by in (order, back)]
         return _Settled(early[order], late[order], size[order], late[back], *sums)
 
     def within(self, begin: int, first: int, last: int, end: int, perhaps: bool) -> tuple[int, int]:
-        """(hits, bytes) that may lie between the readings [begin, first] and [last, end], or that must."""
+        """(hits, bytes) that may lie between the readings [begin, first] and [last, end], or that
+        must."""
         if perhaps:
-            upto, passed = int(np.searchsorted(self.early, end, side="right")), int(np.searchsorted(self.late, begin))
+            upto, passed = (
+                int(np.searchsorted(self.early, end, side="right")),
+                int(np.searchsorted(self.late, begin)),
+            )
             return upto - passed, int(self.sizes[upto] - self.late_sizes[passed])
-        between = slice(int(np.searchsorted(self.early, first, side="right")), int(np.searchsorted(self.early, last)))
+        between = slice(
+            int(np.searchsorted(self.early, first, side="right")),
+            int(np.searchsorted(self.early, last)),
+        )
         inside = self.late_of[between] < last
         return int(inside.sum()), int(self.size[between][inside].sum())
 
@@ -76,16 +87,20 @@ class _Settled:
 class Equations:
     """Sums over the options' hits, numbered as they are asked for."""
 
-    def __init__(self, base: Tallies, counters: Counters, clock: Clock, amounts: list[list[Amount]]) -> None:
+    def __init__(
+        self, base: Tallies, counters: Counters, clock: Clock, amounts: list[list[Amount]]
+    ) -> None:
         self.counters = counters
         self.clock = clock
         self.numbers: dict[Sum, int] = {}
         self.stretches: dict[int, _Stretches] = {}
         self.base: dict[int, _Settled] = {}
         differing = {
-            entry for unit in amounts for entry in {e for amount in unit for e in amount}
+            entry
+            for unit in amounts
+            for entry in {e for amount in unit for e in amount}
             if any(amount.get(entry) != unit[0].get(entry) for amount in unit)
-        }  # fmt: skip
+        }
         possible: dict[int, set[tuple[int, int, int]]] = defaultdict(set)
         for unit in amounts:
             for amount in unit:
@@ -103,7 +118,9 @@ class Equations:
     def _settled(self, base: Tallies, entry: int) -> _Settled:
         parts = [(part, part.members[entry]) for part in base if entry in part.members]
         low, high, size = (
-            np.concatenate([part.gather(getattr(part, name), members) for part, members in parts] or [_NONE])
+            np.concatenate(
+                [part.gather(getattr(part, name), members) for part, members in parts] or [_NONE]
+            )
             for name in ("low", "high", "bytes")
         )
         return _Settled.of(*self._on_counters(low, high), size)
@@ -112,10 +129,15 @@ class Equations:
         return to_counters(self.clock, low)[0], to_counters(self.clock, high)[1]
 
     def _cut(self, entry: int, settled: _Settled, early: Ints, late: Ints) -> _Stretches:
-        """From one clean reading to the next; where readings between them are not clean, each step besides."""
+        """From one clean reading to the next; where readings between them are not clean, each step
+        besides."""
         c = self.counters
-        begun = np.searchsorted(settled.early, c.end, side="right") + np.searchsorted(np.sort(early), c.end, side="right")
-        over = np.searchsorted(settled.late, c.begin, side="left") + np.searchsorted(np.sort(late), c.begin, side="left")
+        begun = np.searchsorted(settled.early, c.end, side="right") + np.searchsorted(
+            np.sort(early), c.end, side="right"
+        )
+        over = np.searchsorted(settled.late, c.begin, side="left") + np.searchsorted(
+            np.sort(late), c.begin, side="left"
+        )
         clean = begun == over
         nodes = np.flatnonzero(clean)
         pairs = dict.fromkeys(pairwise(nodes.tolist()), True)
@@ -130,7 +152,9 @@ class Equations:
         known = c.known_of(entry)
         kept = [pair for pair in pairs if known[pair[0] : pair[1]].all()]
         table = np.array(kept, dtype=np.int64).reshape(-1, 2)
-        return _Stretches(table[:, 0], table[:, 1], np.array([pairs[pair] for pair in kept], dtype=bool))
+        return _Stretches(
+            table[:, 0], table[:, 1], np.array([pairs[pair] for pair in kept], dtype=bool)
+        )
 
     def _within(self, entry: int, early: Ints, late: Ints) -> tuple[Bools, Bools]:
         """(may lie, must lie) in each stretch, (hits, stretches)."""
@@ -148,7 +172,11 @@ class Equations:
             table = np.array(hits, dtype=np.int64).reshape(-1, 3)
             may, must = self._within(entry, *self._on_counters(table[:, 0], table[:, 1]))
             clean = self.stretches[entry].clean
-            for how, mask in ((EXACTLY, must & clean), (AT_LEAST, may & ~clean), (AT_MOST, must & ~clean)):
+            for how, mask in (
+                (EXACTLY, must & clean),
+                (AT_LEAST, may & ~clean),
+                (AT_MOST, must & ~clean),
+            ):
                 for hit, stretch in np.argwhere(mask).tolist():
                     for part, value in ((PACKETS, 1), (BYTES, hits[hit][2])):
                         result[self._number((entry, stretch, part, how))] += value
@@ -158,7 +186,8 @@ class Equations:
         return self.numbers.setdefault(key, len(self.numbers))
 
     def bounds(self) -> dict[int, tuple[int, int]]:
-        """What the options have to add up to, by sum: counted minus what settled packets explain."""
+        """What the options have to add up to, by sum: counted minus what settled packets
+        explain."""
         result: dict[int, tuple[int, int]] = {}
         moves: dict[tuple[int, int], tuple[Ints, Ints]] = {}
         for (entry, stretch, part, how), number in self.numbers.items():
@@ -167,8 +196,14 @@ class Equations:
             if (entry, part) not in moves:
                 moves[entry, part] = c.bytes_of(entry) if part else c.packets_of(entry)
             low, high = (moved[a:b] for moved in moves[entry, part])
-            done = self.base[entry].within(int(c.begin[a]), int(c.end[a]), int(c.begin[b]), int(c.end[b]), how == AT_LEAST)[part]
-            top = int(UNBOUNDED) if how == AT_LEAST or (high >= UNBOUNDED).any() else int(high.sum()) - done
+            done = self.base[entry].within(
+                int(c.begin[a]), int(c.end[a]), int(c.begin[b]), int(c.end[b]), how == AT_LEAST
+            )[part]
+            top = (
+                int(UNBOUNDED)
+                if how == AT_LEAST or (high >= UNBOUNDED).any()
+                else int(high.sum()) - done
+            )
             bottom = -int(UNBOUNDED) if how == AT_MOST else int(low.sum()) - done
             result[number] = (bottom, top)
         return result

@@ -1,9 +1,8 @@
 """Generations: which ruleset a packet met, and one numbering of everything that counts.
 
-Inside a generation the ruleset is known. Between the last sample of one and the first of the next nobody knows when
-each rule came or went, so such packets are walked through both rulesets merged, in which the changed rules may or may
-not have been there; wire and counters tell.
-"""
+Inside a generation the ruleset is known. Between the last sample of one and the first of the next
+nobody knows when each rule came or went, so such packets are walked through both rulesets merged,
+in which the changed rules may or may not have been there; wire and counters tell."""
 
 from __future__ import annotations
 
@@ -26,11 +25,11 @@ Identity = tuple[str, str, str, int]
 
 @dataclass(frozen=True)
 class Register:
-    """All entries of all generations under one numbering, in traversal order as far as the rulesets agree.
+    """All entries of all generations under one numbering, in traversal order as far as the rulesets
+    agree.
 
-    ``entries[i]`` is the entry as its last generation numbers it; ``index`` maps its identity to i; ``of`` gives for
-    each generation the register's number of every one of its entries.
-    """
+    ``entries[i]`` is the entry as its last generation numbers it; ``index`` maps its identity to i;
+    ``of`` gives for each generation the register's number of every one of its entries."""
 
     entries: tuple[Entry, ...]
     index: dict[Identity, int]
@@ -60,7 +59,8 @@ def register(rulesets: tuple[Ruleset, ...]) -> Register:
 
 @dataclass(frozen=True)
 class Stage:
-    """A program and the generations it stands for; ``numbers`` maps its entries to the register's."""
+    """A program and the generations it stands for; ``numbers`` maps its entries to the
+    register's."""
 
     program: Program
     numbers: tuple[int, ...]
@@ -71,7 +71,9 @@ class Stage:
 class Stages:
     """Programs by (first, last) generation, compiled when asked for."""
 
-    def __init__(self, rulesets: tuple[Ruleset, ...], entries: Register, phantoms: frozenset[tuple[str, str]]) -> None:
+    def __init__(
+        self, rulesets: tuple[Ruleset, ...], entries: Register, phantoms: frozenset[tuple[str, str]]
+    ) -> None:
         self.rulesets = rulesets
         self.register = entries
         self.phantoms = phantoms
@@ -92,18 +94,25 @@ class Stages:
 
     def changing(self, stage: int) -> frozenset[int]:
         """The register's numbers of rules that were not there throughout a stage."""
-        return frozenset(self.stages[stage].numbers[entry] for entry in self.stages[stage].program.maybe)
+        return frozenset(
+            self.stages[stage].numbers[entry] for entry in self.stages[stage].program.maybe
+        )
 
     def _compile(self, first: int, last: int) -> Stage:
         if first == last:
             program = compile_ruleset(self.rulesets[first], self.phantoms)
             return Stage(program, tuple(self.register.of[first].tolist()), first, last)
-        ruleset, numbers, maybe = merge(self.rulesets[first : last + 1], self.register.of[first : last + 1])
+        ruleset, numbers, maybe = merge(
+            self.rulesets[first : last + 1], self.register.of[first : last + 1]
+        )
         return Stage(compile_ruleset(ruleset, self.phantoms, maybe), numbers, first, last)
 
 
-def merge(rulesets: tuple[Ruleset, ...], of: tuple[Ints, ...]) -> tuple[Ruleset, tuple[int, ...], frozenset[int]]:
-    """(merged ruleset, the register's number of each of its entries, entries that were not there throughout)."""
+def merge(
+    rulesets: tuple[Ruleset, ...], of: tuple[Ints, ...]
+) -> tuple[Ruleset, tuple[int, ...], frozenset[int]]:
+    """(merged ruleset, the register's number of each of its entries, entries that were not there
+    throughout)."""
     names = dict.fromkeys((c.table, c.name) for ruleset in rulesets for c in ruleset.chains)
     chains: list[Chain] = []
     numbers: list[int] = []
@@ -130,7 +139,9 @@ def merge(rulesets: tuple[Ruleset, ...], of: tuple[Ints, ...]) -> tuple[Ruleset,
     return Ruleset(tuple(chains)), tuple(numbers), frozenset(maybe)
 
 
-def _interleave(old: list[tuple[Rule, int, bool]], new: list[tuple[Rule, int]]) -> list[tuple[Rule, int, bool]]:
+def _interleave(
+    old: list[tuple[Rule, int, bool]], new: list[tuple[Rule, int]]
+) -> list[tuple[Rule, int, bool]]:
     """Both lists in order, common rules once; True marks what is in one of them only."""
     matcher = SequenceMatcher(None, [n for _, n, _ in old], [n for _, n in new], autojunk=False)
     result: list[tuple[Rule, int, bool]] = []

@@ -1,4 +1,5 @@
-"""The ground that rules are walked on: ordinary connections decided, all other packets joined into crossings on their host."""
+"""The ground that rules are walked on: ordinary connections decided, all other packets joined into
+crossings on their host."""
 
 from __future__ import annotations
 
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
+
 @dataclass(frozen=True)
 class Sights:
-    """Frames joined into crossings, before anything is asked of the host; ``names`` of the interfaces."""
+    """Frames joined into crossings, before anything is asked of the host; ``names`` of the
+    interfaces."""
 
     packets: pd.DataFrame
     names: tuple[str, ...]
@@ -54,10 +57,11 @@ class Sights:
 
 @dataclass(frozen=True)
 class Ground:
-    """``ordinary`` connections under a ``timetable``, and a ``scene`` of all other packets: pairs that ``left`` tells
-    (pairs,), with their ``sights``. ``told`` and ``guess`` int8 (pairs of the scene,): how each opens; ``low`` and ``high``
-    int64 (n,): when each crossing was counted; ``begin`` epoch ns of the first packet of all. ``guessed``: facts of the
-    ``host`` that were inferred."""
+    """``ordinary`` connections under a ``timetable``, and a ``scene`` of all other packets: pairs
+    that ``left`` tells (pairs,), with their ``sights``. ``told`` and ``guess`` int8 (pairs of the
+    scene,): how each opens; ``low`` and ``high`` int64 (n,): when each crossing was counted;
+    ``begin`` epoch ns of the first packet of all. ``guessed``: facts of the ``host`` that were
+    inferred."""
 
     timetable: Timetable
     ordinary: Ordinary | None
@@ -78,12 +82,19 @@ class Ground:
         return (*self.sights.sight.inferred, *self.guessed)
 
 
-def prepare_ground(inputs: Inputs, intake: Intake, timetable: Timetable, known: Ground | None, more: bool) -> Ground:
-    """The ground for a timetable; ``known``: that for another one, of the same intake. ``more``: there may be a third."""
+def prepare_ground(
+    inputs: Inputs, intake: Intake, timetable: Timetable, known: Ground | None, more: bool
+) -> Ground:
+    """The ground for a timetable; ``known``: that for another one, of the same intake. ``more``:
+    there may be a third."""
     if known is not None and (known.ordinary is None or timetable.clock == known.timetable.clock):
         return known
-    left, sights = (known.left, known.sights) if known is not None else _first_sights(inputs, intake)
-    host, guessed = (known.host, known.guessed) if known is not None else _host(inputs, intake, sights)
+    left, sights = (
+        (known.left, known.sights) if known is not None else _first_sights(inputs, intake)
+    )
+    host, guessed = (
+        (known.host, known.guessed) if known is not None else _host(inputs, intake, sights)
+    )
     ordinary = None
     if intake.folded is not None:
         ordinary, now = _decide_ordinary(inputs, intake, host, timetable)
@@ -96,7 +107,11 @@ def prepare_ground(inputs: Inputs, intake: Intake, timetable: Timetable, known: 
         done(intake)
     if known is not None and sights is known.sights:
         return replace(known, timetable=timetable, ordinary=ordinary)
-    if not len(sights.packets) and (ordinary is None or not ordinary.kept.any()) and not inputs.may_be_empty:
+    if (
+        not len(sights.packets)
+        and (ordinary is None or not ordinary.kept.any())
+        and not inputs.may_be_empty
+    ):
         raise InputError(f"{inputs.source}: no IPv4 packet in any pcap: nothing to replay")
     scene = _set_scene(inputs, sights, host)
     begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
@@ -104,12 +119,14 @@ def prepare_ground(inputs: Inputs, intake: Intake, timetable: Timetable, known: 
     told = told_openings(scene.witness, scene.crossings)
     guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
     guess = np.where(told >= 0, told, guess).astype(np.int8)
-    return Ground(timetable, ordinary, left, sights, host, guessed, scene, told, guess, *moments(scene), begin)
+    return Ground(
+        timetable, ordinary, left, sights, host, guessed, scene, told, guess, *moments(scene), begin
+    )
 
 
 def _first_sights(inputs: Inputs, intake: Intake) -> tuple[Bools, Sights | None]:
-    """(pairs, their frames) from which the host can be told: of all that was not folded, or may not have been where facts do
-    not tell it; None where they do."""
+    """(pairs, their frames) from which the host can be told: of all that was not folded, or may not
+    have been where facts do not tell it; None where they do."""
     if intake.folded is None:
         return np.zeros(0, dtype=bool), _join(inputs, intake, intake.capture)
     left = likely_rest(intake.folded.folded)
@@ -126,18 +143,25 @@ def _host(inputs: Inputs, intake: Intake, sights: Sights | None) -> tuple[Host, 
     shown = sights.shown
     if intake.folded is not None:
         reached = intake.folded.reached
-        both = {name: sorted({*shown.reached.get(name, ()), *reached.get(name, ())}) for name in {*shown.reached, *reached}}
+        both = {
+            name: sorted({*shown.reached.get(name, ()), *reached.get(name, ())})
+            for name in {*shown.reached, *reached}
+        }
         shown = replace(shown, reached={name: tuple(addresses) for name, addresses in both.items()})
     return build_host(inputs.facts, shown, sights.names, inputs.rulesets)
 
 
-def _decide_ordinary(inputs: Inputs, intake: Intake, host: Host, timetable: Timetable) -> tuple[Ordinary, Bools]:
+def _decide_ordinary(
+    inputs: Inputs, intake: Intake, host: Host, timetable: Timetable
+) -> tuple[Ordinary, Bools]:
     """(ordinary connections, pairs that are left)."""
     from correlator.reconcile.ordinary import decide, rest_pairs
 
     assert intake.folded is not None
     witness = build_witness(inputs.events) if inputs.events is not None else None
-    surroundings = Surroundings(host, _names(intake.capture.names, host), frozenset(intake.capture.names), witness)
+    surroundings = Surroundings(
+        host, _names(intake.capture.names, host), frozenset(intake.capture.names), witness
+    )
     ordinary = decide(intake.folded.folded, surroundings, timetable)
     return ordinary, rest_pairs(ordinary)
 
@@ -149,23 +173,38 @@ def _join(inputs: Inputs, intake: Intake, capture: Capture) -> Sights:
     packets, lost = reassemble(capture.packets)
     capture = replace(capture, packets=packets)
     sight = look(capture, inputs.facts, intake.macs)
-    warnings = [*capture.warnings, *inputs.warnings, *(inputs.log.warnings if inputs.log is not None else ())]
+    warnings = [
+        *capture.warnings,
+        *inputs.warnings,
+        *(inputs.log.warnings if inputs.log is not None else ()),
+    ]
     warnings += _foreign(inputs, capture, intake.own_seen)
     if lost:
-        warnings.append(f"{lost} fragments belong to datagrams that are incomplete: no rule saw them")
+        warnings.append(
+            f"{lost} fragments belong to datagrams that are incomplete: no rule saw them"
+        )
     for interface in capture.interfaces:
         if interface.dropped:
-            warnings.append(f"{interface.name}: {interface.dropped} packets were lost while capturing ({interface.file})")
+            warnings.append(
+                f"{interface.name}: {interface.dropped} packets were lost while capturing "
+                f"({interface.file})"
+            )
     return Sights(packets, capture.names, sight, cross(packets, sight), tuple(warnings))
 
 
 def _set_scene(inputs: Inputs, sights: Sights, host: Host) -> Scene:
     crossings, code = sights.crossings, sights.packets["interface"].to_numpy().astype(np.int64)
     return Scene(
-        sights.packets, crossings, sights.sight, host, _names(sights.names, host),
-        np.where(crossings.entered, code[crossings.came_in], -1), np.where(crossings.sent, code[crossings.left], -1),
-        frozenset(sights.names), build_witness(inputs.events) if inputs.events is not None else None,
-    )  # fmt: skip
+        sights.packets,
+        crossings,
+        sights.sight,
+        host,
+        _names(sights.names, host),
+        np.where(crossings.entered, code[crossings.came_in], -1),
+        np.where(crossings.sent, code[crossings.left], -1),
+        frozenset(sights.names),
+        build_witness(inputs.events) if inputs.events is not None else None,
+    )
 
 
 def _names(names: tuple[str, ...], host: Host) -> tuple[str, ...]:
@@ -173,22 +212,34 @@ def _names(names: tuple[str, ...], host: Host) -> tuple[str, ...]:
 
 
 def _foreign(inputs: Inputs, capture: Capture, own_seen: frozenset[str]) -> list[str]:
-    """Interfaces none of whose frames bears the address that the facts give it, but those in ``own_seen``. Raises where
-    that holds for all."""
+    """Interfaces none of whose frames bears the address that the facts give it, but those in
+    ``own_seen``. Raises where that holds for all."""
     codes = capture.packets["interface"].to_numpy()
     mac_src, mac_dst = (capture.packets[n].to_numpy() for n in ("mac_src", "mac_dst"))
     asked, strange = 0, []
     for code, name in enumerate(capture.names):
         fact = inputs.facts.interfaces.get(name)
-        rows = (codes == code) & (mac_src != 0) & (mac_dst != 0) & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
+        rows = (
+            (codes == code)
+            & (mac_src != 0)
+            & (mac_dst != 0)
+            & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
+        )
         if fact is None or not fact.mac or not (rows.any() or name in own_seen):
             continue
         asked += 1
-        if name not in own_seen and not ((mac_src[rows] == fact.mac) | (mac_dst[rows] == fact.mac)).any():
+        if (
+            name not in own_seen
+            and not ((mac_src[rows] == fact.mac) | (mac_dst[rows] == fact.mac)).any()
+        ):
             strange.append(name)
     if strange and len(strange) == asked:
         raise InputError(
-            f"{inputs.source}: no frame on {', '.join(strange)} bears the host's own address from link.json: "
+            f"{inputs.source}: no frame on {', '.join(strange)} bears the host's own address from "
+            f"link.json: "
             "these pcaps are of another host"
         )
-    return [f"{name}: no frame bears its own address from link.json: from another host?" for name in strange]
+    return [
+        f"{name}: no frame bears its own address from link.json: from another host?"
+        for name in strange
+    ]

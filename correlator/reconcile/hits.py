@@ -10,7 +10,6 @@ import numpy as np
 from correlator.reconcile.tally import Tally, tally
 
 if TYPE_CHECKING:
-
     import numpy.typing as npt
 
     from correlator.reconcile.walks import Walked
@@ -20,8 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Hits:
-    """Arrays (h,): ``entry`` in the register's numbers, the ``row`` it comes from, the earliest and latest time at
-    which it was counted (``low``, ``high``, epoch ns, packets' clock) and its ``bytes`` (L3)."""
+    """Arrays (h,): ``entry`` in the register's numbers, the ``row`` it comes from, the earliest and
+    latest time at which it was counted (``low``, ``high``, epoch ns, packets' clock) and its
+    ``bytes`` (L3)."""
 
     entry: Ints
     row: Ints
@@ -42,8 +42,8 @@ class Hits:
 
 
 def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Hits:
-    """The hits of ``rows`` going their ``way`` (number among its kind's ways); low, high and length are per row of the
-    whole table."""
+    """The hits of ``rows`` going their ``way`` (number among its kind's ways); low, high and length
+    are per row of the whole table."""
     kind = walked.kind[rows]
     width = max((len(ways) for ways in walked.ways), default=0) or 1
     lengths = np.zeros((len(walked.ways), width), dtype=np.int64)

@@ -14,7 +14,12 @@ from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifes
 from correlator.decode import interface_name
 from correlator.decode.events import ConntrackEvents, read_events
 from correlator.errors import InputError
-from correlator.firewall.counter_log import CounterLog, dumped_phantoms, normalise, parse_counter_log
+from correlator.firewall.counter_log import (
+    CounterLog,
+    dumped_phantoms,
+    normalise,
+    parse_counter_log,
+)
 from correlator.firewall.sample_log import read_sample_logs
 from correlator.firewall.save import parse_iptables_save
 
@@ -33,11 +38,10 @@ Progress = Callable[[str, float], None]
 class Inputs:
     """Everything that was saved: packets, facts, and counters or at least rules.
 
-    ``files``: where the packets are, with the interface's name where the file does not tell it; ``warnings`` of whoever
-    recorded them; ``may_be_empty``: a recording without a packet is one of a quiet host. ``events``: what conntrack told,
-    where it was recorded. ``phantoms``: (table, chain) that a dump of rules alone shows and the kernel probably does not
-    have.
-    """
+    ``files``: where the packets are, with the interface's name where the file does not tell it;
+    ``warnings`` of whoever recorded them; ``may_be_empty``: a recording without a packet is one of
+    a quiet host. ``events``: what conntrack told, where it was recorded. ``phantoms``: (table,
+    chain) that a dump of rules alone shows and the kernel probably does not have."""
 
     files: tuple[tuple[str | None, Path], ...]
     facts: Facts
@@ -59,25 +63,46 @@ class Inputs:
 
 
 def read_inputs(
-    path: Path | None, pcaps: Sequence[tuple[str | None, Path]] = (), counters: Path | None = None,
-    rules: Path | None = None, facts: Path | None = None, progress: Progress | None = None,
-) -> Inputs:  # fmt: skip
+    path: Path | None,
+    pcaps: Sequence[tuple[str | None, Path]] = (),
+    counters: Path | None = None,
+    rules: Path | None = None,
+    facts: Path | None = None,
+    progress: Progress | None = None,
+) -> Inputs:
     """Read a folder, with files named beside it taking the place of the folder's.
 
-    Raises :class:`~correlator.errors.InputError` where there are no packets, or neither counters nor rules.
-    """
-    if path is not None and is_session(path) and not pcaps and counters is None and rules is None and facts is None:
+    Raises :class:`~correlator.errors.InputError` where there are no packets, or neither counters
+    nor rules."""
+    if (
+        path is not None
+        and is_session(path)
+        and not pcaps
+        and counters is None
+        and rules is None
+        and facts is None
+    ):
         return read_session(path, progress)
     if path is not None and not path.is_dir():
-        hint = "give pcaps with --pcap" if path.is_file() else "expected a folder of pcaps and counters"
-        raise InputError(f"{path}: {'is not a folder' if path.exists() else 'no such folder'}: {hint}")
+        hint = (
+            "give pcaps with --pcap"
+            if path.is_file()
+            else "expected a folder of pcaps and counters"
+        )
+        raise InputError(
+            f"{path}: {'is not a folder' if path.exists() else 'no such folder'}: {hint}"
+        )
     named = list(pcaps) or _find_pcaps(path)
     if not named:
-        raise InputError(f"{path or 'no input'}: no pcap there: expected <interface>.pcap files, or --pcap IF=FILE")
+        raise InputError(
+            f"{path or 'no input'}: no pcap there: expected <interface>.pcap files, or --pcap "
+            f"IF=FILE"
+        )
     counters, rules = _find_rules(path, counters, rules)
     if counters is None and rules is None:
         raise InputError(
-            f"{path or 'no rules'}: neither counters nor rules: expected counters.log, listing.log or rules.v4, "
+            f"{path or 'no rules'}: neither counters nor rules: expected counters.log, "
+            f"listing.log or rules.v4, "
             "or --counters FILE or --rules FILE"
         )
     log = parse_counter_log(_content(counters), str(counters)) if counters is not None else None
@@ -87,7 +112,14 @@ def read_inputs(
         ruleset = normalise(parse_iptables_save(text, str(rules)))
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
-    return Inputs(tuple(named), read_facts(facts if facts is not None else path), log, ruleset, source, phantoms)
+    return Inputs(
+        tuple(named),
+        read_facts(facts if facts is not None else path),
+        log,
+        ruleset,
+        source,
+        phantoms,
+    )
 
 
 def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
@@ -98,42 +130,65 @@ def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
     manifest = read_manifest(folder)
     logs = read_sample_logs(folder, manifest.reading == "kernel")
     if not logs:
-        raise InputError(f"{folder}: holds no counter sample: the recording ended before its first one")
+        raise InputError(
+            f"{folder}: holds no counter sample: the recording ended before its first one"
+        )
     backend, warnings = _main_backend(logs)
     warnings += manifest.warnings
     if not manifest.complete:
         warnings = (
             *warnings,
-            "the recording was not ended properly (killed, or the disk was full): this is what it wrote until then",
+            "the recording was not ended properly (killed, or the disk was full): this is what it "
+            "wrote until then",
         )
     if manifest.filter:
-        warnings = (*warnings, f"only packets that match `{manifest.filter}` were recorded: counters of others are residuals")
+        warnings = (
+            *warnings,
+            f"only packets that match `{manifest.filter}` were recorded: counters of others are "
+            f"residuals",
+        )
     if manifest.events_lost:
-        warnings = (*warnings, f"conntrack events were lost {manifest.events_lost} times: what they would have shown is inferred")
+        warnings = (
+            *warnings,
+            f"conntrack events were lost {manifest.events_lost} times: what they would have shown "
+            f"is inferred",
+        )
     events = read_events(folder / EVENTS) if (folder / EVENTS).is_file() else None
     return Inputs(
-        ((None, folder / PACKETS),), read_session_facts(folder), logs[backend], None, str(folder), events=events,
-        warnings=warnings, may_be_empty=True,
-    )  # fmt: skip
+        ((None, folder / PACKETS),),
+        read_session_facts(folder),
+        logs[backend],
+        None,
+        str(folder),
+        events=events,
+        warnings=warnings,
+        may_be_empty=True,
+    )
 
 
 def _main_backend(logs: dict[str, CounterLog]) -> tuple[str, tuple[str, ...]]:
     """(the backend whose rules are attributed, what is to be said of the others).
 
-    Tables without rules and with nothing but ACCEPT policies count no packet that anyone could miss.
-    """
-    sizes = {backend: max(_weight(ruleset) for ruleset in log.rulesets) for backend, log in logs.items()}
+    Tables without rules and with nothing but ACCEPT policies count no packet that anyone could
+    miss."""
+    sizes = {
+        backend: max(_weight(ruleset) for ruleset in log.rulesets) for backend, log in logs.items()
+    }
     main = max(sizes, key=lambda backend: (sizes[backend], backend == "nft"))
     others = [backend for backend, size in sizes.items() if size and backend != main]
     return main, tuple(
-        f"rules in both iptables-{main} and iptables-{other}: packets meet both, and only those of {main} "
-        f"({sizes[main]} against {sizes[other]}) are attributed: move them into one (see docs/capture.md)"
+        f"rules in both iptables-{main} and iptables-{other}: packets meet both, and only those "
+        f"of {main} "
+        f"({sizes[main]} against {sizes[other]}) are attributed: move them into one (see "
+        f"docs/capture.md)"
         for other in others
     )
 
 
 def _weight(ruleset: Ruleset) -> int:
-    return sum(len(chain.rules) + (chain.policy not in (None, "ACCEPT")) for chain in ruleset.chains)
+    return sum(
+        len(chain.rules) + (chain.policy not in (None, "ACCEPT")) for chain in ruleset.chains
+    )
 
 
 def split_pcap(argument: str) -> tuple[str | None, Path]:
@@ -147,12 +202,18 @@ def split_pcap(argument: str) -> tuple[str | None, Path]:
 def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
     if path is None:
         return []
-    files = sorted(file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and file.is_file())
-    files = [file for file in files if not is_exported(file)] or files  # an export beside its input is no second capture
+    files = sorted(
+        file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and file.is_file()
+    )
+    files = [
+        file for file in files if not is_exported(file)
+    ] or files  # an export beside its input is no second capture
     return [(None if "pcapng" in file.name else interface_name(file), file) for file in files]
 
 
-def _find_rules(path: Path | None, counters: Path | None, rules: Path | None) -> tuple[Path | None, Path | None]:
+def _find_rules(
+    path: Path | None, counters: Path | None, rules: Path | None
+) -> tuple[Path | None, Path | None]:
     """Counters come before rules, unless rules alone were named."""
     if path is not None and counters is None and rules is None:
         counters = next((path / name for name in COUNTER_LOGS if (path / name).is_file()), None)

@@ -1,8 +1,8 @@
-"""What a replay takes in: ordinary connections folded while their files are read, all else as a capture.
+"""What a replay takes in: ordinary connections folded while their files are read, all else as a
+capture.
 
-Where files are small, or hold what the fold is not for (cooked captures, bridge ports, ...), everything
-is read as a capture: the result is the same.
-"""
+Where files are small, or hold what the fold is not for (cooked captures, bridge ports, ...),
+everything is read as a capture: the result is the same."""
 
 from __future__ import annotations
 
@@ -30,17 +30,29 @@ if TYPE_CHECKING:
 FOLD_BYTES = 8 << 20
 """Files smaller than this in sum are not worth the fold's start."""
 FOLDED_FIELDS = frozenset(
-    ("protocol", "tcp_flags", "tcp_option_kinds", "malformed", "icmp_type", "icmp_code", "addrtype", "ctstatus", "tuples",
-     "packet_type", "tos")
-)  # fmt: skip
+    (
+        "protocol",
+        "tcp_flags",
+        "tcp_option_kinds",
+        "malformed",
+        "icmp_type",
+        "icmp_code",
+        "addrtype",
+        "ctstatus",
+        "tuples",
+        "packet_type",
+        "tos",
+    )
+)
 """What rules may ask of packets that the fold keeps apart; sets besides."""
 
 
 @dataclass(frozen=True)
 class Intake:
-    """``capture``: what was not folded, or everything; ``stages``: the rules that it met. ``folded``: None, or ordinary
-    connections among others, with the ``files`` that they were read from and whoever did it, where that was ``aside``.
-    ``limit``: bytes of memory that may be taken."""
+    """``capture``: what was not folded, or everything; ``stages``: the rules that it met.
+    ``folded``: None, or ordinary connections among others, with the ``files`` that they were read
+    from and whoever did it, where that was ``aside``. ``limit``: bytes of memory that may be
+    taken."""
 
     capture: Capture
     stages: Stages
@@ -62,15 +74,20 @@ class Intake:
 
 
 class Reading:
-    """The packets of some inputs, on their way in: begun at once where there is a process ``aside``.
+    """The packets of some inputs, on their way in: begun at once where there is a process
+    ``aside``.
 
-    Without ``fold`` every packet becomes one of the capture. ``limit``: bytes of memory that may be taken.
-    """
+    Without ``fold`` every packet becomes one of the capture. ``limit``: bytes of memory that may be
+    taken."""
 
     def __init__(
-        self, inputs: Inputs, progress: Progress | None = None, aside: Aside | None = None, fold: bool = True,
+        self,
+        inputs: Inputs,
+        progress: Progress | None = None,
+        aside: Aside | None = None,
+        fold: bool = True,
         limit: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.inputs, self.progress = inputs, progress
         self.limit = available() if limit is None else limit
         phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
@@ -79,22 +96,41 @@ class Reading:
         self.aside = aside
         if self.folds:
             reads = [self.stages.stages[number].program.reads for number in self.stages.plain()]
-            lengths, ttls, fields = (set().union(*(getattr(one, name) for one in reads)) for name in ("lengths", "ttls", "fields"))
+            lengths, ttls, fields = (
+                set().union(*(getattr(one, name) for one in reads))
+                for name in ("lengths", "ttls", "fields")
+            )
             block = block_of(_size(inputs), self.limit)
-            bridges = frozenset(bridge_nets(inputs.rulesets)) if "addr.json" not in inputs.facts.present else frozenset[str]()
-            self.task = Task(inputs.files, inputs.facts, cuts(lengths), cuts({2, *ttls}), fields, block, bridges)
+            bridges = (
+                frozenset(bridge_nets(inputs.rulesets))
+                if "addr.json" not in inputs.facts.present
+                else frozenset[str]()
+            )
+            self.task = Task(
+                inputs.files, inputs.facts, cuts(lengths), cuts({2, *ttls}), fields, block, bridges
+            )
             if aside is not None:
                 aside.begin(self.task)
 
     def result(self) -> Intake:
-        """What was read. Raises :class:`~correlator.errors.InputError` as :func:`correlator.decode.read_packets` does."""
+        """What was read. Raises :class:`~correlator.errors.InputError` as
+        :func:`correlator.decode.read_packets` does."""
         if self.folds:
-            found = self.aside.fold(self.progress) if self.aside is not None else fold_files(self.task, self.progress)
+            found = (
+                self.aside.fold(self.progress)
+                if self.aside is not None
+                else fold_files(self.task, self.progress)
+            )
             if found is not None:
                 return self._intake(found)
         if self.aside is not None:
             self.aside.close()
-        refuse(self.inputs.source, _size(self.inputs) // USUAL_RECORD, self.limit, "these packets have to be looked at one by one")
+        refuse(
+            self.inputs.source,
+            _size(self.inputs) // USUAL_RECORD,
+            self.limit,
+            "these packets have to be looked at one by one",
+        )
         captures = []
         for number, (name, file) in enumerate(self.inputs.files):
             if self.progress is not None:
@@ -107,9 +143,19 @@ class Reading:
 
         from correlator.decode.columns import COLUMNS
 
-        packets = pd.DataFrame({name: np.zeros(0, dtype=dtype) for name, (dtype, _) in COLUMNS.items()})
+        packets = pd.DataFrame(
+            {name: np.zeros(0, dtype=dtype) for name, (dtype, _) in COLUMNS.items()}
+        )
         capture = Capture(found.interfaces, packets, found.warnings, (), found.skipped)
-        return Intake(capture, self.stages, found, self.inputs.files, self.aside, self.inputs.source, self.limit)
+        return Intake(
+            capture,
+            self.stages,
+            found,
+            self.inputs.files,
+            self.aside,
+            self.inputs.source,
+            self.limit,
+        )
 
 
 def cuts(values: Iterable[int]) -> npt.NDArray[np.int64]:
@@ -140,16 +186,25 @@ def ask(intake: Intake, wanted: npt.NDArray[np.bool_]) -> None:
 
 
 def rest(intake: Intake, wanted: npt.NDArray[np.bool_], more: bool = False) -> Capture:
-    """The frames of ``wanted`` pairs (pairs,) that were asked for, as a capture with the fold's interfaces; ``more``: others
-    may be asked for later."""
+    """The frames of ``wanted`` pairs (pairs,) that were asked for, as a capture with the fold's
+    interfaces; ``more``: others may be asked for later."""
     from correlator.decode.capture import decode
 
     if intake.folded is None or not wanted.any():
         if not more:
             done(intake)
         return intake.capture
-    frames = intake.aside.frames(more) if intake.aside is not None else pick_files(intake.folded, intake.files, wanted)
-    refuse(intake.source, sum(map(len, frames)), intake.limit, "that many packets are out of the ordinary")
+    frames = (
+        intake.aside.frames(more)
+        if intake.aside is not None
+        else pick_files(intake.folded, intake.files, wanted)
+    )
+    refuse(
+        intake.source,
+        sum(map(len, frames)),
+        intake.limit,
+        "that many packets are out of the ordinary",
+    )
     found = concat([decode(part) for part in frames])
     whole = intake.capture
     table = np.array([whole.names.index(name) for name in found.names] or [0], dtype=np.int16)

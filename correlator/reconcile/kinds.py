@@ -1,8 +1,8 @@
 """Kinds of packet: rows that no rule can tell apart, walked once.
 
-A row is one crossing under one alternative. It is projected on what the rules read (in which of the ranges that they
-mention does an address fall), not on values: the cost grows with kinds, not with packets.
-"""
+A row is one crossing under one alternative. It is projected on what the rules read (in which of the
+ranges that they mention does an address fall), not on values: the cost grows with kinds, not with
+packets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,14 @@ from correlator.firewall.sets import ADDRESS, PORT
 from correlator.firewall.view import View
 from correlator.firewall.walk import Passage
 from correlator.flows.connections import NOWHERE
-from correlator.flows.conntrack import RELATED_KIND, REPLY, S_INVALID, S_RELATED, S_UNTRACKED, STATE_NAMES
+from correlator.flows.conntrack import (
+    RELATED_KIND,
+    REPLY,
+    S_INVALID,
+    S_RELATED,
+    S_UNTRACKED,
+    STATE_NAMES,
+)
 from correlator.flows.crossings import BRIDGED, mix
 from correlator.reconcile.readings import of_groups
 
@@ -40,12 +47,12 @@ LEAVES_NO, LEAVES_YES, LEAVES_UNWATCHED = 0, 1, 2
 
 @dataclass(frozen=True)
 class Rows:
-    """Crossings under their alternatives; every array has shape (m,). Endpoints are split into address and port.
+    """Crossings under their alternatives; every array has shape (m,). Endpoints are split into
+    address and port.
 
-    ``crossing`` and ``alternative`` say whose row it is. ``to_*`` is the destination after destination NAT and
-    ``from_*`` the source after source NAT (-1: the wire does not tell). ``client`` ... ``server`` are the connection's
-    endpoints for rules that ask for tuples.
-    """
+    ``crossing`` and ``alternative`` say whose row it is. ``to_*`` is the destination after
+    destination NAT and ``from_*`` the source after source NAT (-1: the wire does not tell).
+    ``client`` ... ``server`` are the connection's endpoints for rules that ask for tuples."""
 
     crossing: Ints
     alternative: Ints
@@ -58,7 +65,8 @@ class Rows:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a walk asks beside the packet: the host, names of interfaces by code, those that were captured; and conntrack."""
+    """What a walk asks beside the packet: the host, names of interfaces by code, those that were
+    captured; and conntrack."""
 
     host: Host
     names: tuple[str, ...]
@@ -68,7 +76,8 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Scene:
-    """What does not change between readings: the packets, where they were seen, the host around them."""
+    """What does not change between readings: the packets, where they were seen, the host around
+    them."""
 
     packets: pd.DataFrame
     crossings: Crossings
@@ -81,9 +90,15 @@ class Scene:
     witness: Witness | None = None
 
 
-def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, program_of: Ints, connmark: Ints) -> Rows:
-    """The rows of all alternatives. ``program_of`` (n,): index of the program that saw each crossing;
-    ``connmark`` (n,): each crossing's connection mark (-1 unknown)."""
+def expand(
+    scene: Scene,
+    readings: list[Reading],
+    alternatives: Alternatives,
+    program_of: Ints,
+    connmark: Ints,
+) -> Rows:
+    """The rows of all alternatives. ``program_of`` (n,): index of the program that saw each
+    crossing; ``connmark`` (n,): each crossing's connection mark (-1 unknown)."""
     crossings = scene.crossings
     by_pair = np.argsort(crossings.pair, kind="stable")
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
@@ -96,13 +111,21 @@ def expand(scene: Scene, readings: list[Reading], alternatives: Alternatives, pr
     reading_of = alternatives.reading[alternative]
     for number, reading in enumerate(readings):
         rows = np.flatnonzero(reading_of == number)
-        part = _columns(scene, reading, crossing[rows], alternatives.dialled[alternative[rows]], connmark[crossing[rows]])
+        part = _columns(
+            scene,
+            reading,
+            crossing[rows],
+            alternatives.dialled[alternative[rows]],
+            connmark[crossing[rows]],
+        )
         for name, values in part.items():
             columns.setdefault(name, np.zeros(len(crossing), dtype=np.int64))[rows] = values
     return Rows(crossing, alternative, program_of[crossing], columns)
 
 
-def _columns(scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Ints) -> dict[str, Ints]:
+def _columns(
+    scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Ints
+) -> dict[str, Ints]:
     """What rules can see of these crossings, before they are binned."""
     c, labels, ends = scene.crossings, reading.labels, reading.ends
     shown = np.where(c.entered, c.came_in, c.left)[at]
@@ -123,8 +146,11 @@ def _columns(scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Int
     onto = np.where(reply, dialled, known_seen)
     own_source = np.where(entered, c.in_source[at], c.out_source[at])
     own_target = np.where(entered, c.in_destination[at], c.out_destination[at])
-    # an error behind a bridge's PREROUTING shows the restored destination: before, it was what the server saw
-    restored = related & entered & c.after_prerouting[at] & reply & (own_target >> 16 == client >> 16)
+    # an error behind a bridge's PREROUTING shows the restored destination: before, it was what the
+    # server saw
+    restored = (
+        related & entered & c.after_prerouting[at] & reply & (own_target >> 16 == client >> 16)
+    )
     before = np.where(restored & (seen != NOWHERE), seen & ~np.int64(0xFFFF), own_target)
     source = np.where(loose, own_source, source)
     target = np.where(loose, np.where(related, before, own_target), target)
@@ -132,32 +158,59 @@ def _columns(scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Int
     onto = np.where(loose, np.where(sent, c.out_source[at], NOWHERE), onto)
     p = {name: scene.packets[name].to_numpy()[shown].astype(np.int64) for name in _FIELDS}
     transit = ~entered & ~np.isin(source >> 16, np.array(sorted(scene.host.local), dtype=np.int64))
-    transit &= (source >> 24 + 16 != 127) & (state != S_RELATED)  # a reset of REJECT bears the server's address
-    inside = entered & (scene.in_code[at] == scene.out_code[at]) & scene.sight.bridge[np.maximum(scene.in_code[at], 0)]
+    transit &= (source >> 24 + 16 != 127) & (
+        state != S_RELATED
+    )  # a reset of REJECT bears the server's address
+    inside = (
+        entered
+        & (scene.in_code[at] == scene.out_code[at])
+        & scene.sight.bridge[np.maximum(scene.in_code[at], 0)]
+    )
     bridged = (scene.sight.wire[shown] == BRIDGED) | inside
     in_code = np.where(entered, scene.in_code[at], np.where(transit, ends.in_code[at], NOWHERE))
     in_code = _routed(scene, source >> 16, transit, in_code)
     protocol = np.where(related, 1, c.protocol[at])
     result = {
-        "protocol": protocol, "src": source >> 16, "sport": source & 0xFFFF, "dst": target >> 16,
-        "dport": target & 0xFFFF, "to": np.where(into == NOWHERE, NOWHERE, into >> 16), "to_port": into & 0xFFFF,
-        "from": np.where(onto == NOWHERE, NOWHERE, onto >> 16), "from_port": onto & 0xFFFF,
-        "state": state, "reply": reply.astype(np.int64), "seen_reply": labels.seen_reply[at].astype(np.int64),
-        "destination_nat": new_walk.astype(np.int64), "source_nat": labels.source_nat[at].astype(np.int64),
-        "enters": ((entered & ~c.loop[at]) | transit).astype(np.int64), "loops": c.loop[at].astype(np.int64),
-        "bridged": bridged.astype(np.int64), "in_code": in_code,
+        "protocol": protocol,
+        "src": source >> 16,
+        "sport": source & 0xFFFF,
+        "dst": target >> 16,
+        "dport": target & 0xFFFF,
+        "to": np.where(into == NOWHERE, NOWHERE, into >> 16),
+        "to_port": into & 0xFFFF,
+        "from": np.where(onto == NOWHERE, NOWHERE, onto >> 16),
+        "from_port": onto & 0xFFFF,
+        "state": state,
+        "reply": reply.astype(np.int64),
+        "seen_reply": labels.seen_reply[at].astype(np.int64),
+        "destination_nat": new_walk.astype(np.int64),
+        "source_nat": labels.source_nat[at].astype(np.int64),
+        "enters": ((entered & ~c.loop[at]) | transit).astype(np.int64),
+        "loops": c.loop[at].astype(np.int64),
+        "bridged": bridged.astype(np.int64),
+        "in_code": in_code,
         "out_code": np.where(sent, scene.out_code[at], NOWHERE),
         "leaves": np.where(c.loop[at], LEAVES_UNWATCHED, np.where(sent, LEAVES_YES, LEAVES_NO)),
-        "ttl": p["ttl"] + transit, "length": p["length"], "tos": p["tos"], "tcp_flags": p["tcp_flags"],
-        "tcp_option_kinds": p["tcp_option_kinds"], "icmp_type": p["icmp_type"], "icmp_code": p["icmp_code"],
-        "mac": p["mac_src"], "packet_type": _packet_type(p, entered), "malformed": p["malformed"],
+        "ttl": p["ttl"] + transit,
+        "length": p["length"],
+        "tos": p["tos"],
+        "tcp_flags": p["tcp_flags"],
+        "tcp_option_kinds": p["tcp_option_kinds"],
+        "icmp_type": p["icmp_type"],
+        "icmp_code": p["icmp_code"],
+        "mac": p["mac_src"],
+        "packet_type": _packet_type(p, entered),
+        "malformed": p["malformed"],
         "fragment": (p["fragment_offset"] > 0).astype(np.int64),
-        "connmark": connmark, "joined": (reading.joined | ~of_groups(c)[at]).astype(np.int64), "client": client, "dialled": dialled,
+        "connmark": connmark,
+        "joined": (reading.joined | ~of_groups(c)[at]).astype(np.int64),
+        "client": client,
+        "dialled": dialled,
         "seen": np.where(known_seen == NOWHERE, client, known_seen),
         "server": np.where(known_server == NOWHERE, dialled, known_server),
         "dnat": ((dialled != server) & (server != NOWHERE) & ~new_walk).astype(np.int64),
         "snat": ((client != seen) & (seen != NOWHERE) & ~labels.source_nat[at]).astype(np.int64),
-    }  # fmt: skip
+    }
     flat = protocol == 1  # the id stands for both ports, and NAT rewrites it once for both
     for name in ("sport", "dport", "to_port", "from_port"):
         result[name] = np.where(flat, 0, result[name])
@@ -165,34 +218,53 @@ def _columns(scene: Scene, reading: Reading, at: Ints, door: Ints, connmark: Int
 
 
 def _routed(scene: Scene, address: Ints, transit: Bools, in_code: Ints) -> Ints:
-    """Where no tap saw a forwarded packet come in: the interface that the route back to its source names."""
+    """Where no tap saw a forwarded packet come in: the interface that the route back to its source
+    names."""
     unseen = transit & (in_code < 0)
     if not unseen.any():
         return in_code
     codes = {name: code for code, name in enumerate(scene.names)}
     found, inverse = np.unique(address[unseen], return_inverse=True)
     routes = [scene.host.route(int(a)) for a in found]
-    told = np.array([codes.get(r.device, -1) if r is not None else -1 for r in routes], dtype=np.int64)
+    told = np.array(
+        [codes.get(r.device, -1) if r is not None else -1 for r in routes], dtype=np.int64
+    )
     result = in_code.copy()
     result[unseen] = told[inverse]
     return result
 
 
 _FIELDS = (
-    "ttl", "length", "tos", "tcp_flags", "tcp_option_kinds", "icmp_type", "icmp_code", "mac_src", "mac_dst",
-    "packet_type", "malformed", "fragment_offset",
-)  # fmt: skip
+    "ttl",
+    "length",
+    "tos",
+    "tcp_flags",
+    "tcp_option_kinds",
+    "icmp_type",
+    "icmp_code",
+    "mac_src",
+    "mac_dst",
+    "packet_type",
+    "malformed",
+    "fragment_offset",
+)
 
 
 def _packet_type(p: dict[str, Ints], entered: Bools) -> Ints:
-    """skb->pkt_type of received frames (eth_type_trans): 0 to this host, 1 broadcast, 2 multicast; -1 unknown."""
+    """skb->pkt_type of received frames (eth_type_trans): 0 to this host, 1 broadcast, 2 multicast;
+    -1 unknown."""
     group = (p["mac_dst"] >> 40) & 1
-    told = np.where(p["mac_dst"] == 0xFFFFFFFFFFFF, 1, np.where(group == 1, 2, np.where(p["mac_dst"] > 0, 0, -1)))
+    told = np.where(
+        p["mac_dst"] == 0xFFFFFFFFFFFF,
+        1,
+        np.where(group == 1, 2, np.where(p["mac_dst"] > 0, 0, -1)),
+    )
     return np.where(entered, np.where(p["packet_type"] >= 0, p["packet_type"], told), -1)
 
 
 def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
-    """Where addresses, ports, lengths and TTLs start to be told apart: by rules, and by the host's own tables."""
+    """Where addresses, ports, lengths and TTLs start to be told apart: by rules, and by the host's
+    own tables."""
     asked = list(reads)
     addresses = {0, 1, 127 << 24, 128 << 24, 224 << 24, 240 << 24, 0xFFFFFFFF, 1 << 32}
     for read in asked:
@@ -216,14 +288,31 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
 
 
 _WHOLE = (
-    "protocol", "state", "reply", "seen_reply", "destination_nat", "source_nat", "enters", "loops", "bridged",
-    "in_code", "out_code", "leaves", "malformed", "fragment", "connmark", "dnat", "snat", "joined",
-)  # fmt: skip
+    "protocol",
+    "state",
+    "reply",
+    "seen_reply",
+    "destination_nat",
+    "source_nat",
+    "enters",
+    "loops",
+    "bridged",
+    "in_code",
+    "out_code",
+    "leaves",
+    "malformed",
+    "fragment",
+    "connmark",
+    "dnat",
+    "snat",
+    "joined",
+)
 _OPTIONAL = ("tos", "tcp_flags", "tcp_option_kinds", "icmp_type", "icmp_code", "packet_type")
 
 
 def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
-    """(representatives, kind): a row number for every kind, and every row's kind; int64 (kinds,) and (m,)."""
+    """(representatives, kind): a row number for every kind, and every row's kind; int64 (kinds,)
+    and (m,)."""
     cuts, v = cut_points(reads, host), rows.columns
     fields = set().union(*(r.fields for r in reads))
 
@@ -233,7 +322,13 @@ def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
     key = [rows.program, *(v[name] for name in _WHOLE)]
     key += [binned(name, "address") for name in ("src", "dst", "to", "from")]
     key += [binned(name, "port") for name in ("sport", "dport", "to_port", "from_port")]
-    told = (v["to"] < 0, v["from"] < 0, v["to"] == v["dst"], v["to_port"] == v["dport"], v["from"] == v["src"])
+    told = (
+        v["to"] < 0,
+        v["from"] < 0,
+        v["to"] == v["dst"],
+        v["to_port"] == v["dport"],
+        v["from"] == v["src"],
+    )
     key += [part.astype(np.int64) for part in (*told, v["from_port"] == v["sport"])]
     key += [binned("length", "length"), binned("ttl", "ttl")]
     key += [v[name] for name in _OPTIONAL if name in fields]
@@ -257,22 +352,44 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
     enters = bool(v["enters"])
     client, dialled, seen, server = v["client"], v["dialled"], v["seen"], v["server"]
     view = View(
-        protocol=v["protocol"], src=v["src"], dst=v["dst"], sport=v["sport"], dport=v["dport"],
+        protocol=v["protocol"],
+        src=v["src"],
+        dst=v["dst"],
+        sport=v["sport"],
+        dport=v["dport"],
         in_interface=(names[v["in_code"]] if v["in_code"] >= 0 else None) if enters else "",
         state=STATE_NAMES[state] if state != S_UNTRACKED else "NEW",
-        reply=bool(v["reply"]), seen_reply=bool(v["seen_reply"]),
-        original=(client >> 16, client & 0xFFFF, dialled >> 16, dialled & 0xFFFF) if tracked else None,
+        reply=bool(v["reply"]),
+        seen_reply=bool(v["seen_reply"]),
+        original=(client >> 16, client & 0xFFFF, dialled >> 16, dialled & 0xFFFF)
+        if tracked
+        else None,
         replied=(server >> 16, server & 0xFFFF, seen >> 16, seen & 0xFFFF) if tracked else None,
-        dnat=bool(v["dnat"]), snat=bool(v["snat"]),
-        connmark=v["connmark"] if v["connmark"] >= 0 else None, length=v["length"], ttl=v["ttl"], tos=v["tos"],
-        tcp_flags=v["tcp_flags"], tcp_option_kinds=v["tcp_option_kinds"], icmp_type=v["icmp_type"],
-        icmp_code=v["icmp_code"], mac_src=v["mac"] or None,
-        packet_type=v["packet_type"] if v["packet_type"] >= 0 else None, fragment=bool(v["fragment"]),
+        dnat=bool(v["dnat"]),
+        snat=bool(v["snat"]),
+        connmark=v["connmark"] if v["connmark"] >= 0 else None,
+        length=v["length"],
+        ttl=v["ttl"],
+        tos=v["tos"],
+        tcp_flags=v["tcp_flags"],
+        tcp_option_kinds=v["tcp_option_kinds"],
+        icmp_type=v["icmp_type"],
+        icmp_code=v["icmp_code"],
+        mac_src=v["mac"] or None,
+        packet_type=v["packet_type"] if v["packet_type"] >= 0 else None,
+        fragment=bool(v["fragment"]),
         malformed=bool(v["malformed"]),
-    )  # fmt: skip
+    )
     return Passage(
-        view, enters, bool(v["loops"]), bool(v["destination_nat"]), bool(v["source_nat"]),
-        (v["to"], v["to_port"]) if v["to"] >= 0 else None, (v["from"], v["from_port"]) if v["from"] >= 0 else None,
+        view,
+        enters,
+        bool(v["loops"]),
+        bool(v["destination_nat"]),
+        bool(v["source_nat"]),
+        (v["to"], v["to_port"]) if v["to"] >= 0 else None,
+        (v["from"], v["from_port"]) if v["from"] >= 0 else None,
         {LEAVES_NO: False, LEAVES_YES: True}.get(v["leaves"]),
-        names[v["out_code"]] if v["out_code"] >= 0 else None, bool(v["bridged"]), bool(v["joined"]),
-    )  # fmt: skip
+        names[v["out_code"]] if v["out_code"] >= 0 else None,
+        bool(v["bridged"]),
+        bool(v["joined"]),
+    )

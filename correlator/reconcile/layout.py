@@ -1,8 +1,9 @@
-"""The inner loop that lays sums by connection and combination out by connection, direction and rule.
+"""The inner loop that lays sums by connection and combination out by connection, direction and
+rule.
 
-It is plain Python, and compiled where there is much to lay out (:mod:`correlator.reconcile.layout_kernel`): loading the
-compiler takes longer than to lay out a few.
-"""
+It is plain Python, and compiled where there is much to lay out
+(:mod:`correlator.reconcile.layout_kernel`): loading the compiler takes longer than to lay out a
+few."""
 
 from __future__ import annotations
 
@@ -14,14 +15,24 @@ POSITION, DIRECTION, ENTRY, PACKETS, BYTES, FIRST, LAST, GENERATION = range(8)
 
 
 def lay_out(
-    begin: Any, group: Any, count: Any, of: Any, sums: Any, offsets: Any, hits: Any, reply: Any, generation: Any, entries: Any,
+    begin: Any,
+    group: Any,
+    count: Any,
+    of: Any,
+    sums: Any,
+    offsets: Any,
+    hits: Any,
+    reply: Any,
+    generation: Any,
+    entries: Any,
     rows: Any,
-) -> Any:  # fmt: skip
-    """Fill ``rows`` int64 (8, ...) with every hit (see above), by position, direction, first and entry; returns how many.
+) -> Any:
+    """Fill ``rows`` int64 (8, ...) with every hit (see above), by position, direction, first and
+    entry; returns how many.
 
-    Connections (m,) have their slots from ``begin`` on: ``sums`` int64 (4, slots), packets, bytes, first and last; those of a
-    ``group`` are ``count`` and stand for combinations ``of``. What a combination hits: ``hits[offsets[it] : offsets[it + 1]]``.
-    """
+    Connections (m,) have their slots from ``begin`` on: ``sums`` int64 (4, slots), packets, bytes,
+    first and last; those of a ``group`` are ``count`` and stand for combinations ``of``. What a
+    combination hits: ``hits[offsets[it] : offsets[it + 1]]``."""
     found = np.full(2 * entries, -1, dtype=np.int64)
     written = 0
     for at in range(len(begin)):
@@ -39,7 +50,11 @@ def lay_out(
                     row = written
                     found[key] = row
                     written += 1
-                    rows[POSITION, row], rows[DIRECTION, row], rows[ENTRY, row] = at, direction, hits[number]
+                    rows[POSITION, row], rows[DIRECTION, row], rows[ENTRY, row] = (
+                        at,
+                        direction,
+                        hits[number],
+                    )
                     rows[PACKETS, row], rows[BYTES, row] = sums[0, slot], sums[1, slot]
                     rows[FIRST, row], rows[LAST, row] = sums[2, slot], sums[3, slot]
                     rows[GENERATION, row] = generation[combination]

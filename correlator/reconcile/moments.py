@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 SLACK_NS = 5_000_000
-"""How long before it was seen leaving, or after it was seen coming in, a packet may be counted (8 us to 4 ms seen)."""
+"""How long before it was seen leaving, or after it was seen coming in, a packet may be counted (8
+us to 4 ms seen)."""
 
 
 def moments(scene: Scene) -> tuple[Ints, Ints]:
@@ -24,7 +25,9 @@ def moments(scene: Scene) -> tuple[Ints, Ints]:
     came = np.where(entered, time[crossings.came_in], time[crossings.left] - SLACK_NS)
     left = np.where(sent, time[crossings.left], time[crossings.came_in] + SLACK_NS)
     lonely = crossings.loop | (came == left)
-    return np.where(lonely & sent, came - SLACK_NS, came), np.where(lonely & entered, left + SLACK_NS, left)
+    return np.where(lonely & sent, came - SLACK_NS, came), np.where(
+        lonely & entered, left + SLACK_NS, left
+    )
 
 
 def widen(came: Ints, left: Ints) -> tuple[Ints, Ints]:

@@ -1,4 +1,5 @@
-"""Connections numbered from 1 in order of their first packet, those decided while reading among the others."""
+"""Connections numbered from 1 in order of their first packet, those decided while reading among the
+others."""
 
 from __future__ import annotations
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Numbering:
-    """``attributed`` int64 (a + 1,): the number of each of the attribution's connections (which count from 1);
-    ``ordinary`` int64 (c,): of each of the fold's connections, 0 for those that are not kept; ``of_rows`` int64 (m,): of
-    each explored row's connection, 0 where it has none. ``total`` connections."""
+    """``attributed`` int64 (a + 1,): the number of each of the attribution's connections (which
+    count from 1); ``ordinary`` int64 (c,): of each of the fold's connections, 0 for those that are
+    not kept; ``of_rows`` int64 (m,): of each explored row's connection, 0 where it has none.
+    ``total`` connections."""
 
     attributed: Ints
     ordinary: Ints
@@ -42,7 +44,8 @@ class Numbering:
 
 
 def place(names: tuple[str, ...], interface: Ints, frame: Ints, time: Ints) -> Ints:
-    """Order of packets (n,) by time; of one time, by their interface's name and their frame's number."""
+    """Order of packets (n,) by time; of one time, by their interface's name and their frame's
+    number."""
     rank = np.argsort(np.argsort(np.array(names, dtype=object), kind="stable"), kind="stable")
     result: Ints = np.lexsort((frame, rank[interface], time))
     return result
@@ -52,7 +55,9 @@ def sight_of(verdict: Verdict, crossing: Ints) -> tuple[Ints, Ints]:
     """(interface, frame) of the first sight of crossings; both int64 (n,)."""
     packets, crossings = verdict.scene.packets, verdict.scene.crossings
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)[crossing]
-    return packets["interface"].to_numpy()[shown].astype(np.int64), packets["frame"].to_numpy()[shown].astype(np.int64)
+    return packets["interface"].to_numpy()[shown].astype(np.int64), packets["frame"].to_numpy()[
+        shown
+    ].astype(np.int64)
 
 
 def number(verdict: Verdict, attribution: Attribution) -> Numbering:
@@ -65,9 +70,14 @@ def number(verdict: Verdict, attribution: Attribution) -> Numbering:
         kept = verdict.ordinary.kept
         c = verdict.ordinary.folded.connections[kept]
         names = (*verdict.scene.names, *verdict.ordinary.names)
-        time, frame = np.r_[attribution.time[first], c["first"]], np.r_[frame, c["frame"].astype(np.int64)]
+        time, frame = (
+            np.r_[attribution.time[first], c["first"]],
+            np.r_[frame, c["frame"].astype(np.int64)],
+        )
         table = np.array([names.index(name) for name in names], dtype=np.int64)
-        interface = table[np.r_[interface, c["in_code"].astype(np.int64) + len(verdict.scene.names)]]
+        interface = table[
+            np.r_[interface, c["in_code"].astype(np.int64) + len(verdict.scene.names)]
+        ]
         order = place(names, interface, frame, time)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(1, len(order) + 1)

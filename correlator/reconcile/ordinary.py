@@ -1,9 +1,9 @@
 """Ordinary connections decided: classes of endpoints and of packets, each combination walked once.
 
-What rules can tell of a packet of an ordinary connection is the class of its endpoints (in which of the ranges that rules
-mention do they fall, which of them are the same) and the class of the packet itself. So a walk of each combination that
-occurs is a walk of every packet. Combinations that leave more than one way are no ordinary ones after all.
-"""
+What rules can tell of a packet of an ordinary connection is the class of its endpoints (in which of
+the ranges that rules mention do they fall, which of them are the same) and the class of the packet
+itself. So a walk of each combination that occurs is a walk of every packet. Combinations that leave
+more than one way are no ordinary ones after all."""
 
 from __future__ import annotations
 
@@ -46,9 +46,10 @@ STRETCH = 1 << 16
 
 @dataclass(frozen=True)
 class Block:
-    """Packets of ordinary connections (n,), in order of ``came`` (epoch ns): numbered from ``first``; ``owner`` row of
-    ``folded.connections``, ``kind`` row of ``folded.kinds``, ``combination`` row of the ordinary's ``rows``, ``span`` ns until
-    it left, ``length`` bytes (L3)."""
+    """Packets of ordinary connections (n,), in order of ``came`` (epoch ns): numbered from
+    ``first``; ``owner`` row of ``folded.connections``, ``kind`` row of ``folded.kinds``,
+    ``combination`` row of the ordinary's ``rows``, ``span`` ns until it left, ``length`` bytes
+    (L3)."""
 
     first: int
     owner: npt.NDArray[np.int32]
@@ -69,11 +70,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Ordinary:
-    """Connections that are decided. ``folded`` holds them among others; arrays over its connections (c,): ``kept`` bool,
-    ``group`` int32 (class of endpoints). ``timetable`` tells the stage that a packet met, and ``combination``, int32
-    (groups, kinds) of each stage, the row of ``rows`` and ``walked`` that stands for it (-1: it does not occur). ``way``
-    (rows,): the one way of each; None where it is left to others. ``names``: interfaces by code.
-    """
+    """Connections that are decided. ``folded`` holds them among others; arrays over its connections
+    (c,): ``kept`` bool, ``group`` int32 (class of endpoints). ``timetable`` tells the stage that a
+    packet met, and ``combination``, int32 (groups, kinds) of each stage, the row of ``rows`` and
+    ``walked`` that stands for it (-1: it does not occur). ``way`` (rows,): the one way of each;
+    None where it is left to others. ``names``: interfaces by code."""
 
     folded: Folded
     kept: Bools
@@ -97,7 +98,8 @@ class Ordinary:
             first += len(block.owner)
 
     def blocks_of(self, wanted: Bools) -> Iterator[Block]:
-        """The packets of those ``wanted`` (c,), which are among these connections, in the same order; without their numbers."""
+        """The packets of those ``wanted`` (c,), which are among these connections, in the same
+        order; without their numbers."""
         for packets in self.folded.packets:
             yield self._block(packets.take(wanted[packets.owner]), 0)
 
@@ -106,8 +108,18 @@ class Ordinary:
             packets = packets.take(self.kept[packets.owner])
         combination = np.empty(len(packets), dtype=np.int32)
         for which, stage in self.timetable.stretches(packets.came, packets.span):
-            combination[which] = self.combination[stage][self.group[packets.owner[which]], packets.kind[which]]
-        return Block(first, packets.owner, packets.kind, combination, packets.came, packets.span, packets.length)
+            combination[which] = self.combination[stage][
+                self.group[packets.owner[which]], packets.kind[which]
+            ]
+        return Block(
+            first,
+            packets.owner,
+            packets.kind,
+            combination,
+            packets.came,
+            packets.span,
+            packets.length,
+        )
 
     @cached_property
     def hits(self) -> tuple[tuple[int, ...], ...]:
@@ -125,7 +137,8 @@ class Ordinary:
             yield part
 
     def parts(self) -> Iterator[tuple[Block, Tally]]:
-        """Every block with its packets by way: put together once where there is one block, else whenever they are read."""
+        """Every block with its packets by way: put together once where there is one block, else
+        whenever they are read."""
         for block in self.blocks():
             yield block, self.tally if self.tally is not None else self._tally(block)
 
@@ -158,19 +171,23 @@ class Ordinary:
 
     @cached_property
     def patterns(self) -> tuple[tuple[int, Ints], ...]:
-        """How many connections have packets of just these combinations, of each set of them that occurs."""
+        """How many connections have packets of just these combinations, of each set of them that
+        occurs."""
         return patterns_of(self)
 
     @cached_property
     def opening(self) -> npt.NDArray[np.int32]:
-        """The combination of every connection's first packet, int32 (c,); of those that are not kept it means nothing."""
+        """The combination of every connection's first packet, int32 (c,); of those that are not
+        kept it means nothing."""
         kind = self.folded.connections["kind"]
         if len(self.combination) == 1:
             only: npt.NDArray[np.int32] = next(iter(self.combination.values()))[self.group, kind]
             return only
         result = np.full(len(self.kept), -1, dtype=np.int32)
         for block in self.blocks():
-            fresh = np.flatnonzero(result[block.owner] < 0)[::-1]  # of several values for one place, the last one stays
+            fresh = np.flatnonzero(result[block.owner] < 0)[
+                ::-1
+            ]  # of several values for one place, the last one stays
             result[block.owner[fresh]] = block.combination[fresh]
         return result
 
@@ -184,7 +201,8 @@ class Ordinary:
 
 
 def untold(folded: Folded, witness: Witness | None) -> Bools:
-    """Pairs of which conntrack says, or may yet say, that they opened otherwise than by their first packet; (pairs,)."""
+    """Pairs of which conntrack says, or may yet say, that they opened otherwise than by their first
+    packet; (pairs,)."""
     doubtful = folded.pairs["question"].astype(bool)
     if witness is None or not len(folded.connections):
         return doubtful
@@ -211,23 +229,41 @@ def _openers(folded: Folded) -> Crossings:
     kind = np.where(protocol == TCP, SYN, np.where(protocol == ICMP, QUERY, 0)).astype(np.int64)
     first, client = c["first"].astype(np.int64), c["client"].astype(np.int64)
     return Crossings(
-        np.arange(n), none, first, protocol, client, dialled.astype(np.int64), none, none, ~yes, ~yes, np.arange(n), yes, kind,
-        none, none,
-    )  # fmt: skip
+        np.arange(n),
+        none,
+        first,
+        protocol,
+        client,
+        dialled.astype(np.int64),
+        none,
+        none,
+        ~yes,
+        ~yes,
+        np.arange(n),
+        yes,
+        kind,
+        none,
+        none,
+    )
 
 
 def decide(folded: Folded, scene: Surroundings, timetable: Timetable) -> Ordinary:
-    """Walk every combination; what is kept are whole pairs, since a pair is one thing to conntrack."""
+    """Walk every combination; what is kept are whole pairs, since a pair is one thing to
+    conntrack."""
     stages = timetable.stages
     c = folded.connections
     spoiled = folded.pairs["tainted"].astype(bool) | untold(folded, scene.witness)
     kept = ~spoiled[c["pair"]] & (c["dialled"] >= 0)
-    group, examples = _groups(folded, kept, [stages.stages[number].program.reads for number in stages.plain()], scene.host)
+    group, examples = _groups(
+        folded, kept, [stages.stages[number].program.reads for number in stages.plain()], scene.host
+    )
     group, examples = _by_life(folded, timetable, group, examples)
     kinds = max(len(folded.kinds), 1)
     combination: dict[int, npt.NDArray[np.int32]] = {}
     parts: list[Rows] = []
-    for stage, found in sorted(_occurring(folded, timetable, kept, group, len(examples) * kinds, kinds).items()):
+    for stage, found in sorted(
+        _occurring(folded, timetable, kept, group, len(examples) * kinds, kinds).items()
+    ):
         first = sum(map(len, parts))
         combination[stage] = np.full((len(examples), kinds), -1, dtype=np.int32)
         combination[stage].ravel()[found] = np.arange(first, first + len(found))
@@ -256,15 +292,19 @@ def rest_pairs(ordinary: Ordinary) -> Bools:
 
 
 def _one_way(walked: Walked, kind: int, changing: frozenset[int]) -> Way | None:
-    """The way of a kind that has one, whose packets conntrack follows, and that tells nothing of when rules changed."""
+    """The way of a kind that has one, whose packets conntrack follows, and that tells nothing of
+    when rules changed."""
     ways = walked.ways[kind]
     if len(ways) != 1 or kind in walked.too_many or ways[0].path.untracked:
         return None
     return None if changing & {*ways[0].hits, *ways[0].absent} else ways[0]
 
 
-def _groups(folded: Folded, kept: Bools, reads: list[Reads], host: Host) -> tuple[npt.NDArray[np.int32], Ints]:
-    """(class of every connection's endpoints, a connection of each class); classes of those not kept mean nothing."""
+def _groups(
+    folded: Folded, kept: Bools, reads: list[Reads], host: Host
+) -> tuple[npt.NDArray[np.int32], Ints]:
+    """(class of every connection's endpoints, a connection of each class); classes of those not
+    kept mean nothing."""
     group, examples = np.zeros(len(kept), dtype=np.int32), list[int]()
     number, cuts = dict[int, int](), cut_points(reads, host)
     for begin in range(0, len(kept), STRETCH):
@@ -281,8 +321,9 @@ def _groups(folded: Folded, kept: Bools, reads: list[Reads], host: Host) -> tupl
 def _by_life(
     folded: Folded, timetable: Timetable, group: npt.NDArray[np.int32], examples: Ints
 ) -> tuple[npt.NDArray[np.int32], Ints]:
-    """The same classes, cut up by how many changes of rules each connection began and ended after: few live to see many, and
-    what is kept for each combination of their class is little that way."""
+    """The same classes, cut up by how many changes of rules each connection began and ended after:
+    few live to see many, and what is kept for each combination of their class is little that
+    way."""
     if timetable.steady:
         return group, examples
     code = group.astype(np.int64)
@@ -292,7 +333,9 @@ def _by_life(
     return found.astype(np.int32), first.astype(np.int64)
 
 
-def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: list[Reads]) -> npt.NDArray[np.uint64]:
+def _class(
+    c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: list[Reads]
+) -> npt.NDArray[np.uint64]:
     """A name for what rules can tell of the endpoints of each of some connections, (n,)."""
     protocol = c["protocol"]
     ends = [c[name] for name in ("client", "dialled", "server", "seen")]
@@ -301,9 +344,18 @@ def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: list[Reads]) -
     key: list[npt.NDArray[np.integer]] = [protocol]
     key += [np.searchsorted(cuts["address"], address, side="right") for address in addresses]
     key += [np.searchsorted(cuts["port"], port, side="right") for port in ports]
-    (client, dialled, server, seen), (client_port, dialled_port, server_port, seen_port) = addresses, ports
-    same = (server == dialled, server_port == dialled_port, client == seen, client_port == seen_port, c["server"] == c["dialled"],
-            c["client"] == c["seen"])  # fmt: skip
+    (client, dialled, server, seen), (client_port, dialled_port, server_port, seen_port) = (
+        addresses,
+        ports,
+    )
+    same = (
+        server == dialled,
+        server_port == dialled_port,
+        client == seen,
+        client_port == seen_port,
+        c["server"] == c["dialled"],
+        c["client"] == c["seen"],
+    )
     key.append(sum(part.astype(np.int64) << i for i, part in enumerate(same)))
     if any(name.startswith("set:") for one in reads for name in one.fields):
         key += addresses
@@ -311,9 +363,15 @@ def _class(c: npt.NDArray[np.void], cuts: dict[str, Ints], reads: list[Reads]) -
 
 
 def _occurring(
-    folded: Folded, timetable: Timetable, kept: Bools, group: npt.NDArray[np.int32], codes: int, kinds: int
+    folded: Folded,
+    timetable: Timetable,
+    kept: Bools,
+    group: npt.NDArray[np.int32],
+    codes: int,
+    kinds: int,
 ) -> dict[int, Ints]:
-    """stage -> combinations (group * kinds + kind, of so many ``codes``) that any packet of a kept connection shows there."""
+    """stage -> combinations (group * kinds + kind, of so many ``codes``) that any packet of a kept
+    connection shows there."""
     every, dense = kept.all(), codes <= 1 << 24
     seen: dict[int, Bools] = {}
     found: dict[int, set[int]] = {}
@@ -341,17 +399,21 @@ def _touched(ordinary: Ordinary, bad: Bools) -> Bools:
 
 def joined(parts: list[Rows]) -> Rows:
     """Rows of several stages as one."""
-    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns}
+    columns = {
+        name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns
+    }
     program = np.concatenate([part.program for part in parts])
     return Rows(np.arange(len(program)), np.zeros_like(program), program, columns)
 
 
 def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) -> Rows:
-    """Packets of these connections and kinds (both (m,)) in a stage, as :func:`correlator.reconcile.kinds.expand` would make
-    them."""
+    """Packets of these connections and kinds (both (m,)) in a stage, as
+    :func:`correlator.reconcile.kinds.expand` would make them."""
     c, k = folded.connections[connection], folded.kinds[kind]
     reply = k["direction"] == 1
-    client, dialled, server, seen = (c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen"))
+    client, dialled, server, seen = (
+        c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen")
+    )
     source, target = np.where(reply, server, client), np.where(reply, seen, dialled)
     into, onto = np.where(reply, client, server), np.where(reply, dialled, seen)
     protocol = k["protocol"].astype(np.int64)
@@ -360,15 +422,49 @@ def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) ->
     zero, one = np.zeros(n, dtype=np.int64), np.ones(n, dtype=np.int64)
     nat = k["nat"].astype(np.int64)
     columns: dict[str, npt.NDArray[np.integer]] = {
-        "protocol": protocol, "src": source >> 16, "sport": np.where(flat, 0, source & 0xFFFF), "dst": target >> 16,
-        "dport": np.where(flat, 0, target & 0xFFFF), "to": into >> 16, "to_port": np.where(flat, 0, into & 0xFFFF),
-        "from": onto >> 16, "from_port": np.where(flat, 0, onto & 0xFFFF), "state": k["state"], "reply": reply.astype(np.int64),
-        "seen_reply": k["seen_reply"], "destination_nat": nat, "source_nat": nat, "enters": one, "loops": zero, "bridged": zero,
-        "in_code": k["in_code"], "out_code": k["out_code"], "leaves": one * LEAVES_YES, "ttl": k["ttl"],
-        "length": k["length"], "tos": k["tos"], "tcp_flags": k["flags"], "tcp_option_kinds": k["option_kinds"],
-        "icmp_type": np.where(flat, k["icmp_type"], -1), "icmp_code": np.where(flat, 0, -1), "mac": zero, "packet_type": zero,
-        "malformed": zero, "fragment": zero, "connmark": zero, "joined": one,
-        "client": client, "dialled": dialled, "seen": seen, "server": server,
-        "dnat": (dialled != server) & (nat == 0), "snat": (client != seen) & (nat == 0),
-    }  # fmt: skip
-    return Rows(np.arange(n), zero, zero + stage, {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()})
+        "protocol": protocol,
+        "src": source >> 16,
+        "sport": np.where(flat, 0, source & 0xFFFF),
+        "dst": target >> 16,
+        "dport": np.where(flat, 0, target & 0xFFFF),
+        "to": into >> 16,
+        "to_port": np.where(flat, 0, into & 0xFFFF),
+        "from": onto >> 16,
+        "from_port": np.where(flat, 0, onto & 0xFFFF),
+        "state": k["state"],
+        "reply": reply.astype(np.int64),
+        "seen_reply": k["seen_reply"],
+        "destination_nat": nat,
+        "source_nat": nat,
+        "enters": one,
+        "loops": zero,
+        "bridged": zero,
+        "in_code": k["in_code"],
+        "out_code": k["out_code"],
+        "leaves": one * LEAVES_YES,
+        "ttl": k["ttl"],
+        "length": k["length"],
+        "tos": k["tos"],
+        "tcp_flags": k["flags"],
+        "tcp_option_kinds": k["option_kinds"],
+        "icmp_type": np.where(flat, k["icmp_type"], -1),
+        "icmp_code": np.where(flat, 0, -1),
+        "mac": zero,
+        "packet_type": zero,
+        "malformed": zero,
+        "fragment": zero,
+        "connmark": zero,
+        "joined": one,
+        "client": client,
+        "dialled": dialled,
+        "seen": seen,
+        "server": server,
+        "dnat": (dialled != server) & (nat == 0),
+        "snat": (client != seen) & (nat == 0),
+    }
+    return Rows(
+        np.arange(n),
+        zero,
+        zero + stage,
+        {name: np.asarray(values, dtype=np.int64) for name, values in columns.items()},
+    )

@@ -45,7 +45,8 @@ class Grouped:
 
     @staticmethod
     def by(group: npt.NDArray[np.integer[Any]], most: int) -> Grouped:
-        """Group rows by ``group`` (n,), whose values are 0 to ``most``; rows of a group stay in their order."""
+        """Group rows by ``group`` (n,), whose values are 0 to ``most``; rows of a group stay in
+        their order."""
         order = np.argsort(group, kind="stable")
         return Grouped(order, np.searchsorted(group[order], np.arange(most + 2)))
 
@@ -60,8 +61,9 @@ class Grouped:
 
 @dataclass(frozen=True)
 class Flags:
-    """What counters say of packets' hits (bits of UNCONFIRMED, FEWER, COVERED): of each combination uint8 (rows,), and besides
-    of each packet uint8 (n,), where some rule's hits are not plainly confirmed."""
+    """What counters say of packets' hits (bits of UNCONFIRMED, FEWER, COVERED): of each combination
+    uint8 (rows,), and besides of each packet uint8 (n,), where some rule's hits are not plainly
+    confirmed."""
 
     of_combination: npt.NDArray[np.uint8]
     of_packet: npt.NDArray[np.uint8] | None
@@ -70,24 +72,36 @@ class Flags:
     def of(verdict: Verdict, ordinary: Ordinary) -> Flags:
         """Those of all ordinary packets of a verdict."""
         doubted = doubted_entries(verdict)
-        sure = [COVERED if way is not None and not set(way.hits) <= set(doubted) else 0 for way in ordinary.way]
+        sure = [
+            COVERED if way is not None and not set(way.hits) <= set(doubted) else 0
+            for way in ordinary.way
+        ]
         told = np.zeros(int(ordinary.taken.sum()), dtype=np.uint8) if doubted else None
         for part in placed(verdict, doubted):
             assert told is not None
-            for bit, which in ((UNCONFIRMED, ~part.good), (FEWER, part.over), (COVERED, part.interval >= 0)):
+            for bit, which in (
+                (UNCONFIRMED, ~part.good),
+                (FEWER, part.over),
+                (COVERED, part.interval >= 0),
+            ):
                 told[part.packet[which]] |= bit
         return Flags(np.array(sure, dtype=np.uint8), told)
 
     def at(self, block: Block, which: Ints | slice) -> npt.NDArray[np.uint8]:
         """The flags of some packets of a block."""
         flags = self.of_combination[block.combination[which]]
-        return flags if self.of_packet is None else flags | self.of_packet[block.first : block.first + len(block)][which]
+        return (
+            flags
+            if self.of_packet is None
+            else flags | self.of_packet[block.first : block.first + len(block)][which]
+        )
 
 
 @dataclass(frozen=True)
 class Alike:
-    """Packets that went alike: the ``combination``, ``owner`` and ``kind`` of the first one; how many ``packets`` and ``bytes``,
-    when the ``first`` and the ``last`` came, and the ``flags`` of all."""
+    """Packets that went alike: the ``combination``, ``owner`` and ``kind`` of the first one; how
+    many ``packets`` and ``bytes``, when the ``first`` and the ``last`` came, and the ``flags`` of
+    all."""
 
     combination: int
     owner: int
@@ -101,7 +115,8 @@ class Alike:
 
 @dataclass(frozen=True)
 class OrdinaryPackets:
-    """Packets (n,) of some connections, in order of time; ``wanted`` bool (c,) tells which, ``grouped`` by connection."""
+    """Packets (n,) of some connections, in order of time; ``wanted`` bool (c,) tells which,
+    ``grouped`` by connection."""
 
     wanted: Bools
     grouped: Grouped
@@ -120,16 +135,26 @@ class OrdinaryPackets:
             at = np.flatnonzero(wanted[block.owner])
             columns = (block.combination, block.length, block.came, block.kind, block.owner)
             parts.append((*(column[at] for column in columns), flags.at(block, at)))
-        combination, length, came, kind, owner, told = (np.concatenate(column) for column in zip(*parts, strict=True))
-        return OrdinaryPackets(wanted, Grouped.by(owner, len(wanted)), combination, length, came, kind, owner, told)
+        combination, length, came, kind, owner, told = (
+            np.concatenate(column) for column in zip(*parts, strict=True)
+        )
+        return OrdinaryPackets(
+            wanted, Grouped.by(owner, len(wanted)), combination, length, came, kind, owner, told
+        )
 
     def alike(self, rows: Ints) -> Alike:
         """Some that went alike."""
         at, came = int(rows[0]), self.came[rows]
         return Alike(
-            int(self.combination[at]), int(self.owner[at]), int(self.kind[at]), len(rows), int(self.length[rows].sum()),
-            int(came.min()), int(came.max()), self.flags[rows],
-        )  # fmt: skip
+            int(self.combination[at]),
+            int(self.owner[at]),
+            int(self.kind[at]),
+            len(rows),
+            int(self.length[rows].sum()),
+            int(came.min()),
+            int(came.max()),
+            self.flags[rows],
+        )
 
 
 def all_alike(ordinary: Ordinary, flags: Flags) -> list[Alike]:
@@ -142,21 +167,42 @@ def all_alike(ordinary: Ordinary, flags: Flags) -> list[Alike]:
         for group in np.flatnonzero(number).tolist():
             mine = code == group
             at = int(mine.argmax())
-            first, last = int(block.came[at]), int(block.came[len(mine) - 1 - int(mine[::-1].argmax())])  # in order of time
+            first, last = (
+                int(block.came[at]),
+                int(block.came[len(mine) - 1 - int(mine[::-1].argmax())]),
+            )  # in order of time
             one = Alike(
-                int(block.combination[at]), int(block.owner[at]), int(block.kind[at]), int(number[group]), int(size[group]), first,
-                last, told[at : at + 1],
-            )  # fmt: skip
+                int(block.combination[at]),
+                int(block.owner[at]),
+                int(block.kind[at]),
+                int(number[group]),
+                int(size[group]),
+                first,
+                last,
+                told[at : at + 1],
+            )
             old = found.get(group)
-            found[group] = one if old is None else replace(
-                old, packets=old.packets + one.packets, bytes=old.bytes + one.bytes, last=one.last
-            )  # fmt: skip
+            found[group] = (
+                one
+                if old is None
+                else replace(
+                    old,
+                    packets=old.packets + one.packets,
+                    bytes=old.bytes + one.bytes,
+                    last=one.last,
+                )
+            )
     return [found[group] for group in sorted(found)]
 
 
-def views(verdict: Verdict, ordinary: Ordinary, groups: Sequence[Alike], numbers: tuple[Ints, Ints]) -> tuple[PathView, ...]:
+def views(
+    verdict: Verdict, ordinary: Ordinary, groups: Sequence[Alike], numbers: tuple[Ints, Ints]
+) -> tuple[PathView, ...]:
     """One view a group of packets that went alike."""
-    owner, kind = (np.array([getattr(one, name) for one in groups], dtype=np.int64) for name in ("owner", "kind"))
+    owner, kind = (
+        np.array([getattr(one, name) for one in groups], dtype=np.int64)
+        for name in ("owner", "kind")
+    )
     seen = expand_rows(ordinary.folded, owner, kind).columns
     kinds, program, found = ordinary.folded.kinds, ordinary.rows.program, []
     for i, one in enumerate(groups):
@@ -164,10 +210,20 @@ def views(verdict: Verdict, ordinary: Ordinary, groups: Sequence[Alike], numbers
         status, counted = judge(verdict, one.flags)
         way, of = ordinary.way[one.combination], kinds[one.kind]
         assert way is not None
-        found.append(PathView(
-            DIRECTIONS[int(of["direction"])], STATE_NAMES[int(of["state"])], one.packets, one.bytes, one.first, one.last,
-            ordinary.names[packet["in_code"]], ordinary.names[packet["out_code"]],
-            steps_of(verdict, int(program[one.combination]), way, packet, numbers),
-            "rules,wire,counters" if counted else "rules,wire", status, COUNTED_FEWER if status == "ambiguous" else "",
-        ))  # fmt: skip
+        found.append(
+            PathView(
+                DIRECTIONS[int(of["direction"])],
+                STATE_NAMES[int(of["state"])],
+                one.packets,
+                one.bytes,
+                one.first,
+                one.last,
+                ordinary.names[packet["in_code"]],
+                ordinary.names[packet["out_code"]],
+                steps_of(verdict, int(program[one.combination]), way, packet, numbers),
+                "rules,wire,counters" if counted else "rules,wire",
+                status,
+                COUNTED_FEWER if status == "ambiguous" else "",
+            )
+        )
     return tuple(found)

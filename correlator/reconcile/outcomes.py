@@ -34,7 +34,9 @@ PROXY_NS = 1_000_000_000
 """How soon docker-proxy opens its own connection after it accepted one."""
 
 
-def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame) -> pd.DataFrame:
+def connections_table(
+    verdict: Verdict, attribution: Attribution, hits: pd.DataFrame
+) -> pd.DataFrame:
     """One row a connection, as :data:`correlator.dataset.schema.CONNECTIONS` declares it."""
     count = int(attribution.connection.max()) if len(attribution) else 0
     number = attribution.connection - 1
@@ -44,10 +46,11 @@ def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataF
     sums = {
         f"{what}_{name}": np.bincount(number[pick], weights[pick], minlength=count).astype(np.int64)
         for name, pick in (
-            ("original", attribution.direction == ORIGINAL), ("reply", attribution.direction == REPLY),
+            ("original", attribution.direction == ORIGINAL),
+            ("reply", attribution.direction == REPLY),
         )
         for what, weights in (("packets", np.ones(len(number))), ("bytes", length))
-    }  # fmt: skip
+    }
     outcome, rule = _outcomes(verdict, attribution, first)
     linked = _proxied(verdict, attribution, first, outcome)
     outcome = np.where(linked > 0, "docker-proxy", outcome)
@@ -58,20 +61,29 @@ def connections_table(verdict: Verdict, attribution: Attribution, hits: pd.DataF
     np.maximum.at(end, number, attribution.time)
     ends = [getattr(attribution, name)[first] for name in ("client", "dialled", "server", "seen")]
     columns: dict[str, Any] = {
-        "connection": np.arange(1, count + 1), **tuple_columns(attribution.protocol[first], *ends),
-        "first_seen": begin, "last_seen": end, **sums,
+        "connection": np.arange(1, count + 1),
+        **tuple_columns(attribution.protocol[first], *ends),
+        "first_seen": begin,
+        "last_seen": end,
+        **sums,
         "in_interface": _interfaces(verdict, attribution, count, "in_code"),
         "out_interface": _interfaces(verdict, attribution, count, "out_code"),
-        "outcome": pd.Categorical([str(word) for word in outcome]), "rule": rule,
-        "state": pd.Categorical(_states(verdict, attribution, tracked, count)), "linked": linked,
-        "status": pd.Categorical(status, categories=["exact", "ambiguous", "unverified"]), "reason": reason,
-    }  # fmt: skip
+        "outcome": pd.Categorical([str(word) for word in outcome]),
+        "rule": rule,
+        "state": pd.Categorical(_states(verdict, attribution, tracked, count)),
+        "linked": linked,
+        "status": pd.Categorical(status, categories=["exact", "ambiguous", "unverified"]),
+        "reason": reason,
+    }
     return table(columns, schema.CONNECTIONS)
 
 
 def first_of(attribution: Attribution, count: int) -> Ints:
-    """The row that stands for each connection: its first one of the original direction, else of any."""
-    rank = np.where(attribution.direction == ORIGINAL, 0, np.where(attribution.direction == REPLY, 1, 2))
+    """The row that stands for each connection: its first one of the original direction, else of
+    any."""
+    rank = np.where(
+        attribution.direction == ORIGINAL, 0, np.where(attribution.direction == REPLY, 1, 2)
+    )
     rank = rank + 3 * (attribution.way == NO_WAY)
     order = np.lexsort((np.arange(len(attribution)), rank, attribution.connection))
     _, at = np.unique(attribution.connection[order], return_index=True)
@@ -87,26 +99,34 @@ def way_at(verdict: Verdict, attribution: Attribution, at: int) -> Way | None:
     return verdict.explored.walked.ways[int(verdict.explored.walked.kind[attribution.row[at]])][way]
 
 
-def _outcomes(verdict: Verdict, attribution: Attribution, first: Ints) -> tuple[npt.NDArray[Any], list[str]]:
+def _outcomes(
+    verdict: Verdict, attribution: Attribution, first: Ints
+) -> tuple[npt.NDArray[Any], list[str]]:
     numbers, generation = rule_numbers(verdict)
     outcomes, rules = [], []
     sent = verdict.scene.crossings.sent
     for at in first.tolist():
         way = way_at(verdict, attribution, at)
         stage = int(verdict.explored.rows.program[attribution.row[at]])
-        outcome, decider = _outcome(verdict, attribution, at, way, bool(sent[attribution.crossing[at]]))
+        outcome, decider = _outcome(
+            verdict, attribution, at, way, bool(sent[attribution.crossing[at]])
+        )
         name = ""
         if decider >= 0:
             entry = verdict.stages.stages[stage].numbers[decider]
             found = verdict.register.entries[entry]
             number = int(numbers[generation[stage], entry])
-            name = f"{found.table}/{found.chain}:{number if number > 0 else found.number or 'policy'}"
+            name = (
+                f"{found.table}/{found.chain}:{number if number > 0 else found.number or 'policy'}"
+            )
         outcomes.append(outcome)
         rules.append(name)
     return np.array(outcomes, dtype=object), rules
 
 
-def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | None, left: bool) -> tuple[str, int]:
+def _outcome(
+    verdict: Verdict, attribution: Attribution, at: int, way: Way | None, left: bool
+) -> tuple[str, int]:
     """(what became of it, the entry of its stage that decided)."""
     if attribution.direction[at] == UNTRACKED:
         return "untracked", -1
@@ -114,17 +134,38 @@ def _outcome(verdict: Verdict, attribution: Attribution, at: int, way: Way | Non
         return "unknown", -1
     row = attribution.row[at]
     entries = verdict.stages.stages[int(verdict.explored.rows.program[row])].program.ruleset.entries
-    ends = tuple(int(values[at]) for values in (attribution.client, attribution.dialled, attribution.server, attribution.seen))
-    return path_outcome(way.path, entries, left, verdict.scene.watched, ends, bool(verdict.explored.rows.columns["enters"][row]))
+    ends = tuple(
+        int(values[at])
+        for values in (
+            attribution.client,
+            attribution.dialled,
+            attribution.server,
+            attribution.seen,
+        )
+    )
+    return path_outcome(
+        way.path,
+        entries,
+        left,
+        verdict.scene.watched,
+        ends,
+        bool(verdict.explored.rows.columns["enters"][row]),
+    )
 
 
 def path_outcome(
-    path: Path, entries: Sequence[Entry], left: bool, watched: frozenset[str], ends: tuple[int, ...], enters: bool
+    path: Path,
+    entries: Sequence[Entry],
+    left: bool,
+    watched: frozenset[str],
+    ends: tuple[int, ...],
+    enters: bool,
 ) -> tuple[str, int]:
-    """(what became of a connection whose first packet took this path, the entry that decided or -1).
+    """(what became of a connection whose first packet took this path, the entry that decided or
+    -1).
 
-    ``left``: it was seen leaving; ``ends``: client, dialled, server, seen; ``enters``: it came from outside of the host.
-    """
+    ``left``: it was seen leaving; ``ends``: client, dialled, server, seen; ``enters``: it came from
+    outside of the host."""
     if path.end in ("dropped", "rejected"):
         return path.end, path.decider
     if path.end == "unknown-target":
@@ -148,8 +189,11 @@ def path_outcome(
     return ("local" if path.end in ("sent", "delivered") else "lost"), -1
 
 
-def _proxied(verdict: Verdict, attribution: Attribution, first: Ints, outcome: npt.NDArray[Any]) -> Ints:
-    """The other half of connections that docker-proxy carries: it accepts one and opens one to the container."""
+def _proxied(
+    verdict: Verdict, attribution: Attribution, first: Ints, outcome: npt.NDArray[Any]
+) -> Ints:
+    """The other half of connections that docker-proxy carries: it accepts one and opens one to the
+    container."""
     doors: dict[tuple[int, int], set[int]] = {}
     for rule in dnat_rules(verdict.stages.rulesets):
         port = next((o.value for m in rule.matches for o in m.options if o.name == "--dport"), "")
@@ -166,7 +210,9 @@ def _proxied(verdict: Verdict, attribution: Attribution, first: Ints, outcome: n
         if outcome[i] != "local":
             continue
         protocol_number, server = int(attribution.protocol[at]), int(attribution.server[at])
-        if (protocol_number, server & 0xFFFF) in doors and verdict.scene.host.is_local(server >> 16):
+        if (protocol_number, server & 0xFFFF) in doors and verdict.scene.host.is_local(
+            server >> 16
+        ):
             accepted.append(i)
         elif sent_by_host[i] and verdict.scene.host.is_local(int(attribution.client[at]) >> 16):
             _link(i, server, protocol_number, accepted, doors, attribution, first, linked)
@@ -174,9 +220,15 @@ def _proxied(verdict: Verdict, attribution: Attribution, first: Ints, outcome: n
 
 
 def _link(
-    i: int, server: int, protocol_number: int, accepted: list[int], doors: dict[tuple[int, int], set[int]],
-    attribution: Attribution, first: Ints, linked: Ints,
-) -> None:  # fmt: skip
+    i: int,
+    server: int,
+    protocol_number: int,
+    accepted: list[int],
+    doors: dict[tuple[int, int], set[int]],
+    attribution: Attribution,
+    first: Ints,
+    linked: Ints,
+) -> None:
     for j in reversed(accepted):
         door = int(attribution.server[first[j]]) & 0xFFFF
         near = 0 <= attribution.time[first[i]] - attribution.time[first[j]] < PROXY_NS
@@ -185,23 +237,32 @@ def _link(
             return
 
 
-def _interfaces(verdict: Verdict, attribution: Attribution, count: int, name: str) -> pd.Categorical:
-    """Where the original direction comes in or leaves; the reply direction tells the same the other way round."""
+def _interfaces(
+    verdict: Verdict, attribution: Attribution, count: int, name: str
+) -> pd.Categorical:
+    """Where the original direction comes in or leaves; the reply direction tells the same the other
+    way round."""
     other = "out_code" if name == "in_code" else "in_code"
     v = verdict.explored.rows.columns
     names = [""] * count
     for direction, column in ((ORIGINAL, name), (REPLY, other)):
         pick = np.flatnonzero(attribution.direction == direction)
         code = v[column][attribution.row[pick]]
-        for at, value in zip(attribution.connection[pick][code >= 0].tolist(), code[code >= 0].tolist(), strict=True):
+        for at, value in zip(
+            attribution.connection[pick][code >= 0].tolist(), code[code >= 0].tolist(), strict=True
+        ):
             names[at - 1] = names[at - 1] or verdict.scene.names[value]
     return pd.Categorical(names)
 
 
-def _states(verdict: Verdict, attribution: Attribution, tracked: npt.NDArray[np.bool_], count: int) -> list[str]:
+def _states(
+    verdict: Verdict, attribution: Attribution, tracked: npt.NDArray[np.bool_], count: int
+) -> list[str]:
     number = attribution.connection - 1
     crossing = attribution.crossing
-    reading = verdict.explored.alternatives.reading[verdict.explored.rows.alternative[attribution.row]]
+    reading = verdict.explored.alternatives.reading[
+        verdict.explored.rows.alternative[attribution.row]
+    ]
     older = np.stack([r.labels.older for r in verdict.explored.readings])[reading, crossing]
     v = verdict.explored.rows.columns
     replies = np.bincount(number[attribution.direction == REPLY], minlength=count)
@@ -214,12 +275,15 @@ def _states(verdict: Verdict, attribution: Attribution, tracked: npt.NDArray[np.
     any_tracked = np.bincount(number[tracked], minlength=count) > 0
     words = np.select(
         [~any_tracked, began_before, (refusals > 0) & (refusals == replies), replies > 0, tcp],
-        ["untracked", "older", "refused", "established", "half-open"], "one-way",
-    )  # fmt: skip
+        ["untracked", "older", "refused", "established", "half-open"],
+        "one-way",
+    )
     return [str(word) for word in words]
 
 
-def _status(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, count: int) -> tuple[list[str], list[str]]:
+def _status(
+    verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, count: int
+) -> tuple[list[str], list[str]]:
     """(worst status of its hits, why it is not exact)."""
     status = ["exact"] * count
     reason = [""] * count
@@ -232,16 +296,26 @@ def _status(verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, coun
             status[number - 1] = word
             doubt = UNSEEN if hidden.once[number] or hidden.guessed[number] else COUNTED_FEWER
             reason[number - 1] = uncounted if word == "unverified" else doubt
-    place = {int(row): int(number) for row, number in zip(attribution.row, attribution.connection, strict=True)}
+    place = {
+        int(row): int(number)
+        for row, number in zip(attribution.row, attribution.connection, strict=True)
+    }
     for unit in verdict.open:
         number = next((place[row] for row, _ in unit.options[0] if row in place), 0)
         if number:
             status[number - 1], reason[number - 1] = "ambiguous", _why(verdict, unit.options)
     for at in np.flatnonzero(attribution.way == NO_WAY).tolist():
         number = int(attribution.connection[at])
-        crowded = int(verdict.explored.walked.kind[attribution.row[at]]) in verdict.explored.walked.too_many
+        crowded = (
+            int(verdict.explored.walked.kind[attribution.row[at]])
+            in verdict.explored.walked.too_many
+        )
         status[number - 1] = "ambiguous"
-        reason[number - 1] = "too many rules with unknown conditions" if crowded else "no way through the rules fits what was seen"
+        reason[number - 1] = (
+            "too many rules with unknown conditions"
+            if crowded
+            else "no way through the rules fits what was seen"
+        )
     return status, reason
 
 
@@ -250,7 +324,9 @@ def _why(verdict: Verdict, options: tuple[tuple[tuple[int, int], ...], ...]) -> 
     v = verdict.explored.rows.columns
     dialled = list(dict.fromkeys(int(v["dialled"][row]) for option in options for row, _ in option))
     if len(dialled) > 1:
-        return "what it dialled was not seen: " + " or ".join(endpoint(value) for value in dialled[:4])
+        return "what it dialled was not seen: " + " or ".join(
+            endpoint(value) for value in dialled[:4]
+        )
     counts: list[dict[int, int]] = []
     for option in options:
         tally: dict[int, int] = {}
@@ -259,8 +335,15 @@ def _why(verdict: Verdict, options: tuple[tuple[tuple[int, int], ...], ...]) -> 
             for entry in ways[way].hits if way < len(ways) else ():
                 tally[entry] = tally.get(entry, 0) + 1
         counts.append(tally)
-    differing = [e for e in dict.fromkeys(e for c in counts for e in c) if len({c.get(e, 0) for c in counts}) > 1]
+    differing = [
+        e
+        for e in dict.fromkeys(e for c in counts for e in c)
+        if len({c.get(e, 0) for c in counts}) > 1
+    ]
     names = [verdict.register.entries[entry].name for entry in differing[:4]]
     if not names:
         return "it may have begun before the capture"
-    return f"{len(options)} ways fit, which differ in {', '.join(names)}{', ...' if len(differing) > 4 else ''}"
+    return (
+        f"{len(options)} ways fit, which differ in "
+        f"{', '.join(names)}{', ...' if len(differing) > 4 else ''}"
+    )

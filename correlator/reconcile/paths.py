@@ -13,7 +13,14 @@ from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PathView
 from correlator.reconcile.attribution import NO_WAY, Attribution
 from correlator.reconcile.blind import unseen
-from correlator.reconcile.ordinary_paths import Flags, Grouped, OrdinaryPackets, all_alike, judge, views
+from correlator.reconcile.ordinary_paths import (
+    Flags,
+    Grouped,
+    OrdinaryPackets,
+    all_alike,
+    judge,
+    views,
+)
 from correlator.reconcile.outcomes import way_at
 from correlator.reconcile.placed import COVERED, FEWER, UNCONFIRMED
 from correlator.reconcile.steps import steps_of
@@ -32,23 +39,36 @@ if TYPE_CHECKING:
 
 
 class Paths:
-    """The ways of all packets, told on demand: what they are told from is gone through once, not once a connection.
+    """The ways of all packets, told on demand: what they are told from is gone through once, not
+    once a connection.
 
     ``attributed`` gives the connections table of the attribution under its own numbers.
     """
 
     def __init__(
-        self, verdict: Verdict, attribution: Attribution, numbering: Numbering, attributed: Callable[[], pd.DataFrame],
-    ) -> None:  # fmt: skip
-        self.verdict, self.attribution, self.numbering, self.attributed = verdict, attribution, numbering, attributed
+        self,
+        verdict: Verdict,
+        attribution: Attribution,
+        numbering: Numbering,
+        attributed: Callable[[], pd.DataFrame],
+    ) -> None:
+        self.verdict, self.attribution, self.numbering, self.attributed = (
+            verdict,
+            attribution,
+            numbering,
+            attributed,
+        )
         self._packets: OrdinaryPackets | None = None
 
     def of(self, connection: int) -> tuple[PathView, ...]:
-        """The ways that packets of a connection took, each with its packets, in order of first packet."""
+        """The ways that packets of a connection took, each with its packets, in order of first
+        packet."""
         if not 1 <= connection <= self.numbering.total:
             return ()
         ordinary, own = int(self._ordinary_of[connection]), int(self._own_of[connection])
-        return self._ordinary_paths(ordinary) if ordinary >= 0 else self._own_paths(own) if own else ()
+        return (
+            self._ordinary_paths(ordinary) if ordinary >= 0 else self._own_paths(own) if own else ()
+        )
 
     def several(self, connections: Ints) -> Iterator[tuple[PathView, ...]]:
         """The same of several, in turn; packets are gone through once for all."""
@@ -58,8 +78,11 @@ class Paths:
         return map(self.of, connections.tolist())
 
     def all(self) -> tuple[PathView, ...]:
-        """The ways that packets of all connections took, most packets first; of a translation, what it did to one of them."""
-        return tuple(sorted((*self._all_own(), *self._all_ordinary()), key=lambda view: -view.packets))
+        """The ways that packets of all connections took, most packets first; of a translation, what
+        it did to one of them."""
+        return tuple(
+            sorted((*self._all_own(), *self._all_ordinary()), key=lambda view: -view.packets)
+        )
 
     @cached_property
     def _own_of(self) -> Ints:
@@ -79,7 +102,9 @@ class Paths:
 
     @cached_property
     def _order(self) -> Grouped:
-        return Grouped.by(self.attribution.connection, int(self.attribution.connection.max(initial=0)))
+        return Grouped.by(
+            self.attribution.connection, int(self.attribution.connection.max(initial=0))
+        )
 
     @cached_property
     def _flags(self) -> npt.NDArray[np.uint8]:
@@ -88,8 +113,17 @@ class Paths:
         result = np.zeros(len(self.verdict.explored.rows), dtype=np.uint8)
         for bit, which in ((UNCONFIRMED, ~confirmed), (FEWER, over), (COVERED, interval >= 0)):
             result[self.verdict.hits.row[which]] |= bit
-        hidden, connection, row = unseen(self.verdict, self.attribution), self.attribution.connection, self.attribution.row
-        result[row[hidden.guessed[connection] | (hidden.once[connection] & (result[row] & UNCONFIRMED > 0))]] |= FEWER
+        hidden, connection, row = (
+            unseen(self.verdict, self.attribution),
+            self.attribution.connection,
+            self.attribution.row,
+        )
+        result[
+            row[
+                hidden.guessed[connection]
+                | (hidden.once[connection] & (result[row] & UNCONFIRMED > 0))
+            ]
+        ] |= FEWER
         return result
 
     @cached_property
@@ -109,9 +143,16 @@ class Paths:
         for at in self._order.of(number).tolist():
             way = way_at(self.verdict, self.attribution, at)
             hits = way.hits if way is not None else ()
-            key = (int(self.attribution.direction[at]), int(self.attribution.state[at]), hits, way.path.end if way else "")
+            key = (
+                int(self.attribution.direction[at]),
+                int(self.attribution.state[at]),
+                hits,
+                way.path.end if way else "",
+            )
             groups.setdefault(key, []).append(at)
-        return tuple(self._own_view(np.array(rows), self._reasons[number - 1]) for rows in groups.values())
+        return tuple(
+            self._own_view(np.array(rows), self._reasons[number - 1]) for rows in groups.values()
+        )
 
     def _all_own(self) -> list[PathView]:
         attribution = self.attribution
@@ -119,10 +160,20 @@ class Paths:
             return []
         v, row = self.verdict.explored.rows.columns, attribution.row
         keys = (
-            attribution.direction, attribution.state, self.verdict.explored.walked.kind[row], attribution.way,
-            attribution.open, v["in_code"][row], v["out_code"][row], v["enters"][row], self._flags[row], self._wire,
-        )  # fmt: skip
-        _, group = np.unique(mix(*(np.asarray(key, dtype=np.int64) for key in keys)), return_inverse=True)
+            attribution.direction,
+            attribution.state,
+            self.verdict.explored.walked.kind[row],
+            attribution.way,
+            attribution.open,
+            v["in_code"][row],
+            v["out_code"][row],
+            v["enters"][row],
+            self._flags[row],
+            self._wire,
+        )
+        _, group = np.unique(
+            mix(*(np.asarray(key, dtype=np.int64) for key in keys)), return_inverse=True
+        )
         return [self._own_view(rows, "") for rows in Grouped.by(group, int(group.max())).parts()]
 
     def _own_view(self, rows: Ints, reason: str) -> PathView:
@@ -133,20 +184,31 @@ class Paths:
         times = attribution.time[rows]
         names = verdict.scene.names
         status, counted = judge(verdict, self._flags[attribution.row[rows]])
-        evidence = ["rules", *(["wire"] if self._wire[rows].all() else []), *(["counters"] if counted else [])]
+        evidence = [
+            "rules",
+            *(["wire"] if self._wire[rows].all() else []),
+            *(["counters"] if counted else []),
+        ]
         doubt = bool(attribution.open[at]) or attribution.way[at] == NO_WAY
         came, gone = int(v["in_code"][row]), int(v["out_code"][row])
         way = way_at(verdict, attribution, at)
         packet = {name: int(column[row]) for name, column in v.items()}
         return PathView(
-            DIRECTIONS[int(attribution.direction[at])], STATE_NAMES[int(attribution.state[at])], len(rows),
-            int(v["length"][attribution.row[rows]].sum()), int(times.min()), int(times.max()),
+            DIRECTIONS[int(attribution.direction[at])],
+            STATE_NAMES[int(attribution.state[at])],
+            len(rows),
+            int(v["length"][attribution.row[rows]].sum()),
+            int(times.min()),
+            int(times.max()),
             names[came] if packet["enters"] and came >= 0 else "",
             names[gone] if gone >= 0 else way.path.out_interface if way else "",
-            steps_of(verdict, int(verdict.explored.rows.program[row]), way, packet, self._numbers) if way else (),
+            steps_of(verdict, int(verdict.explored.rows.program[row]), way, packet, self._numbers)
+            if way
+            else (),
             ",".join(evidence),
-            "ambiguous" if doubt else status, reason if doubt or status == "ambiguous" else "",
-        )  # fmt: skip
+            "ambiguous" if doubt else status,
+            reason if doubt or status == "ambiguous" else "",
+        )
 
     @cached_property
     def _flags_of_ordinary(self) -> Flags:
@@ -154,7 +216,8 @@ class Paths:
         return Flags.of(self.verdict, self.verdict.ordinary)
 
     def _packets_of(self, rows: Ints) -> OrdinaryPackets:
-        """Packets of the fold's connections ``rows`` and perhaps of others: of all, where packets are at hand."""
+        """Packets of the fold's connections ``rows`` and perhaps of others: of all, where packets
+        are at hand."""
         ordinary = self.verdict.ordinary
         assert ordinary is not None
         if self._packets is None or not self._packets.wanted[rows].all():
@@ -171,13 +234,25 @@ class Paths:
         packets = self._packets_of(np.array([connection]))
         groups: dict[tuple[object, ...], list[int]] = {}
         for at in packets.grouped.of(connection).tolist():
-            way, one = ordinary.way[int(packets.combination[at])], ordinary.folded.kinds[int(packets.kind[at])]
+            way, one = (
+                ordinary.way[int(packets.combination[at])],
+                ordinary.folded.kinds[int(packets.kind[at])],
+            )
             assert way is not None
-            groups.setdefault((int(one["direction"]), int(one["state"]), way.hits, way.path.end), []).append(at)
-        return views(self.verdict, ordinary, [packets.alike(np.array(rows)) for rows in groups.values()], self._numbers)
+            groups.setdefault(
+                (int(one["direction"]), int(one["state"]), way.hits, way.path.end), []
+            ).append(at)
+        return views(
+            self.verdict,
+            ordinary,
+            [packets.alike(np.array(rows)) for rows in groups.values()],
+            self._numbers,
+        )
 
     def _all_ordinary(self) -> tuple[PathView, ...]:
         ordinary = self.verdict.ordinary
         if ordinary is None:
             return ()
-        return views(self.verdict, ordinary, all_alike(ordinary, self._flags_of_ordinary), self._numbers)
+        return views(
+            self.verdict, ordinary, all_alike(ordinary, self._flags_of_ordinary), self._numbers
+        )

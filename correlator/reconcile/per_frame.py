@@ -1,8 +1,8 @@
 """Every frame of the input files -> the row of the packets table that it is a sight of.
 
-Not every frame has a row of its own: of a bridge's port and the bridge itself one sight is kept (``flows.ports``,
-``flows.interfaces``), of a datagram's fragments the first (``flows.fragments``). They are sights of the same packet.
-"""
+Not every frame has a row of its own: of a bridge's port and the bridge itself one sight is kept
+(``flows.ports``, ``flows.interfaces``), of a datagram's fragments the first (``flows.fragments``).
+They are sights of the same packet."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ def frame_rows(verdict: Verdict) -> pd.DataFrame:
 
 def _names(packets: pd.DataFrame) -> Ints:
     """A number that no other frame has."""
-    names: Ints = packets["file"].to_numpy().astype(np.int64) << 40 | packets["frame"].to_numpy().astype(np.int64)
+    names: Ints = packets["file"].to_numpy().astype(np.int64) << 40 | packets[
+        "frame"
+    ].to_numpy().astype(np.int64)
     return names
 
 
 def _fragments(raw: pd.DataFrame, kept: pd.DataFrame, packet: Ints) -> None:
-    """Give fragments the row of the datagram that they made: on the same interface, complete only after they came."""
+    """Give fragments the row of the datagram that they made: on the same interface, complete only
+    after they came."""
     pieces = (raw["fragment_offset"].to_numpy() > 0) | raw["more_fragments"].to_numpy()
     heads = np.flatnonzero(pieces & (packet != NONE))
     members = np.flatnonzero(pieces & (packet == NONE))
@@ -60,7 +63,8 @@ def _fragments(raw: pd.DataFrame, kept: pd.DataFrame, packet: Ints) -> None:
     _, after = _neighbours(key[heads], complete, key[members], begun)
     good = (after != NONE) & (complete[np.maximum(after, 0)] - begun <= REASSEMBLY_NS)
     members, after = members[good], after[good]
-    # a datagram has each offset once: where two fragments claim it, one is of a datagram that never was complete
+    # a datagram has each offset once: where two fragments claim it, one is of a datagram that never
+    # was complete
     place = pd.DataFrame({"head": after, "offset": raw["fragment_offset"].to_numpy()[members]})
     sure = ~place.duplicated(keep=False).to_numpy()
     packet[members[sure]] = packet[heads[after[sure]]]
@@ -73,18 +77,25 @@ def _twins(raw: pd.DataFrame, packet: Ints) -> None:
     time = raw["time"].to_numpy()
     before, after = _neighbours(key[shown], time[shown], key[alone], time[alone])
     src, dst = raw["src"].to_numpy(), raw["dst"].to_numpy()
-    best, gap = np.full(len(alone), NONE, dtype=np.int64), np.full(len(alone), TWIN_NS + 1, dtype=np.int64)
+    best, gap = (
+        np.full(len(alone), NONE, dtype=np.int64),
+        np.full(len(alone), TWIN_NS + 1, dtype=np.int64),
+    )
     for near in (before, after):
         other = shown[np.maximum(near, 0)]
         away = np.abs(time[other] - time[alone])
-        good = (near != NONE) & (away < gap) & ((src[other] == src[alone]) | (dst[other] == dst[alone]))
+        good = (
+            (near != NONE)
+            & (away < gap)
+            & ((src[other] == src[alone]) | (dst[other] == dst[alone]))
+        )
         best[good], gap[good] = packet[other[good]], away[good]
     packet[alone] = best
 
 
 def _neighbours(keys: Words, times: Ints, asked: Words, when: Ints) -> tuple[Ints, Ints]:
-    """For each (asked, when): the last of (keys, times) with that key at or before it, and the first at or after it; -1
-    where there is none."""
+    """For each (asked, when): the last of (keys, times) with that key at or before it, and the
+    first at or after it; -1 where there is none."""
     count = len(keys)
     key, time = np.concatenate([keys, asked]), np.concatenate([times, when])
     known = np.arange(len(key)) < count

@@ -1,9 +1,9 @@
 """The rules that each packet traversed, as one line of text: the comment that Wireshark shows.
 
-``nat/PREROUTING:1 > nat/DOCKER:2 DNAT 172.17.0.2:80 | filter/FORWARD:4 > filter/DOCKER:1 ACCEPT``: every hit in order, base
-chains separated by `` | ``, hits within one by `` > ``, what a rule or policy did behind its name unless it jumped. A line
-begins with ``ambiguous: `` or ``unverified: `` where it is not exact. Texts are made once a way, not once a packet.
-"""
+``nat/PREROUTING:1 > nat/DOCKER:2 DNAT 172.17.0.2:80 | filter/FORWARD:4 > filter/DOCKER:1 ACCEPT``:
+every hit in order, base chains separated by `` | ``, hits within one by `` > ``, what a rule or
+policy did behind its name unless it jumped. A line begins with ``ambiguous: `` or ``unverified: ``
+where it is not exact. Texts are made once a way, not once a packet."""
 
 from __future__ import annotations
 
@@ -32,12 +32,18 @@ NO_RULE = "no rule"
 AMBIGUOUS = "ambiguous: "
 NO_FIT = f"{AMBIGUOUS}no way through the rules fits what was seen"
 CROWDED = f"{AMBIGUOUS}too many rules with unknown conditions"
-DOUBTS = ("", "unverified: ", f"{AMBIGUOUS}its rules counted fewer hits than it seems to have made: ")
+DOUBTS = (
+    "",
+    "unverified: ",
+    f"{AMBIGUOUS}its rules counted fewer hits than it seems to have made: ",
+)
 OR, SHOWN = " or ", 4
 ENDS = {
-    "ttl": "time to live ran out", "no-route": "no route", "not-for-us": "not for this host",
+    "ttl": "time to live ran out",
+    "no-route": "no route",
+    "not-for-us": "not for this host",
     "unknown-target": "goes on out of sight",
-}  # fmt: skip
+}
 UNSEEN = "not seen leaving"
 
 
@@ -50,7 +56,8 @@ class _Writer:
 
     @cached_property
     def numbers(self) -> tuple[Ints, Ints, Ints]:
-        """(number of every entry in every generation, generation of every stage, the number where it has none there)."""
+        """(number of every entry in every generation, generation of every stage, the number where
+        it has none there)."""
         numbers, generation = rule_numbers(self.verdict)
         return numbers, generation, numbers.max(axis=0)
 
@@ -70,13 +77,16 @@ class _Writer:
             where = (hook, known.table)
             jump = kind == "rule" and (known.table, known.target) in stage.program.chains
             done = "" if jump or not known.target else f" {known.target}{onto.get(entry, '')}"
-            hits.append(f"{known.table}/{known.chain}:{self.number(stage_number, entry) or 'policy'}{done}")
+            hits.append(
+                f"{known.table}/{known.chain}:{self.number(stage_number, entry) or 'policy'}{done}"
+            )
         chains += [" > ".join(hits)] if hits else [NO_RULE]
         end = ENDS.get(way.path.end, UNSEEN if unseen else "")
         return " | ".join([*chains, end] if end else chains)
 
     def number(self, stage: int, entry: int) -> int:
-        """The number of a stage's entry in the generation by which its packets are numbered; 0 for a policy."""
+        """The number of a stage's entry in the generation by which its packets are numbered; 0 for
+        a policy."""
         numbers, generation, anywhere = self.numbers
         place = self.verdict.stages.stages[stage].numbers[entry]
         found = int(numbers[generation[stage], place])
@@ -92,13 +102,19 @@ class _Writer:
         onto: dict[int, str] = {}
         flat = int(v["protocol"][row]) == 1
         if way.path.dnat_entry >= 0 and v["to"][row] >= 0:
-            onto[way.path.dnat_entry] = _onto(int(v["to"][row]), 0 if flat else int(v["to_port"][row]))
+            onto[way.path.dnat_entry] = _onto(
+                int(v["to"][row]), 0 if flat else int(v["to_port"][row])
+            )
         if way.path.snat_entry >= 0 and v["from"][row] >= 0:
             moved = not flat and v["from_port"][row] != v["sport"][row]
-            onto[way.path.snat_entry] = _onto(int(v["from"][row]), int(v["from_port"][row]) if moved else 0)
+            onto[way.path.snat_entry] = _onto(
+                int(v["from"][row]), int(v["from_port"][row]) if moved else 0
+            )
         key = (int(walked.kind[row]), number, *onto.items(), unseen)
         if key not in self.written:
-            self.written[key] = self.text(int(self.verdict.explored.rows.program[row]), way, onto, unseen)
+            self.written[key] = self.text(
+                int(self.verdict.explored.rows.program[row]), way, onto, unseen
+            )
         return self.written[key]
 
 
@@ -114,7 +130,9 @@ def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
     unseen = _unseen(verdict, attribution)
     decided = np.flatnonzero(~attribution.open & (attribution.way != NO_WAY))
     prefix = _doubt(verdict, attribution)
-    _, first, inverse = np.unique(_keys(verdict, attribution, unseen, prefix, decided), return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(
+        _keys(verdict, attribution, unseen, prefix, decided), return_index=True, return_inverse=True
+    )
     words = []
     for at in decided[first].tolist():
         text = writer.of_row(int(attribution.row[at]), int(attribution.way[at]), bool(unseen[at]))
@@ -136,13 +154,16 @@ def _unseen(verdict: Verdict, attribution: Attribution) -> Bools:
     walked, watched = verdict.explored.walked, verdict.scene.watched
     must = np.zeros((len(walked.ways), walked_width(verdict)), dtype=bool)
     for kind, ways in enumerate(walked.ways):
-        must[kind, : len(ways)] = [way.path.end == "sent" and way.path.out_interface in watched for way in ways]
+        must[kind, : len(ways)] = [
+            way.path.end == "sent" and way.path.out_interface in watched for way in ways
+        ]
     found: Bools = must[walked.kind[attribution.row], np.maximum(attribution.way, 0)]
     return found & ~verdict.scene.crossings.sent[attribution.crossing]
 
 
 def _doubt(verdict: Verdict, attribution: Attribution) -> Ints:
-    """Index into :data:`DOUBTS`: 0 exact, 1 no counter was read around it, 2 its rules counted fewer hits; (k,)."""
+    """Index into :data:`DOUBTS`: 0 exact, 1 no counter was read around it, 2 its rules counted
+    fewer hits; (k,)."""
     interval, _, over = verdict.intervals
     row, size = verdict.hits.row, len(verdict.explored.rows)
     fewer = np.bincount(row[over], minlength=size)[attribution.row] > 0
@@ -151,7 +172,9 @@ def _doubt(verdict: Verdict, attribution: Attribution) -> Ints:
     return np.where(fewer, 2, np.where((made & ~covered) | (verdict.ledger is None), 1, 0))
 
 
-def _keys(verdict: Verdict, attribution: Attribution, unseen: Bools, prefix: Ints, at: Ints) -> npt.NDArray[np.uint64]:
+def _keys(
+    verdict: Verdict, attribution: Attribution, unseen: Bools, prefix: Ints, at: Ints
+) -> npt.NDArray[np.uint64]:
     """Equal where the text is: the way, and what its NAT rules translated to."""
     walked, v = verdict.explored.walked, verdict.explored.rows.columns
     row, way = attribution.row[at], attribution.way[at]
@@ -164,16 +187,27 @@ def _keys(verdict: Verdict, attribution: Attribution, unseen: Bools, prefix: Int
     to, source = dnat[kind, way], snat[kind, way]
     moved = source & (v["from_port"][row] != v["sport"][row])
     return mix(
-        kind, way, unseen[at], prefix[at], np.where(to, v["to"][row], -1), np.where(to, v["to_port"][row], -1),
-        np.where(source, v["from"][row], -1), np.where(moved, v["from_port"][row], -1),
-    )  # fmt: skip
+        kind,
+        way,
+        unseen[at],
+        prefix[at],
+        np.where(to, v["to"][row], -1),
+        np.where(to, v["to_port"][row], -1),
+        np.where(source, v["from"][row], -1),
+        np.where(moved, v["from_port"][row], -1),
+    )
 
 
-def _undecided(verdict: Verdict, attribution: Attribution, writer: _Writer, unseen: Bools) -> list[tuple[int, str]]:
+def _undecided(
+    verdict: Verdict, attribution: Attribution, writer: _Writer, unseen: Bools
+) -> list[tuple[int, str]]:
     """(row of the attribution, text) of packets that are open, or fit no way."""
     found = []
     for at in np.flatnonzero(attribution.way == NO_WAY).tolist():
-        crowded = int(verdict.explored.walked.kind[attribution.row[at]]) in verdict.explored.walked.too_many
+        crowded = (
+            int(verdict.explored.walked.kind[attribution.row[at]])
+            in verdict.explored.walked.too_many
+        )
         found.append((at, CROWDED if crowded else NO_FIT))
     if not verdict.open:
         return found
@@ -192,7 +226,8 @@ def _undecided(verdict: Verdict, attribution: Attribution, writer: _Writer, unse
 
 
 def _either(candidates: list[tuple[object, str]], capped: bool) -> str:
-    """What one packet may have traversed; without a doubt where all options of its unit agree on it."""
+    """What one packet may have traversed; without a doubt where all options of its unit agree on
+    it."""
     texts = list(dict.fromkeys(text for _, text in candidates))
     if len(set(candidates)) == 1 and not capped:
         return texts[0]

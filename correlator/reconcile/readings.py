@@ -1,9 +1,9 @@
 """Readings: what the packets may mean where they alone do not tell.
 
-A pair of endpoints whose first packet may open its connection or continue an older one has several readings; so has
-one whose dialled destination no tap saw (the host's own packets; what a bridge delivers after its PREROUTING). Each is
-a row of :class:`Alternatives`; rules, wire and counters choose among them later.
-"""
+A pair of endpoints whose first packet may open its connection or continue an older one has several
+readings; so has one whose dialled destination no tap saw (the host's own packets; what a bridge
+delivers after its PREROUTING). Each is a row of :class:`Alternatives`; rules, wire and counters
+choose among them later."""
 
 from __future__ import annotations
 
@@ -15,8 +15,22 @@ import numpy as np
 from correlator.firewall.nat import target_ranges
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.flows import conntrack
-from correlator.flows.connections import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
-from correlator.flows.conntrack import MEMORY_NS, ORIGINAL, OTHER_MEMORY_NS, RELATED_KIND, REPLY, S_RELATED
+from correlator.flows.connections import (
+    FRESH,
+    NOWHERE,
+    OLDER_BACKWARD,
+    OLDER_FORWARD,
+    Crossings,
+    Labels,
+)
+from correlator.flows.conntrack import (
+    MEMORY_NS,
+    ORIGINAL,
+    OTHER_MEMORY_NS,
+    RELATED_KIND,
+    REPLY,
+    S_RELATED,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -42,10 +56,10 @@ FTP_DATA = 20
 class Ends:
     """A connection's endpoints, one row a crossing (n,), ``address << 16 | port``, -1 unknown.
 
-    ``client`` dialled ``dialled``; the ``server`` was reached and saw the client as ``seen``: the original tuple is
-    client -> dialled, the reply tuple server -> seen. ``in_code``/``out_code``: interface by which this direction of
-    the connection comes in and leaves, as any of its crossings shows (-1 none).
-    """
+    ``client`` dialled ``dialled``; the ``server`` was reached and saw the client as ``seen``: the
+    original tuple is client -> dialled, the reply tuple server -> seen. ``in_code``/``out_code``:
+    interface by which this direction of the connection comes in and leaves, as any of its crossings
+    shows (-1 none)."""
 
     client: Ints
     dialled: Ints
@@ -69,18 +83,27 @@ def connection_codes(crossings: Crossings, labels: Labels) -> Ints:
 
 
 def find_ends(
-    crossings: Crossings, labels: Labels, in_codes: Ints, out_codes: Ints, told: Ints, witness: Witness | None
-) -> Ends:  # fmt: skip
-    """The endpoints of every crossing's connection, as all its crossings together show them, and conntrack where it tells.
+    crossings: Crossings,
+    labels: Labels,
+    in_codes: Ints,
+    out_codes: Ints,
+    told: Ints,
+    witness: Witness | None,
+) -> Ends:
+    """The endpoints of every crossing's connection, as all its crossings together show them, and
+    conntrack where it tells.
 
     ``told`` (n,): the server that a walk found out where no tap saw it (-1 none).
     """
     _, owner = np.unique(connection_codes(crossings, labels), return_inverse=True)
     count = int(owner.max()) + 1 if len(owner) else 0
-    plain = (labels.state != S_RELATED) & (crossings.kind != RELATED_KIND) & (labels.direction <= REPLY)
+    plain = (
+        (labels.state != S_RELATED) & (crossings.kind != RELATED_KIND) & (labels.direction <= REPLY)
+    )
     original = plain & (labels.direction == ORIGINAL)
     reply = plain & (labels.direction == REPLY)
-    # a tap on loopback and one on transmit sit behind POSTROUTING, one on a bridge's receive behind PREROUTING
+    # a tap on loopback and one on transmit sit behind POSTROUTING, one on a bridge's receive behind
+    # PREROUTING
     before = crossings.entered & ~crossings.loop & ~crossings.after_prerouting
     after = crossings.entered & ~crossings.loop & crossings.after_prerouting
     received = crossings.entered & ~crossings.loop
@@ -94,20 +117,29 @@ def find_ends(
         return best[owner] if count else best
 
     client = gather(
-        (original & received, crossings.in_source), (reply & sent, crossings.out_destination),
+        (original & received, crossings.in_source),
+        (reply & sent, crossings.out_destination),
         (reply & after, crossings.in_destination),
-    )  # fmt: skip
-    dialled = gather((original & before, crossings.in_destination), (reply & sent, crossings.out_source))
-    seen = gather((original & sent, crossings.out_source), (reply & before, crossings.in_destination))
+    )
+    dialled = gather(
+        (original & before, crossings.in_destination), (reply & sent, crossings.out_source)
+    )
+    seen = gather(
+        (original & sent, crossings.out_source), (reply & before, crossings.in_destination)
+    )
     server = gather(
-        (original & sent, crossings.out_destination), (original & after, crossings.in_destination),
-        (reply & received, crossings.in_source), (original, told),
-    )  # fmt: skip
+        (original & sent, crossings.out_destination),
+        (original & after, crossings.in_destination),
+        (reply & received, crossings.in_source),
+        (original, told),
+    )
     way = owner * 3 + np.minimum(labels.direction, 2)
     in_code = first_known(way, in_codes, count * 3)[way] if count else in_codes
     out_code = first_known(way, out_codes, count * 3)[way] if count else out_codes
     if witness is not None and count:
-        client, dialled, seen, server = _ask(witness, crossings, owner, plain, client, dialled, seen, server)
+        client, dialled, seen, server = _ask(
+            witness, crossings, owner, plain, client, dialled, seen, server
+        )
     client = np.where(client == NOWHERE, seen, client)
     lost = client == NOWHERE  # all that was seen of it is an ICMP error, which quotes it
     client = np.where(lost, gather((~plain, crossings.quoted_source)), client)
@@ -116,9 +148,15 @@ def find_ends(
 
 
 def _ask(
-    witness: Witness, crossings: Crossings, owner: Ints, plain: npt.NDArray[np.bool_], client: Ints, dialled: Ints, seen: Ints,
+    witness: Witness,
+    crossings: Crossings,
+    owner: Ints,
+    plain: npt.NDArray[np.bool_],
+    client: Ints,
+    dialled: Ints,
+    seen: Ints,
     server: Ints,
-) -> tuple[Ints, Ints, Ints, Ints]:  # fmt: skip
+) -> tuple[Ints, Ints, Ints, Ints]:
     """The endpoints with what conntrack knows of connections that the taps do not show whole."""
     order = np.lexsort((crossings.time, ~plain, owner))
     first = order[np.flatnonzero(np.r_[True, np.diff(owner[order]) != 0])]
@@ -127,23 +165,32 @@ def _ask(
     row = np.full(len(first), NOWHERE)
     opens = (crossings.protocol[first] != 6) | (crossings.kind[first] == conntrack.SYN)
     for source, target in ((client, dialled), (seen, server), (client, server)):
-        asking = np.flatnonzero((row == NOWHERE) & (source[first] != NOWHERE) & (target[first] != NOWHERE))
+        asking = np.flatnonzero(
+            (row == NOWHERE) & (source[first] != NOWHERE) & (target[first] != NOWHERE)
+        )
         at = first[asking]
-        found, _ = witness.find(crossings.protocol[at], source[at], target[at], crossings.time[at], opens[asking])
+        found, _ = witness.find(
+            crossings.protocol[at], source[at], target[at], crossings.time[at], opens[asking]
+        )
         row[asking] = found
     known = np.full(int(owner.max()) + 1, NOWHERE)
     known[owner[first]] = row
     each, e = known[owner], witness.events
     result = []
-    for have, told in ((client, e.client), (dialled, e.dialled), (seen, e.seen), (server, e.server)):
+    for have, told in (
+        (client, e.client),
+        (dialled, e.dialled),
+        (seen, e.seen),
+        (server, e.server),
+    ):
         result.append(np.where((have == NOWHERE) & (each != NOWHERE), told[each], have))
     return result[0], result[1], result[2], result[3]
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Labels under one way of opening, with their endpoints. ``joined``: the host is taken for a member of the multicast groups
-    that packets came in for."""
+    """Labels under one way of opening, with their endpoints. ``joined``: the host is taken for a
+    member of the multicast groups that packets came in for."""
 
     labels: Labels
     ends: Ends
@@ -152,10 +199,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Alternatives:
-    """What each pair may be: arrays (k,), grouped by ``pair``; the first of a pair is the likeliest.
+    """What each pair may be: arrays (k,), grouped by ``pair``; the first of a pair is the
+    likeliest.
 
-    ``reading`` is the index of its :class:`Reading`; ``dialled`` replaces an unknown dialled endpoint (-1: none).
-    """
+    ``reading`` is the index of its :class:`Reading`; ``dialled`` replaces an unknown dialled
+    endpoint (-1: none)."""
 
     pair: Ints
     reading: Ints
@@ -172,22 +220,27 @@ def openings(
 ) -> list[npt.NDArray[np.int8]]:
     """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way.
 
-    ``sequence`` (n,): the ICMP sequence number of every crossing. ping(8) counts from 1, so that its first packet opens;
-    and the direction of a query is the original one, whenever it began (nf_conntrack_proto_icmp.c). ``servers`` are
-    endpoints that DNAT rules lead to: who is one of them was dialled; so was who has no ephemeral port where the other
-    end has one (ip-sysctl, ip_local_port_range). ``told`` (pairs,): how conntrack says that they open (-1 untold): such a
-    pair has no other way.
-    """
+    ``sequence`` (n,): the ICMP sequence number of every crossing. ping(8) counts from 1, so that
+    its first packet opens; and the direction of a query is the original one, whenever it began
+    (nf_conntrack_proto_icmp.c). ``servers`` are endpoints that DNAT rules lead to: who is one of
+    them was dialled; so was who has no ephemeral port where the other end has one (ip-sysctl,
+    ip_local_port_range). ``told`` (pairs,): how conntrack says that they open (-1 untold): such a
+    pair has no other way."""
     count = len(guess)
     order = np.lexsort((crossings.time, crossings.pair))
-    first = order[np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0])] if len(order) else order
+    first = (
+        order[np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0])]
+        if len(order)
+        else order
+    )
     protocol, kind = crossings.protocol[first], crossings.kind[first]
     age = crossings.time[first] - capture_begin
     recent = ~np.isin(protocol, (1, 6, 17)) & (age < OTHER_MEMORY_NS)
     for number, memory in MEMORY_NS.items():
         recent |= (protocol == number) & (age < memory)
     recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
-    # who answers a SYN was sent one: a capture that lost it is likelier than a host that never saw it
+    # who answers a SYN was sent one: a capture that lost it is likelier than a host that never saw
+    # it
     stream = (protocol == 6) & (kind != conntrack.SYN) & (kind != conntrack.SYNACK)
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
@@ -203,8 +256,11 @@ def openings(
     return others
 
 
-def _original_way(crossings: Crossings, first: Ints, servers: frozenset[int]) -> npt.NDArray[np.int8]:
-    """OLDER_FORWARD or OLDER_BACKWARD where the endpoints of a pair's first packet tell who dialled; else -1."""
+def _original_way(
+    crossings: Crossings, first: Ints, servers: frozenset[int]
+) -> npt.NDArray[np.int8]:
+    """OLDER_FORWARD or OLDER_BACKWARD where the endpoints of a pair's first packet tell who
+    dialled; else -1."""
     source = np.where(crossings.entered, crossings.in_source, crossings.out_source)[first]
     target = np.where(crossings.sent, crossings.out_destination, crossings.in_destination)[first]
     known = np.array(sorted(servers), dtype=np.int64)
@@ -215,7 +271,9 @@ def _original_way(crossings: Crossings, first: Ints, servers: frozenset[int]) ->
     neither = ~from_server & ~to_server
     dials = (to_server & ~from_server) | (neither & ephemeral[0] & plain[1])
     answers = (from_server & ~to_server) | (neither & ephemeral[1] & plain[0])
-    certain = (crossings.protocol[first] == 1) | (target >> 44 == 14)  # a query; nobody is answered by a multicast group
+    certain = (crossings.protocol[first] == 1) | (
+        target >> 44 == 14
+    )  # a query; nobody is answered by a multicast group
     dials, answers = dials | certain, answers & ~certain
     forward = crossings.forward[first]
     way = np.where(dials == forward, OLDER_FORWARD, OLDER_BACKWARD)
@@ -225,7 +283,9 @@ def _original_way(crossings: Crossings, first: Ints, servers: frozenset[int]) ->
 def of_groups(crossings: Crossings) -> npt.NDArray[np.bool_]:
     """Crossings (n,) that came in for a multicast group that the host may have joined or not."""
     address = crossings.in_destination >> 16
-    result: npt.NDArray[np.bool_] = crossings.entered & ~crossings.sent & (address >> 28 == 14) & (address != ALL_HOSTS)
+    result: npt.NDArray[np.bool_] = (
+        crossings.entered & ~crossings.sent & (address >> 28 == 14) & (address != ALL_HOSTS)
+    )
     return result
 
 
@@ -246,20 +306,25 @@ def servers_of(rules: Iterable[Rule]) -> frozenset[int]:
     for rule in rules:
         for addresses, ports in target_ranges(rule.target):
             if addresses is not None and addresses[0] == addresses[1] and ports is not None:
-                result.update(addresses[0] << 16 | port for port in range(ports[0], min(ports[1], ports[0] + 64) + 1))
+                result.update(
+                    addresses[0] << 16 | port
+                    for port in range(ports[0], min(ports[1], ports[0] + 64) + 1)
+                )
     return frozenset(result)
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A way to a DNAT rule: ``matches`` are the rule's own conditions, then those of the jumps that lead to it."""
+    """A way to a DNAT rule: ``matches`` are the rule's own conditions, then those of the jumps that
+    lead to it."""
 
     rule: Rule
     matches: tuple[Match, ...]
 
 
 def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
-    """Every way to every DNAT rule, from its chain back through the jumps to a base chain; each once."""
+    """Every way to every DNAT rule, from its chain back through the jumps to a base chain; each
+    once."""
     found: dict[tuple[str, str, tuple[str, ...]], Door] = {}
     for ruleset in rulesets:
         callers: dict[tuple[str, str], list[Rule]] = {}
@@ -273,7 +338,9 @@ def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
     return list(found.values())
 
 
-def _approaches(rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset: Ruleset, depth: int) -> list[tuple[Match, ...]]:
+def _approaches(
+    rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset: Ruleset, depth: int
+) -> list[tuple[Match, ...]]:
     """Conditions on the ways to a rule, its own first."""
     chain = ruleset.by_name.get((rule.table, rule.chain))
     if depth > 8 or (chain is not None and chain.policy is not None):
@@ -286,12 +353,15 @@ def _approaches(rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset:
     return ways
 
 
-def candidates(server: int, client: int, ways: Iterable[Door], host: Host, host_sent: bool) -> tuple[int, ...]:
-    """What the client may have dialled to reach ``server``, likeliest first; the identity is among them.
+def candidates(
+    server: int, client: int, ways: Iterable[Door], host: Host, host_sent: bool
+) -> tuple[int, ...]:
+    """What the client may have dialled to reach ``server``, likeliest first; the identity is among
+    them.
 
-    Source selection tells most for the host's own packets: who dials an own address sends from it, who dials the
-    container itself sends from the address that the route prefers (ip-route(8), fib_select_default).
-    """
+    Source selection tells most for the host's own packets: who dials an own address sends from it,
+    who dials the container itself sends from the address that the route prefers (ip-route(8),
+    fib_select_default)."""
     address, port = server >> 16, server & 0xFFFF
     dialled: dict[int, None] = {}
     for door in ways:
@@ -315,7 +385,9 @@ def candidates(server: int, client: int, ways: Iterable[Door], host: Host, host_
 
 def _named_addresses(matches: tuple[Match, ...], host: Host) -> list[int]:
     ranges = [
-        parse_address(match.options[0].value) for match in matches if match.name == "destination" and not match.options[0].negated
+        parse_address(match.options[0].value)
+        for match in matches
+        if match.name == "destination" and not match.options[0].negated
     ]
     single = next((low for low, high in ranges if low == high), None)
     if single is not None:
@@ -341,8 +413,8 @@ def list_alternatives(
     ways: Callable[[], list[Door]],
     host: Host,
 ) -> Alternatives:
-    """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate it needs. ``ways`` finds
-    the ways to DNAT rules, once there is a use for them."""
+    """Every alternative of every pair: each reading that was ``asked`` for it, with each candidate
+    it needs. ``ways`` finds the ways to DNAT rules, once there is a use for them."""
     pairs: list[Ints] = []
     numbers: list[Ints] = []
     doors: list[Ints] = []
@@ -361,17 +433,21 @@ def list_alternatives(
             found = candidates(server, client, ways(), host, host_sent)
             pairs.append(np.full(len(found), asker, dtype=np.int64))
             doors.append(np.array(found, dtype=np.int64))
-        numbers.append(np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64))
+        numbers.append(
+            np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64)
+        )
     pair, dialled = np.concatenate(pairs), np.concatenate(doors)
     order = np.argsort(pair, kind="stable")
     return Alternatives(pair[order], np.concatenate(numbers)[order], dialled[order])
 
 
-def _undialled(crossings: Crossings, reading: Reading, host: Host) -> dict[int, tuple[int, int, bool]]:
+def _undialled(
+    crossings: Crossings, reading: Reading, host: Host
+) -> dict[int, tuple[int, int, bool]]:
     """pair -> (server, client, sent by the host) where no tap saw what the client dialled.
 
-    What was seen leaving only was sent by the host where it bears an address of the host's; else it came in unseen.
-    """
+    What was seen leaving only was sent by the host where it bears an address of the host's; else it
+    came in unseen."""
     labels, ends = reading.labels, reading.ends
     unseen = (ends.dialled == NOWHERE) & (ends.server != NOWHERE) & (labels.direction == ORIGINAL)
     unseen &= crossings.kind != RELATED_KIND
@@ -379,7 +455,8 @@ def _undialled(crossings: Crossings, reading: Reading, host: Host) -> dict[int, 
     _, first = np.unique(crossings.pair[rows], return_index=True)
     return {
         int(crossings.pair[row]): (
-            int(ends.server[row]), int(ends.client[row]),
+            int(ends.server[row]),
+            int(ends.client[row]),
             not bool(crossings.entered[row]) and host.is_local(int(ends.client[row]) >> 16),
         )
         for row in rows[first].tolist()

@@ -1,4 +1,5 @@
-"""The reconciliation from end to end: packets, rules and counters in, a verdict on every packet out.
+"""The reconciliation from end to end: packets, rules and counters in, a verdict on every packet
+out.
 
 frames -> crossings -> readings -> kinds walked -> choices -> clock -> counters settle -> ledger.
 """
@@ -43,11 +44,10 @@ PASSES = 3
 class Verdict:
     """What became of every row of ``explored.rows``.
 
-    ``row`` and ``way`` int64 (k,): rows that are decided, and the number of their way. ``open``: units that nothing
-    settled, likeliest option first. ``hits`` are those of decided rows and of the open units' first options, ordered by
-    entry and time. ``ordinary`` holds connections that were decided while they were read; they have no row. ``tallies``:
-    all hits of both.
-    """
+    ``row`` and ``way`` int64 (k,): rows that are decided, and the number of their way. ``open``:
+    units that nothing settled, likeliest option first. ``hits`` are those of decided rows and of
+    the open units' first options, ordered by entry and time. ``ordinary`` holds connections that
+    were decided while they were read; they have no row. ``tallies``: all hits of both."""
 
     inputs: Inputs
     scene: Scene
@@ -77,8 +77,14 @@ class Verdict:
         return intervals_of(self)
 
 
-def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, progress: Progress | None = None) -> Verdict:
-    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the packets'."""
+def reconcile(
+    inputs: Inputs,
+    intake: Intake,
+    clock_offset: int | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
+    """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the
+    packets'."""
     say = progress or (lambda _what, _part: None)
     stages, entries = intake.stages, intake.stages.register
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
@@ -92,8 +98,12 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
         timetable = Timetable.of(stages, counters, clock)
         ground = prepare_ground(inputs, intake, timetable, ground, more=not (one or same))
         scene, ordinary, low, high = ground.scene, ground.ordinary, ground.low, ground.high
-        explored = explore(scene, stages, timetable.stage_of(low, high), ground.guess, ground.told, ground.begin)
-        choices = find_choices(explored, scene.watched, counters is not None and counters.samples > 1)
+        explored = explore(
+            scene, stages, timetable.stage_of(low, high), ground.guess, ground.told, ground.begin
+        )
+        choices = find_choices(
+            explored, scene.watched, counters is not None and counters.samples > 1
+        )
         row_low, row_high = low[explored.rows.crossing], high[explored.rows.crossing]
         choices = order_changes(explored, choices, stages, row_low, row_high)
         length = explored.rows.columns["length"]
@@ -102,7 +112,11 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
             break
         picked, way = _first_options(choices.units, explored)
         taken, ways = np.r_[choices.settled, picked], np.r_[zeros, way]
-        likely = _tallies(tally_of(taken, ways, explored.walked, row_low, row_high, length), ordinary, len(entries))
+        likely = _tallies(
+            tally_of(taken, ways, explored.walked, row_low, row_high, length),
+            ordinary,
+            len(entries),
+        )
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
         found = _simpler(found, likely, counters, policies, same)
         moved = abs(found.offset - clock.offset) > 0 or found.drift_ppm != clock.drift_ppm
@@ -127,22 +141,51 @@ def reconcile(inputs: Inputs, intake: Intake, clock_offset: int | None = None, p
     # where nothing was open, what was likely is what is
     own = tally_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
     final = likely or _tallies(own, ordinary, len(entries))
-    ledger = keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
+    ledger = (
+        keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
+    )
     return Verdict(
-        inputs, scene, entries, stages, explored, choices, row, way, standing, settlement.broken, hits, counters, ledger,
-        clock, ground.sights.warnings, ground.inferred, intake, ordinary, final,
-    )  # fmt: skip
+        inputs,
+        scene,
+        entries,
+        stages,
+        explored,
+        choices,
+        row,
+        way,
+        standing,
+        settlement.broken,
+        hits,
+        counters,
+        ledger,
+        clock,
+        ground.sights.warnings,
+        ground.inferred,
+        intake,
+        ordinary,
+        final,
+    )
 
 
 def _tallies(own: Tally, ordinary: Ordinary | None, entries: int) -> Tallies:
     """All hits."""
     if ordinary is None:
         return Tallies(entries, own)
-    return Tallies(entries, own, ordinary.hits, ordinary.taken, ordinary.folded.packets.begins, ordinary.tallies)
+    return Tallies(
+        entries,
+        own,
+        ordinary.hits,
+        ordinary.taken,
+        ordinary.folded.packets.begins,
+        ordinary.tallies,
+    )
 
 
-def _simpler(found: Clock, hits: Tallies, counters: Counters, policies: npt.NDArray[np.bool_], same: bool) -> Clock:
-    """The same clock for both, unless an offset explains more: a lossy capture can look shifted by less than it lost.
+def _simpler(
+    found: Clock, hits: Tallies, counters: Counters, policies: npt.NDArray[np.bool_], same: bool
+) -> Clock:
+    """The same clock for both, unless an offset explains more: a lossy capture can look shifted by
+    less than it lost.
 
     ``same``: one recording read both on one clock, whatever it lost.
     """
@@ -151,7 +194,9 @@ def _simpler(found: Clock, hits: Tallies, counters: Counters, policies: npt.NDAr
     if found.source != "estimated":
         return found
     if not same:
-        unexplained = [keep_ledger(hits, counters, clock, policies).residual for clock in (Clock(), found)]
+        unexplained = [
+            keep_ledger(hits, counters, clock, policies).residual for clock in (Clock(), found)
+        ]
         if unexplained[0] > unexplained[1]:
             return found
     low = min(found.low, 0) if found.low is not None else None
@@ -161,7 +206,9 @@ def _simpler(found: Clock, hits: Tallies, counters: Counters, policies: npt.NDAr
 
 def _first_options(units: tuple[Unit, ...], explored: Explored) -> tuple[Ints, Ints]:
     """(rows, ways) of every unit's likeliest option."""
-    picks = np.array([pick for unit in units for pick in unit.options[0]], dtype=np.int64).reshape(-1, 2)
+    picks = np.array([pick for unit in units for pick in unit.options[0]], dtype=np.int64).reshape(
+        -1, 2
+    )
     picks = picks[explored.walked.forks[explored.walked.kind[picks[:, 0]]] > 0]
     return picks[:, 0], picks[:, 1]
 

@@ -1,7 +1,8 @@
-"""A slot for each connection and each combination that its packets can be of: what is counted by connection is counted there.
+"""A slot for each connection and each combination that its packets can be of: what is counted by
+connection is counted there.
 
-A connection has as many slots as its class of endpoints has combinations, a handful, so that nothing has to be sorted or
-looked up: packets, however they are ordered, are added up in one pass.
+A connection has as many slots as its class of endpoints has combinations, a handful, so that
+nothing has to be sorted or looked up: packets, however they are ordered, are added up in one pass.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ STRETCH = 1 << 16
 
 @dataclass(frozen=True)
 class Slots:
-    """``begin`` (c,): the first slot of each connection, of ``total``; ``place`` int32 (rows,): of each combination among those
-    of its class of endpoints. So the slot of a packet is ``begin[owner] + place[combination]``. ``count`` int32 (groups,) the
-    combinations of each class, and ``of`` int32 (groups, most) which they are, by their place."""
+    """``begin`` (c,): the first slot of each connection, of ``total``; ``place`` int32 (rows,): of
+    each combination among those of its class of endpoints. So the slot of a packet is
+    ``begin[owner] + place[combination]``. ``count`` int32 (groups,) the combinations of each class,
+    and ``of`` int32 (groups, most) which they are, by their place."""
 
     begin: npt.NDArray[np.int32 | np.int64]
     place: npt.NDArray[np.int32]
@@ -54,13 +56,16 @@ def slots_of(ordinary: Ordinary) -> Slots:
 def begins(width: npt.NDArray[np.int32]) -> tuple[npt.NDArray[np.int32 | np.int64], int]:
     """(the first of so many slots of each connection (c,), all of them)."""
     total = int(width.sum(dtype=np.int64))
-    ends: npt.NDArray[np.int32 | np.int64] = np.cumsum(width, dtype=np.int32 if total < 1 << 31 else np.int64)
+    ends: npt.NDArray[np.int32 | np.int64] = np.cumsum(
+        width, dtype=np.int32 if total < 1 << 31 else np.int64
+    )
     ends -= width
     return ends, total
 
 
 def patterns_of(ordinary: Ordinary) -> tuple[tuple[int, Ints], ...]:
-    """(number of connections, the combinations that packets of each of them are of) for each such set."""
+    """(number of connections, the combinations that packets of each of them are of) for each such
+    set."""
     slots, width = ordinary.slots, ordinary.slots.of.shape[1]
     seen = np.zeros(slots.total, dtype=bool)
     for block in ordinary.blocks():
@@ -75,7 +80,9 @@ def patterns_of(ordinary: Ordinary) -> tuple[tuple[int, Ints], ...]:
         bits = np.zeros((len(at), -(-width // 64) * 64), dtype=bool)
         bits[:, :width][mine] = seen[(slots.begin[at, None] + place)[mine]]
         words = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
-        names, example, many = np.unique(mix(group, *words.T), return_index=True, return_counts=True)
+        names, example, many = np.unique(
+            mix(group, *words.T), return_index=True, return_counts=True
+        )
         for name, one, more in zip(names.tolist(), example.tolist(), many.tolist(), strict=True):
             if number.setdefault(name, len(number)) == len(found):
                 found.append(slots.of[group[one], np.flatnonzero(bits[one])].astype(np.int64))

@@ -1,10 +1,10 @@
-"""A small exact solver for counts: which options did the members of each group take, so that all sums come out?
+"""A small exact solver for counts: which options did the members of each group take, so that all
+sums come out?
 
-It knows nothing of packets or rules. Terminology: a *group* of ``size`` members that are alike; each member takes one
-*option*; an option adds amounts to *sums*; every sum has bounds. A *solution* says how many members of each group took
-each option. Sums that cannot be met whatever is chosen are left out and reported (``broken``), so that one
-contradiction does not hide the rest.
-"""
+It knows nothing of packets or rules. Terminology: a *group* of ``size`` members that are alike;
+each member takes one *option*; an option adds amounts to *sums*; every sum has bounds. A *solution*
+says how many members of each group took each option. Sums that cannot be met whatever is chosen are
+left out and reported (``broken``), so that one contradiction does not hide the rest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 MAX_NODES = 4000
 MAX_SOLUTIONS = 512
 MAX_EFFORT = 3_000_000
-"""Options looked at while tightening bounds, in all and again for the search: a second or two of work."""
+"""Options looked at while tightening bounds, in all and again for the search: a second or two of
+work."""
 INFINITE = 1 << 62
 
 
@@ -30,9 +31,9 @@ class Group:
 class Outcome:
     """``counts[g]`` is the set of ways in which group g can be split (tuples of counts per option).
 
-    ``complete[g]`` is False where the search gave up: ``counts[g]`` is then only what bounds left possible.
-    ``example[g]`` is group g's part of one solution of all groups together (where the search found any).
-    """
+    ``complete[g]`` is False where the search gave up: ``counts[g]`` is then only what bounds left
+    possible. ``example[g]`` is group g's part of one solution of all groups together (where the
+    search found any)."""
 
     counts: tuple[frozenset[tuple[int, ...]], ...]
     complete: tuple[bool, ...]
@@ -127,7 +128,9 @@ def _extremes(group: Group, low: list[int], high: list[int], number: int) -> tup
         least += value * taken
         left -= taken
     left = rest
-    for value, room in sorted(((v, h - n) for v, h, n in zip(values, high, low, strict=True)), reverse=True):
+    for value, room in sorted(
+        ((v, h - n) for v, h, n in zip(values, high, low, strict=True)), reverse=True
+    ):
         taken = min(left, room)
         most += value * taken
         left -= taken
@@ -143,8 +146,8 @@ def _reach(problem: _Problem, box: _Box, number: int) -> tuple[int, int]:
 
 
 def _propagate(problem: _Problem, box: _Box, queue: list[int]) -> None:
-    """Tighten the box until nothing changes (or the effort is spent: it is then only less tight); raises with the
-    sum's number where it becomes empty."""
+    """Tighten the box until nothing changes (or the effort is spent: it is then only less tight);
+    raises with the sum's number where it becomes empty."""
     waiting = set(queue)
     while waiting and problem.effort < MAX_EFFORT:
         number = min(waiting)
@@ -159,7 +162,10 @@ def _propagate(problem: _Problem, box: _Box, queue: list[int]) -> None:
 def _tighten(problem: _Problem, box: _Box, number: int) -> list[int]:
     want_low, want_high = problem.bounds[number]
     problem.effort += sum(len(problem.groups[g].options) for g in problem.members[number])
-    extremes = {g: _extremes(problem.groups[g], box.low[g], box.high[g], number) for g in problem.members[number]}
+    extremes = {
+        g: _extremes(problem.groups[g], box.low[g], box.high[g], number)
+        for g in problem.members[number]
+    }
     least, most = sum(e[0] for e in extremes.values()), sum(e[1] for e in extremes.values())
     if least > want_high or most < want_low:
         raise _ContradictionError(number)
@@ -217,7 +223,9 @@ def _components(problem: _Problem, box: _Box) -> list[list[int]]:
     return list(together.values())
 
 
-def _search(problem: _Problem, box: _Box, component: list[int]) -> tuple[set[tuple[tuple[int, ...], ...]], bool]:
+def _search(
+    problem: _Problem, box: _Box, component: list[int]
+) -> tuple[set[tuple[tuple[int, ...], ...]], bool]:
     """All solutions of a component, and whether the search went through."""
     solutions: set[tuple[tuple[int, ...], ...]] = set()
     stack, nodes = [box.copy(component)], 0
@@ -238,7 +246,12 @@ def _search(problem: _Problem, box: _Box, component: list[int]) -> tuple[set[tup
                 _balance(branch, g, problem.groups[g].size, 0)
                 if sum(branch.low[g]) > problem.groups[g].size:
                     continue
-                touched = {n for option in problem.groups[g].options for n in option if n in problem.members}
+                touched = {
+                    n
+                    for option in problem.groups[g].options
+                    for n in option
+                    if n in problem.members
+                }
                 _propagate(problem, branch, list(touched))
             except _ContradictionError:
                 continue

@@ -1,4 +1,5 @@
-"""A way as one packet took it, step by step: rules and policies, what NAT did, where it was routed, how it ended."""
+"""A way as one packet took it, step by step: rules and policies, what NAT did, where it was routed,
+how it ended."""
 
 from __future__ import annotations
 
@@ -17,19 +18,29 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 ENDS = {
-    "sent": "sent out of {out}", "delivered": "delivered to this host", "dropped": "dropped", "rejected": "rejected",
-    "ttl": "dropped: its time to live ran out (before FORWARD)", "no-route": "dropped: no route leads there",
+    "sent": "sent out of {out}",
+    "delivered": "delivered to this host",
+    "dropped": "dropped",
+    "rejected": "rejected",
+    "ttl": "dropped: its time to live ran out (before FORWARD)",
+    "no-route": "dropped: no route leads there",
     "martian": "dropped: its source is this host's own address (martian)",
-    "reverse-path": "dropped: no route back to its source by the interface it came in by (rp_filter)",
-    "not-for-us": "ignored: not for this host", "unknown-target": "goes on out of sight: the target is unknown",
-}  # fmt: skip
+    "reverse-path": "dropped: no route back to its source by the interface it came in by "
+    "(rp_filter)",
+    "not-for-us": "ignored: not for this host",
+    "unknown-target": "goes on out of sight: the target is unknown",
+}
 
 
 def steps_of(
-    verdict: Verdict, stage_number: int, way: Way, packet: dict[str, int], numbered: tuple[Ints, Ints],
-) -> tuple[Step, ...]:  # fmt: skip
-    """The steps of a way as one packet took it; ``packet``: what rules saw of it (the columns of ``Rows``), ``numbered``
-    what :func:`~correlator.reconcile.tables.rule_numbers` says."""
+    verdict: Verdict,
+    stage_number: int,
+    way: Way,
+    packet: dict[str, int],
+    numbered: tuple[Ints, Ints],
+) -> tuple[Step, ...]:
+    """The steps of a way as one packet took it; ``packet``: what rules saw of it (the columns of
+    ``Rows``), ``numbered`` what :func:`~correlator.reconcile.tables.rule_numbers` says."""
     stage = verdict.stages.stages[stage_number]
     numbers, generation = numbered
     steps: list[Step] = []
@@ -39,11 +50,24 @@ def steps_of(
                 continue
             known = stage.program.ruleset.entries[entry]
             number = int(numbers[generation[stage_number], stage.numbers[entry]])
-            steps.append(Step(kind, hook, known.table, known.chain, max(number, 0), known.text, known.target, depth))
+            steps.append(
+                Step(
+                    kind,
+                    hook,
+                    known.table,
+                    known.chain,
+                    max(number, 0),
+                    known.text,
+                    known.target,
+                    depth,
+                )
+            )
         elif kind == "nat":
             steps.append(Step("nat", hook, "nat", text=_translation(packet, text)))
         elif kind == "route":
-            steps.append(Step("route", hook, text="to this host" if text == "local" else f"out of {text}"))
+            steps.append(
+                Step("route", hook, text="to this host" if text == "local" else f"out of {text}")
+            )
         elif kind == "end":
             out = way.path.out_interface or "this host"
             steps.append(Step("end", hook, text=ENDS.get(text, text).format(out=out)))

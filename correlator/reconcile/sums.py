@@ -1,4 +1,5 @@
-"""Packets of ordinary connections added up by connection, direction and rule, some connections at a time."""
+"""Packets of ordinary connections added up by connection, direction and rule, some connections at a
+time."""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ NEVER = 1 << 62
 
 @dataclass(frozen=True)
 class Sums:
-    """Hits (h,) of some connections, ordered by connection, direction, first and entry; all int64: ``owner`` row of the
-    fold's connections, ``direction``, ``entry``, ``packets``, ``bytes``, ``first`` and ``last`` time, ``generation`` of the
-    first of these packets."""
+    """Hits (h,) of some connections, ordered by connection, direction, first and entry; all int64:
+    ``owner`` row of the fold's connections, ``direction``, ``entry``, ``packets``, ``bytes``,
+    ``first`` and ``last`` time, ``generation`` of the first of these packets."""
 
     owner: Ints
     direction: Ints
@@ -45,7 +46,8 @@ class Sums:
 
 
 def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> Sums:
-    """The hits of connections ``owners`` (m,), in that order; ``generation`` (rows,) that of each combination's packets."""
+    """The hits of connections ``owners`` (m,), in that order; ``generation`` (rows,) that of each
+    combination's packets."""
     slots, group = ordinary.slots, ordinary.group[owners]
     begin, sums = _by_slot(ordinary, owners)
     width = np.array([len(hits) for hits in ordinary.hits], dtype=np.int64)
@@ -58,13 +60,26 @@ def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> 
         from correlator.reconcile import layout_kernel
 
         loop = layout_kernel.lay_out
-    written = loop(begin, group, slots.count, slots.of, sums, offsets, flat, ordinary.reply, generation, entries, rows)
+    written = loop(
+        begin,
+        group,
+        slots.count,
+        slots.of,
+        sums,
+        offsets,
+        flat,
+        ordinary.reply,
+        generation,
+        entries,
+        rows,
+    )
     rows[0, :written] = owners[rows[0, :written]]
     return Sums(*rows[:, :written])
 
 
 def _by_slot(ordinary: Ordinary, owners: Ints) -> tuple[npt.NDArray[np.int32 | np.int64], Ints]:
-    """(first slot of each of these connections; packets, bytes, first and last time of every slot, int64 (4, slots))."""
+    """(first slot of each of these connections; packets, bytes, first and last time of every slot,
+    int64 (4, slots))."""
     slots = ordinary.slots
     position = np.full(len(ordinary.kept), -1, dtype=np.int32)
     position[owners] = np.arange(len(owners), dtype=np.int32)

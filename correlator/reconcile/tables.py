@@ -1,4 +1,5 @@
-"""A verdict -> hits and packets as :mod:`correlator.dataset.schema` declares them, of what was attributed packet by packet."""
+"""A verdict -> hits and packets as :mod:`correlator.dataset.schema` declares them, of what was
+attributed packet by packet."""
 
 from __future__ import annotations
 
@@ -13,7 +14,14 @@ from correlator.flows.crossings import IN, OUT
 from correlator.reconcile.attribution import NO_WAY, Attribution, option_tuples
 from correlator.reconcile.blind import unseen
 from correlator.reconcile.counters import UNBOUNDED
-from correlator.reconcile.words import DIRECTIONS, address, categorical, protocol, table, tuple_columns
+from correlator.reconcile.words import (
+    DIRECTIONS,
+    address,
+    categorical,
+    protocol,
+    table,
+    tuple_columns,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -32,14 +40,16 @@ KEYS = ["connection", "direction", "protocol", "client", "dialled", "server", "s
 
 
 def intervals_of(verdict: Verdict) -> tuple[Ints, Bools, Bools]:
-    """(interval of every hit, -1 outside of all samples; whether the counter confirms it; whether it counted fewer hits
-    than the packets seem to have made), all (hits,)."""
+    """(interval of every hit, -1 outside of all samples; whether the counter confirms it; whether
+    it counted fewer hits than the packets seem to have made), all (hits,)."""
     hits, ledger = verdict.hits, verdict.ledger
     interval = np.full(len(hits), -1, dtype=np.int64)
     good, over = np.zeros(len(hits), dtype=bool), np.zeros(len(hits), dtype=bool)
     if ledger is None:
         return interval, good, over
-    places = {entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist() for entry in ledger.accounts}
+    places = {
+        entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist() for entry in ledger.accounts
+    }
     ranks = {entry: np.arange(end - start) for entry, (start, end) in places.items() if start < end}
     for part in verdict.tallies.blocks() if ranks else ():
         for entry, rank in ranks.items():
@@ -52,7 +62,8 @@ def intervals_of(verdict: Verdict) -> tuple[Ints, Bools, Bools]:
 
 
 def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, Bools]:
-    """The same of one entry's hits, by their number in order of time among all of its hits; all (h,)."""
+    """The same of one entry's hits, by their number in order of time among all of its hits; all
+    (h,)."""
     assert verdict.ledger is not None
     assert verdict.counters is not None
     account, counters = verdict.ledger.accounts[entry], verdict.counters
@@ -66,30 +77,38 @@ def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Bools, B
 
 
 def confirmed(account: Account, counters: Counters, entry: int) -> Bools:
-    """The intervals in which an entry's counter confirms all hits that fall into them, bool (S-1,)."""
+    """The intervals in which an entry's counter confirms all hits that fall into them, bool
+    (S-1,)."""
     moved, most = counters.packets_of(entry)
     met = account.explained == moved  # a policy may start to count in mid-interval
-    balanced: Bools = (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
+    balanced: Bools = (
+        (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
+    )
     return balanced & counters.known_of(entry) & (most < UNBOUNDED)
 
 
 def rule_numbers(verdict: Verdict) -> tuple[Ints, Ints]:
-    """Number of every entry in every generation, int64 (generations, entries): -1 where it is not there; and (stages,)
-    the generation by which a stage's packets are numbered."""
+    """Number of every entry in every generation, int64 (generations, entries): -1 where it is not
+    there; and (stages,) the generation by which a stage's packets are numbered."""
     numbers = np.full((len(verdict.register.of), len(verdict.register)), -1, dtype=np.int64)
-    for generation, (ruleset, of) in enumerate(zip(verdict.stages.rulesets, verdict.register.of, strict=True)):
+    for generation, (ruleset, of) in enumerate(
+        zip(verdict.stages.rulesets, verdict.register.of, strict=True)
+    ):
         numbers[generation, of] = [entry.number for entry in ruleset.entries]
     return numbers, np.array([stage.first for stage in verdict.stages.stages], dtype=np.int64)
 
 
 def wire_agrees(verdict: Verdict, attribution: Attribution) -> Bools:
-    """Whether the wire shows how each packet ended, (k,): seen leaving, or seen coming in and rightly not leaving."""
+    """Whether the wire shows how each packet ended, (k,): seen leaving, or seen coming in and
+    rightly not leaving."""
     crossings, walked = verdict.scene.crossings, verdict.explored.walked
     sent = crossings.sent[attribution.crossing]
     watched = verdict.scene.watched
     told = np.zeros((len(walked.ways), walked_width(verdict)), dtype=bool)
     for kind, ways in enumerate(walked.ways):
-        told[kind, : len(ways)] = [way.path.end != "sent" or way.path.out_interface in watched for way in ways]
+        told[kind, : len(ways)] = [
+            way.path.end != "sent" or way.path.out_interface in watched for way in ways
+        ]
     ended = told[walked.kind[attribution.row], np.maximum(attribution.way, 0)]
     result: Bools = (sent | ended) & (attribution.way != NO_WAY)
     return result
@@ -106,11 +125,21 @@ def hits_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     settled = base[~base["open"]].drop(columns="open")
     doubtful = _open_rows(verdict, attribution)
     rows = pd.concat([settled, doubtful], ignore_index=True) if len(doubtful) else settled
-    grouped = rows.groupby(KEYS, sort=False, observed=True).agg(
-        packets=("packets", "sum"), bytes=("bytes", "sum"), first_seen=("time", "min"), last_seen=("time", "max"),
-        ambiguous=("ambiguous", "max"), wire=("wire", "min"), counters=("counters", "min"), stage=("stage", "first"),
-        covered=("covered", "max"),
-    ).reset_index()  # fmt: skip
+    grouped = (
+        rows.groupby(KEYS, sort=False, observed=True)
+        .agg(
+            packets=("packets", "sum"),
+            bytes=("bytes", "sum"),
+            first_seen=("time", "min"),
+            last_seen=("time", "max"),
+            ambiguous=("ambiguous", "max"),
+            wire=("wire", "min"),
+            counters=("counters", "min"),
+            stage=("stage", "first"),
+            covered=("covered", "max"),
+        )
+        .reset_index()
+    )
     numbers, generation = rule_numbers(verdict)
     entry = grouped["entry"].to_numpy()
     number = numbers[generation[grouped["stage"].to_numpy()], entry]
@@ -132,17 +161,21 @@ def _write_hits(verdict: Verdict, rows: pd.DataFrame) -> pd.DataFrame:
     columns: dict[str, Any] = {
         "connection": rows["connection"].to_numpy(),
         **tuple_columns(rows["protocol"].to_numpy(), *ends),
-        "direction": pd.Categorical.from_codes(rows["direction"].to_numpy(), categories=list(DIRECTIONS)),
+        "direction": pd.Categorical.from_codes(
+            rows["direction"].to_numpy(), categories=list(DIRECTIONS)
+        ),
         "table": categorical(entry, lambda e: entries[e].table),
         "chain": categorical(entry, lambda e: entries[e].chain),
         "rule_number": rows["rule_number"].to_numpy(),
         "rule": categorical(entry, lambda e: entries[e].text),
         "target": categorical(entry, lambda e: entries[e].target),
-        "packets": rows["packets"].to_numpy(), "bytes": rows["bytes"].to_numpy(),
-        "first_seen": rows["first_seen"].to_numpy(), "last_seen": rows["last_seen"].to_numpy(),
+        "packets": rows["packets"].to_numpy(),
+        "bytes": rows["bytes"].to_numpy(),
+        "first_seen": rows["first_seen"].to_numpy(),
+        "last_seen": rows["last_seen"].to_numpy(),
         "evidence": pd.Categorical.from_codes(evidence, categories=list(EVIDENCE)),
         "status": pd.Categorical.from_codes(status, categories=list(STATUSES)),
-    }  # fmt: skip
+    }
     return table(columns, schema.HITS)
 
 
@@ -154,19 +187,32 @@ def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     place[attribution.row] = np.arange(len(attribution))
     at = place[hits.row]
     hidden, connection = unseen(verdict, attribution), attribution.connection[at]
-    return pd.DataFrame({
-        "connection": attribution.connection[at], "direction": attribution.direction[at],
-        "protocol": attribution.protocol[at], "client": attribution.client[at], "dialled": attribution.dialled[at],
-        "server": attribution.server[at], "seen": attribution.seen[at], "entry": hits.entry, "packets": 1,
-        "bytes": hits.bytes, "time": attribution.time[at],
-        "ambiguous": over | (hidden.once[connection] & ~confirmed) | hidden.guessed[connection],
-        "wire": wire_agrees(verdict, attribution)[at], "counters": confirmed, "open": attribution.open[at],
-        "covered": interval >= 0, "stage": verdict.explored.rows.program[hits.row],
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "connection": attribution.connection[at],
+            "direction": attribution.direction[at],
+            "protocol": attribution.protocol[at],
+            "client": attribution.client[at],
+            "dialled": attribution.dialled[at],
+            "server": attribution.server[at],
+            "seen": attribution.seen[at],
+            "entry": hits.entry,
+            "packets": 1,
+            "bytes": hits.bytes,
+            "time": attribution.time[at],
+            "ambiguous": over | (hidden.once[connection] & ~confirmed) | hidden.guessed[connection],
+            "wire": wire_agrees(verdict, attribution)[at],
+            "counters": confirmed,
+            "open": attribution.open[at],
+            "covered": interval >= 0,
+            "stage": verdict.explored.rows.program[hits.row],
+        }
+    )
 
 
 def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
-    """Hits of open units: what all options share is certain, the rest is the union of what they hit."""
+    """Hits of open units: what all options share is certain, the rest is the union of what they
+    hit."""
     number = dict(zip(attribution.crossing.tolist(), attribution.connection.tolist(), strict=True))
     proto = dict(zip(attribution.crossing.tolist(), attribution.protocol.tolist(), strict=True))
     once = unseen(verdict, attribution).once
@@ -186,13 +232,28 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
             seen = [tally.get(place, [0, 0, 0])[:2] for tally in tallies]
             most, row = max(seen), next(tally[place][2] for tally in tallies if place in tally)
             crossing, direction, client, dialled, server, back, entry = place
-            lines.append({
-                "connection": number[crossing], "direction": direction, "protocol": proto[crossing], "client": client,
-                "dialled": dialled, "server": server, "seen": back, "entry": entry, "packets": most[0],
-                "bytes": most[1], "time": int(verdict.scene.crossings.time[crossing]),
-                "ambiguous": unit.capped or once[number[crossing]] or any(one != seen[0] for one in seen),
-                "wire": False, "counters": False, "covered": True, "stage": int(verdict.explored.rows.program[row]),
-            })  # fmt: skip
+            lines.append(
+                {
+                    "connection": number[crossing],
+                    "direction": direction,
+                    "protocol": proto[crossing],
+                    "client": client,
+                    "dialled": dialled,
+                    "server": server,
+                    "seen": back,
+                    "entry": entry,
+                    "packets": most[0],
+                    "bytes": most[1],
+                    "time": int(verdict.scene.crossings.time[crossing]),
+                    "ambiguous": unit.capped
+                    or once[number[crossing]]
+                    or any(one != seen[0] for one in seen),
+                    "wire": False,
+                    "counters": False,
+                    "covered": True,
+                    "stage": int(verdict.explored.rows.program[row]),
+                }
+            )
     return pd.DataFrame(lines)
 
 
@@ -212,7 +273,9 @@ def packets_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     wire = np.select([scene.sight.wire == IN, scene.sight.wire == OUT], ["in", "out"], "")
     columns = {
         "time": packets["time"].to_numpy(),
-        "interface": categorical(packets["interface"].to_numpy().astype(np.int64), lambda i: scene.names[i]),
+        "interface": categorical(
+            packets["interface"].to_numpy().astype(np.int64), lambda i: scene.names[i]
+        ),
         "frame": packets["frame"].to_numpy(),
         "wire": pd.Categorical([str(word) for word in wire]),
         "protocol": categorical(packets["protocol"].to_numpy().astype(np.int64), protocol),

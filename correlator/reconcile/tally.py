@@ -1,8 +1,8 @@
 """Tallies: when each way was taken, and so when each rule was hit.
 
-Packets that hit the same rules are kept together, in order of time, instead of one row for every packet and rule: a
-ruleset has few ways and a rule lies on few of them. Ordinary packets come a block at a time, in order of time: what is
-asked of all hits is asked of one block after the other.
+Packets that hit the same rules are kept together, in order of time, instead of one row for every
+packet and rule: a ruleset has few ways and a rule lies on few of them. Ordinary packets come a
+block at a time, in order of time: what is asked of all hits is asked of one block after the other.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ Members = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class Tally:
-    """n packets by way. ``ways`` (W,): the entries that each hits; ``offsets`` int64 (W+1,): where each way's packets
-    begin in ``low``, ``high`` (int64 epoch ns: earliest and latest time of counting), ``bytes`` (L3) and ``packet`` (int32:
-    number among those given), which are ordered by low, then high, within a way."""
+    """n packets by way. ``ways`` (W,): the entries that each hits; ``offsets`` int64 (W+1,): where
+    each way's packets begin in ``low``, ``high`` (int64 epoch ns: earliest and latest time of
+    counting), ``bytes`` (L3) and ``packet`` (int32: number among those given), which are ordered by
+    low, then high, within a way."""
 
     ways: tuple[tuple[int, ...], ...]
     offsets: Ints
@@ -46,7 +47,11 @@ class Tally:
 
     def gather(self, values: npt.NDArray[Any], members: Members) -> npt.NDArray[Any]:
         """``values`` (n,) of all packets of these ways, as often as they hit."""
-        parts = [values[self.offsets[way] : self.offsets[way + 1]] for way, number in members for _ in range(number)]
+        parts = [
+            values[self.offsets[way] : self.offsets[way + 1]]
+            for way, number in members
+            for _ in range(number)
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else values[:0]
 
 
@@ -59,16 +64,31 @@ def members_of(ways: Sequence[tuple[int, ...]], sizes: Ints) -> dict[int, Member
     return {entry: tuple(members) for entry, members in sorted(found.items())}
 
 
-def tally(ways: Sequence[tuple[int, ...]], way: npt.NDArray[np.integer], low: Ints, high: Ints, size: npt.NDArray[Any]) -> Tally:
+def tally(
+    ways: Sequence[tuple[int, ...]],
+    way: npt.NDArray[np.integer],
+    low: Ints,
+    high: Ints,
+    size: npt.NDArray[Any],
+) -> Tally:
     """Put packets (n,) together by what their ways hit: ``way`` (n,) is a number among ``ways``."""
     number: dict[tuple[int, ...], int] = {}
-    table = np.array([number.setdefault(tuple(hit), len(number)) for hit in ways] or [0], dtype=np.int32)
+    table = np.array(
+        [number.setdefault(tuple(hit), len(number)) for hit in ways] or [0], dtype=np.int32
+    )
     code = table[way]
-    order = np.argsort(code.astype(np.uint16) if len(number) < 1 << 16 else code, kind="stable").astype(np.int32)
+    order = np.argsort(
+        code.astype(np.uint16) if len(number) < 1 << 16 else code, kind="stable"
+    ).astype(np.int32)
     offsets = np.r_[0, np.cumsum(np.bincount(code, minlength=len(number)))].astype(np.int64)
     result = Tally(tuple(number), offsets, low[order], high[order], size[order], order)
     for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        _order(result.low[begin:end], result.high[begin:end], result.bytes[begin:end], result.packet[begin:end])
+        _order(
+            result.low[begin:end],
+            result.high[begin:end],
+            result.bytes[begin:end],
+            result.packet[begin:end],
+        )
     return result
 
 
@@ -84,9 +104,9 @@ def _order(low: Ints, high: Ints, *others: npt.NDArray[np.integer]) -> None:
 
 @dataclass(frozen=True)
 class Tallies:
-    """All hits of E ``entries``: of packets that were attributed one by one (``own``), and of ordinary ones: ``blocks``
-    makes their tallies in order of time, ``begins`` tells when each block begins, ``sizes`` int64 (W,) how many packets
-    go each of the ``ways``."""
+    """All hits of E ``entries``: of packets that were attributed one by one (``own``), and of
+    ordinary ones: ``blocks`` makes their tallies in order of time, ``begins`` tells when each block
+    begins, ``sizes`` int64 (W,) how many packets go each of the ``ways``."""
 
     entries: int
     own: Tally
@@ -104,7 +124,10 @@ class Tallies:
     def counts(self) -> Ints:
         """Hits of every entry; int64 (E,)."""
         result = np.zeros(self.entries, dtype=np.int64)
-        for sizes, members in ((np.diff(self.own.offsets), self.own.members), (self.sizes, self.members)):
+        for sizes, members in (
+            (np.diff(self.own.offsets), self.own.members),
+            (self.sizes, self.members),
+        ):
             for entry, ways in members.items():
                 result[entry] += sum(int(sizes[way]) * number for way, number in ways)
         return result
@@ -126,28 +149,43 @@ class Tallies:
 
     def bytes_of(self, entry: int) -> int:
         """Bytes of all hits of an entry."""
-        return sum(int(part.gather(part.bytes, part.members[entry]).sum()) for part in self if entry in part.members)
+        return sum(
+            int(part.gather(part.bytes, part.members[entry]).sum())
+            for part in self
+            if entry in part.members
+        )
 
     def times(self, wanted: Mapping[int, tuple[Ints, Ints]]) -> dict[int, tuple[Ints, Ints]]:
-        """entry -> times of some of its hits: of those with these numbers in the order of earliest times, and of those with
-        these numbers in the order of latest times (from 0, rising)."""
-        asked = {entry: (_Ranked(earliest), _Ranked(latest)) for entry, (earliest, latest) in wanted.items()}
+        """entry -> times of some of its hits: of those with these numbers in the order of earliest
+        times, and of those with these numbers in the order of latest times (from 0, rising)."""
+        asked = {
+            entry: (_Ranked(earliest), _Ranked(latest))
+            for entry, (earliest, latest) in wanted.items()
+        }
         for part, until in self._in_turn():
             for entry, (earliest, latest) in asked.items():
                 members = part.members.get(entry, ())
-                earliest.take(part.gather(part.low, members), None if until is None else until - SLACK_NS)
+                earliest.take(
+                    part.gather(part.low, members), None if until is None else until - SLACK_NS
+                )
                 latest.take(part.gather(part.high, members), until)
-        return {entry: (earliest.found, latest.found) for entry, (earliest, latest) in asked.items()}
+        return {
+            entry: (earliest.found, latest.found) for entry, (earliest, latest) in asked.items()
+        }
 
     def before(self, entry: int, moments: Ints) -> Ints:
-        """How many hits of an entry have a latest time before each of these moments; int64 like ``moments``."""
+        """How many hits of an entry have a latest time before each of these moments; int64 like
+        ``moments``."""
         result = np.zeros(len(moments), dtype=np.int64)
         for part in self:
-            result += np.searchsorted(np.sort(part.gather(part.high, part.members.get(entry, ()))), moments)
+            result += np.searchsorted(
+                np.sort(part.gather(part.high, part.members.get(entry, ()))), moments
+            )
         return result
 
     def _in_turn(self) -> Iterator[tuple[Tally, int | None]]:
-        """Every tally with the time before which nothing comes any more; None: nothing comes any more at all."""
+        """Every tally with the time before which nothing comes any more; None: nothing comes any
+        more at all."""
         if not self.begins:
             yield self.own, None
             return
@@ -171,7 +209,9 @@ class _Ranked:
         if until == -(1 << 62):
             return
         # runs that are in order already: a stable sort only merges them
-        ordered = np.sort(np.concatenate(self.waiting) if len(self.waiting) > 1 else values, kind="stable")
+        ordered = np.sort(
+            np.concatenate(self.waiting) if len(self.waiting) > 1 else values, kind="stable"
+        )
         sure = len(ordered) if until is None else int(np.searchsorted(ordered, until))
         upto = int(np.searchsorted(self.numbers, self.passed + sure))
         self.found[self.at : upto] = ordered[self.numbers[self.at : upto] - self.passed]

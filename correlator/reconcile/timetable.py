@@ -1,8 +1,9 @@
-"""Which rules packets met, by the time at which they were counted: one stage for each stretch between changes.
+"""Which rules packets met, by the time at which they were counted: one stage for each stretch
+between changes.
 
-Between the last reading of one generation and the first one of the next nobody knows when each rule came or went: what may
-have been counted there met a stage of its own, in which the changed rules may or may not have been there.
-"""
+Between the last reading of one generation and the first one of the next nobody knows when each rule
+came or went: what may have been counted there met a stage of its own, in which the changed rules
+may or may not have been there."""
 
 from __future__ import annotations
 
@@ -26,14 +27,15 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 NEAR_NS = 1_000_000_000
-"""Packets as close as this to a change are looked at one by one: more than any crossing and any rounding of clocks takes."""
+"""Packets as close as this to a change are looked at one by one: more than any crossing and any
+rounding of clocks takes."""
 
 
 @dataclass(frozen=True)
 class Timetable:
-    """C changes of rules: ``until`` int64 (C,), when the last reading before each began; ``since`` (C,), when the first one
-    after it ended, both on the counters' clock and in order; ``generation`` int64 (C+1,): that before each change, and the
-    last one."""
+    """C changes of rules: ``until`` int64 (C,), when the last reading before each began; ``since``
+    (C,), when the first one after it ended, both on the counters' clock and in order;
+    ``generation`` int64 (C+1,): that before each change, and the last one."""
 
     stages: Stages
     clock: Clock
@@ -48,15 +50,26 @@ class Timetable:
         if counters is None or not counters.samples or len(stages.rulesets) == 1:
             return Timetable(stages, clock, none, none, np.zeros(1, dtype=np.int64))
         at = np.flatnonzero(np.diff(counters.generation)) + 1
-        until, since = np.maximum.accumulate(counters.begin[at - 1]), np.maximum.accumulate(counters.end[at])
-        return Timetable(stages, clock, until, since, np.r_[counters.generation[:1], counters.generation[at]])
+        until, since = (
+            np.maximum.accumulate(counters.begin[at - 1]),
+            np.maximum.accumulate(counters.end[at]),
+        )
+        return Timetable(
+            stages, clock, until, since, np.r_[counters.generation[:1], counters.generation[at]]
+        )
 
     def stage_of(self, low: Ints, high: Ints) -> Ints:
-        """The stage of packets (n,) that were counted within [low, high] (epoch ns, packets' clock)."""
+        """The stage of packets (n,) that were counted within [low, high] (epoch ns, packets'
+        clock)."""
         first = np.searchsorted(self.since, to_counters(self.clock, low)[0], side="left")
-        last = np.maximum(np.searchsorted(self.until, to_counters(self.clock, high)[1], side="right"), first)
+        last = np.maximum(
+            np.searchsorted(self.until, to_counters(self.clock, high)[1], side="right"), first
+        )
         key, inverse = np.unique(first * (len(self.generation) + 1) + last, return_inverse=True)
-        of = [[int(self.generation[part]) for part in divmod(one, len(self.generation) + 1)] for one in key.tolist()]
+        of = [
+            [int(self.generation[part]) for part in divmod(one, len(self.generation) + 1)]
+            for one in key.tolist()
+        ]
         numbers: Ints = np.array([self.stages.number(*one) for one in of], dtype=np.int64)[inverse]
         return numbers
 
@@ -67,11 +80,15 @@ class Timetable:
 
     def passed(self, time: Ints) -> Ints:
         """How many changes have begun at times of the packets' clock, (n,), but for rounding."""
-        return np.searchsorted(np.array([self._back(int(one)) for one in self.until], dtype=np.int64), time)
+        return np.searchsorted(
+            np.array([self._back(int(one)) for one in self.until], dtype=np.int64), time
+        )
 
-    def stretches(self, came: Ints, span: npt.NDArray[np.int32]) -> Iterator[tuple[slice | Ints, int]]:
-        """Packets that were seen both coming in and leaving ``span`` ns later (n,), in order of ``came``, cut up by stage:
-        (which of them, their stage)."""
+    def stretches(
+        self, came: Ints, span: npt.NDArray[np.int32]
+    ) -> Iterator[tuple[slice | Ints, int]]:
+        """Packets that were seen both coming in and leaving ``span`` ns later (n,), in order of
+        ``came``, cut up by stage: (which of them, their stage)."""
         done = 0
         for change in range(len(self.until)):
             begin = int(np.searchsorted(came, self._back(int(self.until[change])) - NEAR_NS))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A path with its hits in the register's numbers; ``absent``: rules that would have matched had they been there."""
+    """A path with its hits in the register's numbers; ``absent``: rules that would have matched had
+    they been there."""
 
     hits: tuple[int, ...]
     absent: frozenset[int]
@@ -29,11 +30,11 @@ class Way:
 
 @dataclass(frozen=True)
 class Walked:
-    """``kind`` int64 (m,) per row; ``ways[kind]``: every way, in no order; ``example[kind]``: a row of that kind.
+    """``kind`` int64 (m,) per row; ``ways[kind]``: every way, in no order; ``example[kind]``: a row
+    of that kind.
 
-    ``too_many`` holds kinds whose unknown conditions were too many to tell apart (no ways), ``contradicted`` those
-    whose rules and wire exclude each other (no ways either).
-    """
+    ``too_many`` holds kinds whose unknown conditions were too many to tell apart (no ways),
+    ``contradicted`` those whose rules and wire exclude each other (no ways either)."""
 
     kind: Ints
     example: Ints
@@ -64,7 +65,8 @@ def walk_rows(rows: Rows, stages: list[Stage], scene: Scene | Surroundings) -> W
 
 
 def _ways(paths: list[Path], stage: Stage) -> tuple[Way, ...]:
-    """Paths that differ in what they hit, where they end, or what they rewrite; each once, in an order of their own."""
+    """Paths that differ in what they hit, where they end, or what they rewrite; each once, in an
+    order of their own."""
     found: dict[tuple[object, ...], Way] = {}
     for path in paths:
         hits = tuple(stage.numbers[entry] for entry in path.hits)

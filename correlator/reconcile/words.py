@@ -22,7 +22,11 @@ DIRECTIONS = ("original", "reply", "untracked")
 @lru_cache(maxsize=65536)
 def address(value: int) -> str:
     """Dotted form of an IPv4 value; empty for an unknown one."""
-    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}" if 0 <= value < 1 << 32 else ""
+    return (
+        f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+        if 0 <= value < 1 << 32
+        else ""
+    )
 
 
 def endpoint(value: int) -> str:
@@ -42,35 +46,46 @@ def categorical(values: Ints, name: Any) -> pd.Categorical:
     position = np.zeros(max(len(found), 1), dtype=np.int32)
     for at in np.argsort(found).tolist():
         position[at] = number.setdefault(name(int(found[at])), len(number))
-    return pd.Categorical.from_codes(position[codes] if len(codes) else codes, categories=list(number))
+    return pd.Categorical.from_codes(
+        position[codes] if len(codes) else codes, categories=list(number)
+    )
 
 
-def tuple_columns(numbers: Ints, client: Ints, dialled: Ints, server: Ints, seen: Ints) -> dict[str, Any]:
+def tuple_columns(
+    numbers: Ints, client: Ints, dialled: Ints, server: Ints, seen: Ints
+) -> dict[str, Any]:
     """The columns of an original and a reply tuple."""
     columns: dict[str, Any] = {"protocol": categorical(numbers, protocol)}
     for prefix, one, other in (("", client, dialled), ("reply_", server, seen)):
         for side, ends in (("src", one), ("dst", other)):
             columns[f"{prefix}{side}"] = categorical(ends >> 16, address)
-            columns[f"{prefix}{'sport' if side == 'src' else 'dport'}"] = (ends & 0xFFFF).astype(np.int32)
+            columns[f"{prefix}{'sport' if side == 'src' else 'dport'}"] = (ends & 0xFFFF).astype(
+                np.int32
+            )
     return columns
 
 
 def table(columns: dict[str, Any], schema: Columns) -> pd.DataFrame:
-    """A DataFrame with exactly the columns and dtypes that a schema declares, each column by itself in memory; what it is made
-    from is taken out of ``columns``."""
-    return pd.DataFrame({name: _typed(columns.pop(name), dtype) for name, (dtype, _) in schema.items()}, copy=False)
+    """A DataFrame with exactly the columns and dtypes that a schema declares, each column by itself
+    in memory; what it is made from is taken out of ``columns``."""
+    return pd.DataFrame(
+        {name: _typed(columns.pop(name), dtype) for name, (dtype, _) in schema.items()}, copy=False
+    )
 
 
 def _typed(values: Any, dtype: str) -> pd.Series:
     """A column; it keeps nothing alive of which it is a part."""
     if dtype == "category":
-        return pd.Series(values, dtype=None if isinstance(values, pd.Categorical) else dtype, copy=False)
+        return pd.Series(
+            values, dtype=None if isinstance(values, pd.Categorical) else dtype, copy=False
+        )
     found = np.array(values, dtype=dtype, order="C", copy=None)
     return pd.Series(found if found.base is None else found.copy(), dtype=dtype, copy=False)
 
 
 def join_tables(tables: list[pd.DataFrame], by: str) -> pd.DataFrame:
-    """Tables of one schema as one, ordered by a column; rows that share its value stay in their order. The tables are used up."""
+    """Tables of one schema as one, ordered by a column; rows that share its value stay in their
+    order. The tables are used up."""
     from pandas.api.types import union_categoricals
 
     filled = [part for part in tables if len(part)]

@@ -62,7 +62,10 @@ class Tables:
             return own
         from correlator.reconcile.ordinary_tables import ordinary_connections
 
-        own = own.assign(connection=numbers[own["connection"].to_numpy()], linked=numbers[own["linked"].to_numpy()])
+        own = own.assign(
+            connection=numbers[own["connection"].to_numpy()],
+            linked=numbers[own["linked"].to_numpy()],
+        )
         return join_tables([own, ordinary_connections(self.verdict, self.numbering)], "connection")
 
     def rules(self) -> pd.DataFrame:
@@ -80,7 +83,9 @@ class Tables:
     def explain(self, lines: Ints) -> list[str]:
         """The connections behind these lines of the ledger (row numbers)."""
         _, every = self._balances
-        return explainers(self.verdict, self.numbering, Lines(every.interval[lines], every.entry[lines]))
+        return explainers(
+            self.verdict, self.numbering, Lines(every.interval[lines], every.entry[lines])
+        )
 
     def hits(self) -> pd.DataFrame:
         """All hits."""
@@ -96,8 +101,12 @@ class Tables:
         own = self._own_hits
         if self.verdict.ordinary is None and begin == 1 and end > self.numbering.total:
             return own
-        mine = own[((own["connection"] >= begin) & (own["connection"] < end)).to_numpy()].reset_index(drop=True)
-        return join_tables([mine, *self._ordinary_hits(self.numbering.owners_between(begin, end))], "connection")
+        mine = own[
+            ((own["connection"] >= begin) & (own["connection"] < end)).to_numpy()
+        ].reset_index(drop=True)
+        return join_tables(
+            [mine, *self._ordinary_hits(self.numbering.owners_between(begin, end))], "connection"
+        )
 
     @cached_property
     def _own_hits(self) -> pd.DataFrame:
@@ -106,7 +115,8 @@ class Tables:
         return own.assign(connection=self.numbering.attributed[own["connection"].to_numpy()])
 
     def _ordinary_hits(self, owners: Ints) -> list[pd.DataFrame]:
-        """The hits of some of the fold's connections (rows, in the order of their numbers), where there are any."""
+        """The hits of some of the fold's connections (rows, in the order of their numbers), where
+        there are any."""
         if self.verdict.ordinary is None or not len(owners):
             return []
         from correlator.reconcile.ordinary_tables import ordinary_hits_table
@@ -122,7 +132,8 @@ class Tables:
 
     @cached_property
     def _whole(self) -> Tables:
-        """The same with every packet attributed one by one, where frames are asked for that were folded."""
+        """The same with every packet attributed one by one, where frames are asked for that were
+        folded."""
         if self.verdict.ordinary is None:
             return self
         inputs = self.verdict.inputs
@@ -132,10 +143,16 @@ class Tables:
     def hits_of(self, connections: Ints | None, targets: tuple[str, ...]) -> pd.DataFrame:
         """The hits of these connections, or of rules with these targets."""
         own, owners = self._own_hits, self.numbering.owners
-        own = own[own["connection"].isin(connections) if connections is not None else own["target"].isin(targets)]
+        own = own[
+            own["connection"].isin(connections)
+            if connections is not None
+            else own["target"].isin(targets)
+        ]
         tables = [own.reset_index(drop=True)]
         if connections is not None:
-            tables += self._ordinary_hits(owners[np.isin(self.numbering.ordinary[owners], connections)])
+            tables += self._ordinary_hits(
+                owners[np.isin(self.numbering.ordinary[owners], connections)]
+            )
         elif self._aims(targets):
             for begin in range(0, len(owners), PART):
                 for found in self._ordinary_hits(owners[begin : begin + PART]):
@@ -146,7 +163,12 @@ class Tables:
         """Whether an ordinary packet hit a rule with one of these targets."""
         entries = self.verdict.register.entries
         ways = self.verdict.ordinary.way if self.verdict.ordinary is not None else ()
-        return any(entries[entry].target in targets for way in ways if way is not None for entry in way.hits)
+        return any(
+            entries[entry].target in targets
+            for way in ways
+            if way is not None
+            for entry in way.hits
+        )
 
     def packets(self) -> pd.DataFrame:
         """All frames."""
@@ -162,7 +184,9 @@ class Tables:
         """Those of them that were attributed one by one."""
         frames = packets_table(self.verdict, self.attribution)
         numbers = self.numbering.attributed[frames["connection"].to_numpy()]
-        return frames.assign(connection=numbers)[np.isin(numbers, connections)].reset_index(drop=True)
+        return frames.assign(connection=numbers)[np.isin(numbers, connections)].reset_index(
+            drop=True
+        )
 
     def packet_paths(self) -> PacketPaths:
         """The rules that each frame's packet traversed, as text."""
@@ -179,7 +203,8 @@ class Tables:
         return flows_table(whole.verdict, whole.attribution)
 
     def community(self, begin: int, end: int) -> pd.DataFrame:
-        """The Community IDs of both tuples of connections with numbers from ``begin`` up to ``end``."""
+        """The Community IDs of both tuples of connections with numbers from ``begin`` up to
+        ``end``."""
         return community_table(self.verdict, self._own_flows, self.numbering, begin, end)
 
     @cached_property

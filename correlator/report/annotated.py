@@ -1,4 +1,5 @@
-"""The packets of a recording as a pcapng file whose packet comments say which rules each one traversed."""
+"""The packets of a recording as a pcapng file whose packet comments say which rules each one
+traversed."""
 
 from __future__ import annotations
 
@@ -29,15 +30,16 @@ CHUNK = 1 << 24
 BESIDE = 256
 """What a block takes beside its frame, about."""
 MEANING = (
-    "Packet comments name the iptables rules that each packet traversed, in order: table/chain:number, base chains separated by "
+    "Packet comments name the iptables rules that each packet traversed, in order: "
+    "table/chain:number, base chains separated by "
     "' | '. Sights of one packet share its packet id."
 )
 
 
 @dataclass(frozen=True)
 class _Whole:
-    """Every frame of every input file in order of time; arrays int64 (n,). ``packet``: its row of the packets table, or -1;
-    ``ends``: bytes up to and with it."""
+    """Every frame of every input file in order of time; arrays int64 (n,). ``packet``: its row of
+    the packets table, or -1; ``ends``: bytes up to and with it."""
 
     files: tuple[Frames, ...]
     file: Ints
@@ -49,13 +51,15 @@ class _Whole:
 
 
 def check_ending(path: Path) -> None:
-    """Raises :class:`~correlator.errors.InputError` for a name that Wireshark's users would not take for a pcapng file."""
+    """Raises :class:`~correlator.errors.InputError` for a name that Wireshark's users would not
+    take for a pcapng file."""
     if path.suffix != ".pcapng":
         raise InputError(f"{path}: unknown ending {path.suffix!r}: expected .pcapng")
 
 
 def export_pcapng(analysis: Analysis, path: Path) -> tuple[int, int]:
-    """Write the file; returns (frames, those with a comment). Raises :class:`~correlator.errors.InputError`."""
+    """Write the file; returns (frames, those with a comment). Raises
+    :class:`~correlator.errors.InputError`."""
     check_ending(path)
     if any(path.resolve() == Path(file).resolve() for _, file in analysis.files):
         raise InputError(f"{path}: is what the packets were read from: name another file")
@@ -87,24 +91,40 @@ def _gather(analysis: Analysis) -> _Whole:
         for one in frames.interfaces:
             interfaces.setdefault((one.name, one.link_type), []).append(one)
         known = list(interfaces)
-        codes = np.array([known.index((one.name, one.link_type)) for one in frames.interfaces] or [0], dtype=np.int64)
+        codes = np.array(
+            [known.index((one.name, one.link_type)) for one in frames.interfaces] or [0],
+            dtype=np.int64,
+        )
         numbers = np.full(len(frames), number), np.arange(len(frames)), codes[frames.interface]
         parts.append((frames.time, frames.captured, *numbers, place))
         files.append(frames)
     time, *columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(time, kind="stable")
     size, file, at, code, row = (column[order] for column in columns)
-    return _Whole(tuple(files), file, at, code, row, np.cumsum(size + BESIDE), tuple(map(_one, interfaces.values())))
+    return _Whole(
+        tuple(files),
+        file,
+        at,
+        code,
+        row,
+        np.cumsum(size + BESIDE),
+        tuple(map(_one, interfaces.values())),
+    )
 
 
 def _one(parts: list[Interface]) -> Interface:
     """One interface that several files or sections tell of."""
     snaps = [part.snap_length for part in parts]
-    received, dropped = ([n for part in parts if (n := getattr(part, name)) is not None] for name in ("received", "dropped"))
+    received, dropped = (
+        [n for part in parts if (n := getattr(part, name)) is not None]
+        for name in ("received", "dropped")
+    )
     return replace(
-        parts[0], snap_length=max(snaps) if min(snaps) else 0, received=sum(received) if received else None,
+        parts[0],
+        snap_length=max(snaps) if min(snaps) else 0,
+        received=sum(received) if received else None,
         dropped=sum(dropped) if dropped else None,
-    )  # fmt: skip
+    )
 
 
 def _write(file: BinaryIO, analysis: Analysis, whole: _Whole) -> int:
@@ -124,15 +144,27 @@ def _write(file: BinaryIO, analysis: Analysis, whole: _Whole) -> int:
         code = np.where(known, paths.code[row], -1) if len(paths.code) else row
         owner = np.where(known, connection[row], 0) if len(packets) else row
         pairs, comment = np.unique(code << 40 | owner, return_inverse=True)
-        comments = [_comment(texts, pair >> 40, pair & (1 << 40) - 1) for pair in pairs.tolist() if pair >= 0]
+        comments = [
+            _comment(texts, pair >> 40, pair & (1 << 40) - 1)
+            for pair in pairs.tolist()
+            if pair >= 0
+        ]
         skipped = len(pairs) - len(comments)
         f = _frames(whole, rows)
-        shown = np.where(f["direction"] > 0, f["direction"], np.where(known, wire[row], 0) if len(packets) else 0)
+        shown = np.where(
+            f["direction"] > 0, f["direction"], np.where(known, wire[row], 0) if len(packets) else 0
+        )
         batch = Commented(
-            whole.file[rows], f["start"], f["captured"], f["wire"], f["time"], whole.interface[rows], shown,
+            whole.file[rows],
+            f["start"],
+            f["captured"],
+            f["wire"],
+            f["time"],
+            whole.interface[rows],
+            shown,
             np.where(known, crossing[row], 0) if len(packets) else np.zeros_like(row),
             np.where(code >= 0, comment - skipped, -1),
-        )  # fmt: skip
+        )
         file.write(blocks(batch, data, comments))
         total += int((code >= 0).sum())
     _write_statistics(file, whole)
@@ -153,7 +185,10 @@ def _comment(texts: list[bytes], code: int, connection: int) -> bytes:
 def _frames(whole: _Whole, rows: slice) -> dict[str, Ints]:
     """Where these frames lie, and what their files say of them."""
     file, at = whole.file[rows], whole.at[rows]
-    result = {name: np.zeros(len(at), dtype=np.int64) for name in ("start", "captured", "wire", "time", "direction")}
+    result = {
+        name: np.zeros(len(at), dtype=np.int64)
+        for name in ("start", "captured", "wire", "time", "direction")
+    }
     for number, frames in enumerate(whole.files):
         mine = np.flatnonzero(file == number)
         for name, values in result.items():

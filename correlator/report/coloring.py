@@ -1,7 +1,8 @@
-"""Coloring rules for Wireshark (its ``colorfilters`` format) that tell by packet comments what became of each packet.
+"""Coloring rules for Wireshark (its ``colorfilters`` format) that tell by packet comments what
+became of each packet.
 
-The first rule that fits wins. Colors are Okabe and Ito's, which people of any color vision can tell apart.
-"""
+The first rule that fits wins. Colors are Okabe and Ito's, which people of any color vision can tell
+apart."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ RULES = (
     Coloring("correlator: rejected", 'frame.comment contains " REJECT"', (204, 121, 167)),
     Coloring(
         "correlator: came in, never left",
-        'frame.comment contains "| not seen leaving" or frame.comment contains "| time to live ran out" or '
+        'frame.comment contains "| not seen leaving" or frame.comment contains "| time to live '
+        'ran out" or '
         'frame.comment contains "| no route"',
         (230, 159, 0),
     ),
@@ -50,8 +52,14 @@ RULES = (
 
 def write_rules(path: Path) -> None:
     """Write the file."""
-    lines = ["# Coloring rules for what `correlator export PATH pcapng` writes; View > Coloring Rules > Import."]
-    lines += [f"@{rule.name}@{rule.where}@{_color(rule.background)}{_color(rule.foreground)}" for rule in RULES]
+    lines = [
+        "# Coloring rules for what `correlator export PATH pcapng` writes; View > Coloring Rules "
+        "> Import."
+    ]
+    lines += [
+        f"@{rule.name}@{rule.where}@{_color(rule.background)}{_color(rule.foreground)}"
+        for rule in RULES
+    ]
     path.write_text("\n".join(lines) + "\n")
 
 

@@ -8,11 +8,12 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def write(values, words, begins, text, out):  # type: ignore[no-untyped-def]
-    """Write the rows of ``values`` int64 (columns, n) to ``out`` uint8, separated as CSV is; returns the bytes written.
+    """Write the rows of ``values`` int64 (columns, n) to ``out`` uint8, separated as CSV is;
+    returns the bytes written.
 
-    Columns with ``words`` (columns,) of at least 0 hold codes (-1: none) of words, of which the first is so many words behind
-    the first of all: ``text[begins[it] : begins[it + 1]]``. Others hold numbers.
-    """
+    Columns with ``words`` (columns,) of at least 0 hold codes (-1: none) of words, of which the
+    first is so many words behind the first of all: ``text[begins[it] : begins[it + 1]]``. Others
+    hold numbers."""
     digits = np.empty(20, dtype=np.uint8)
     at = 0
     for row in range(values.shape[1]):
@@ -20,7 +21,9 @@ def write(values, words, begins, text, out):  # type: ignore[no-untyped-def]
             value = values[column, row]
             if words[column] >= 0:
                 if value >= 0:
-                    for place in range(begins[words[column] + value], begins[words[column] + value + 1]):
+                    for place in range(
+                        begins[words[column] + value], begins[words[column] + value + 1]
+                    ):
                         out[at] = text[place]
                         at += 1
             else:

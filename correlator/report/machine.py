@@ -23,20 +23,27 @@ ENDINGS = (".csv", ".json", ".parquet")
 
 
 def replay_json(analysis: Analysis) -> str:
-    """The replay report as one JSON object: findings, summary, clock, warnings, and all tables but packets as records."""
+    """The replay report as one JSON object: findings, summary, clock, warnings, and all tables but
+    packets as records."""
     report: dict[str, Any] = {
-        "source": analysis.source, "interfaces": analysis.interfaces, "samples": analysis.samples,
-        "generations": analysis.generations, "summary": asdict(summarise(analysis)), "clock": asdict(analysis.clock),
-        "findings": [asdict(finding) for finding in find(analysis)], "warnings": list(analysis.warnings),
+        "source": analysis.source,
+        "interfaces": analysis.interfaces,
+        "samples": analysis.samples,
+        "generations": analysis.generations,
+        "summary": asdict(summarise(analysis)),
+        "clock": asdict(analysis.clock),
+        "findings": [asdict(finding) for finding in find(analysis)],
+        "warnings": list(analysis.warnings),
         "inferred": list(analysis.inferred),
-    }  # fmt: skip
+    }
     for name in ("connections", "hits", "ledger"):
         report[name] = json.loads(analysis.table(name).to_json(orient="records"))
     return json.dumps(report, indent=1, default=float) + "\n"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, and put it in its place when it is done; nothing half-written stays."""
+    """Let ``write`` fill a file beside ``path``, and put it in its place when it is done; nothing
+    half-written stays."""
     folder = path.resolve().parent
     if not folder.is_dir():
         raise InputError(f"{path}: the folder {folder} does not exist")
@@ -60,24 +67,34 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def check_export(name: str, path: Path, form: str = "") -> str:
-    """The form in which a table is to be written. Raises :class:`~correlator.errors.InputError` where that cannot be."""
+    """The form in which a table is to be written. Raises :class:`~correlator.errors.InputError`
+    where that cannot be."""
     if name not in EXPORTS:
         raise InputError(f"{name}: is no table: expected one of {', '.join(EXPORTS)}")
     if not form and path.suffix not in ENDINGS:
-        raise InputError(f"{path}: unknown ending {path.suffix!r}: expected one of {', '.join(ENDINGS)}, or a --format")
+        raise InputError(
+            f"{path}: unknown ending {path.suffix!r}: expected one of {', '.join(ENDINGS)}, or a "
+            f"--format"
+        )
     form = form or path.suffix[1:]
     if form == "zeek" and name != "connections":
-        raise InputError(f"--format zeek: is a format of connections, and {name} was asked for: expected csv, json or parquet")
+        raise InputError(
+            f"--format zeek: is a format of connections, and {name} was asked for: expected csv, "
+            f"json or parquet"
+        )
     if form == "parquet":
         try:
             import pyarrow  # noqa: F401
         except ImportError:
-            raise InputError(f"{path}: Parquet needs pyarrow: pip install 'correlator[parquet]'") from None
+            raise InputError(
+                f"{path}: Parquet needs pyarrow: pip install 'correlator[parquet]'"
+            ) from None
     return form
 
 
 def export_table(analysis: Analysis, name: str, path: Path, form: str = "") -> int:
-    """Write one table in a form of :data:`FORMATS`, by the file's ending where none is named; returns its rows.
+    """Write one table in a form of :data:`FORMATS`, by the file's ending where none is named;
+    returns its rows.
 
     Raises :class:`~correlator.errors.InputError`.
     """

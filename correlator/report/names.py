@@ -16,8 +16,15 @@ def parse_rule_name(name: str) -> tuple[str, str, int]:
     """
     found = _RULE.match(name)
     if found is None:
-        raise InputError(f"{name}: is no rule's name: expected table/chain:number, as in nat/DOCKER:2, or nat/DOCKER:policy")
-    return found["table"], found["chain"], 0 if found["number"] == "policy" else int(found["number"])
+        raise InputError(
+            f"{name}: is no rule's name: expected table/chain:number, as in nat/DOCKER:2, or "
+            f"nat/DOCKER:policy"
+        )
+    return (
+        found["table"],
+        found["chain"],
+        0 if found["number"] == "policy" else int(found["number"]),
+    )
 
 
 def rule_name(table: object, chain: object, number: int) -> str:

@@ -16,18 +16,29 @@ KEPT = "\N{NO-BREAK SPACE}"
 ALL = "--all shows them"
 
 
-def findings_block(findings: Sequence[Finding], everything: bool = False, more: str = ALL) -> list[str]:
-    """A heading and one wrapped paragraph a finding, with the numbers of its connections; nothing where there are none."""
+def findings_block(
+    findings: Sequence[Finding], everything: bool = False, more: str = ALL
+) -> list[str]:
+    """A heading and one wrapped paragraph a finding, with the numbers of its connections; nothing
+    where there are none."""
     if not findings:
         return []
     shown = findings if everything else findings[:SHOWN]
     lines = ["Findings"]
     for finding in shown:
-        backed = f" ({_numbers(finding.connections)})".replace(", ", f",{KEPT}") if finding.connections else ""
+        backed = (
+            f" ({_numbers(finding.connections)})".replace(", ", f",{KEPT}")
+            if finding.connections
+            else ""
+        )
         wrapped = textwrap.wrap(
-            finding.text + backed, WIDTH, initial_indent="  * ", subsequent_indent="    ", break_long_words=False,
+            finding.text + backed,
+            WIDTH,
+            initial_indent="  * ",
+            subsequent_indent="    ",
+            break_long_words=False,
             break_on_hyphens=False,
-        )  # fmt: skip
+        )
         lines += [line.replace(KEPT, " ") for line in wrapped]
     if len(shown) < len(findings):
         lines.append(f"  ... and {plural(len(findings) - len(shown), 'more finding')}: {more}")
@@ -42,6 +53,9 @@ def _numbers(connections: Sequence[int]) -> str:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    words = [f"#{first}" if first == last else f"#{first}{'-' if last > first + 1 else ', '}#{last}" for first, last in runs]
+    words = [
+        f"#{first}" if first == last else f"#{first}{'-' if last > first + 1 else ', '}#{last}"
+        for first, last in runs
+    ]
     rest = sum(last - first + 1 for first, last in runs[NUMBERS:])
     return ", ".join(words[:NUMBERS]) + (f" and {rest:,} more" if rest else "")

@@ -23,13 +23,20 @@ NOWHERE = ("dropped", "rejected", "expired", "lost")
 def render_replay(analysis: Analysis, everything: bool = False) -> str:
     """The whole report as text; ``everything`` lifts the bounds on its lists."""
     summary = summarise(analysis)
-    parts = [_answer(analysis, summary, everything), _connections(analysis, everything), _ledger(analysis, everything)]
+    parts = [
+        _answer(analysis, summary, everything),
+        _connections(analysis, everything),
+        _ledger(analysis, everything),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _answer(analysis: Analysis, summary: Summary, everything: bool) -> str:
     frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
-    counters = f"{plural(analysis.samples, 'counter sample')}, {plural(analysis.generations, 'generation')} of rules"
+    counters = (
+        f"{plural(analysis.samples, 'counter sample')}, "
+        f"{plural(analysis.generations, 'generation')} of rules"
+    )
     lines = [
         f"{plural(len(analysis.connections), 'connection')} in {analysis.source}",
         f"  packets: {frames}; {counters if analysis.samples else 'no counters'}",
@@ -38,7 +45,10 @@ def _answer(analysis: Analysis, summary: Summary, everything: bool) -> str:
     said = findings_block(find(analysis), everything)
     lines += [*said, *([""] if said else [])]
     width = max((len(group.what) for group in summary.groups), default=0)
-    lines += [f"  {group.number:>6,}  {group.what:<{width}}  {group.rule}".rstrip() for group in summary.groups]
+    lines += [
+        f"  {group.number:>6,}  {group.what:<{width}}  {group.rule}".rstrip()
+        for group in summary.groups
+    ]
     lines += [*([""] if summary.groups else []), *_proof(analysis, summary)]
     if analysis.inferred:
         lines.append(f"inferred  {'; '.join(analysis.inferred)} (no facts were saved)")
@@ -51,19 +61,30 @@ def _proof(analysis: Analysis, summary: Summary) -> list[str]:
     lines = [f"status    {statuses or 'nothing to attribute'}"]
     if not analysis.samples:
         return [*lines, "counters  none: no row is verified"]
-    share = 100.0 if not summary.counted else 100.0 * min(summary.explained, summary.counted) / summary.counted
+    share = (
+        100.0
+        if not summary.counted
+        else 100.0 * min(summary.explained, summary.counted) / summary.counted
+    )
     share = min(share, 99.99) if summary.residuals else share
     balance = (
-        f"no residual in {plural(summary.lines, 'ledger line')}" if not summary.residuals
+        f"no residual in {plural(summary.lines, 'ledger line')}"
+        if not summary.residuals
         else f"{plural(summary.residuals, 'ledger line')} of {summary.lines:,} with a residual"
-    )  # fmt: skip
+    )
     lines.append(
-        f"counters  {summary.counted:,} hits counted, {summary.explained:,} explained by packets ({share:.4g}%), {balance}"
+        f"counters  {summary.counted:,} hits counted, {summary.explained:,} explained by packets "
+        f"({share:.4g}%), {balance}"
     )
     if summary.resets:
-        lines.append(f"          counters were reset: {plural(summary.resets, 'ledger line')} beside it tell a lower bound only")
+        lines.append(
+            f"          counters were reset: {plural(summary.resets, 'ledger line')} beside it "
+            f"tell a lower bound only"
+        )
     if summary.uncounted:
-        lines.append(f"          policies that the kernel does not count yet: {', '.join(summary.uncounted)}")
+        lines.append(
+            f"          policies that the kernel does not count yet: {', '.join(summary.uncounted)}"
+        )
     return [*lines, f"clock     {clock_line(analysis.clock)}"]
 
 
@@ -72,7 +93,21 @@ def _connections(analysis: Analysis, everything: bool) -> str:
     if not len(table):
         return ""
     shown = table if everything else table.head(CONNECTIONS_SHOWN)
-    rows = [("#", "first seen", "", "client", "dialled", "server", "in > out", "packets", "outcome", "decided by", "status")]
+    rows = [
+        (
+            "#",
+            "first seen",
+            "",
+            "client",
+            "dialled",
+            "server",
+            "in > out",
+            "packets",
+            "outcome",
+            "decided by",
+            "status",
+        )
+    ]
     for row in shown.itertuples():
         bare = row.protocol not in ("tcp", "udp")
         away = "" if row.outcome in NOWHERE else row.out_interface or "host"
@@ -80,15 +115,27 @@ def _connections(analysis: Analysis, everything: bool) -> str:
         dialled = _end(analysis.named(row.dst), row.dport, bare)
         client = _end(analysis.named(row.src), row.sport, bare)
         linked = f" with #{row.linked}" if row.linked else ""
-        rows.append((
-            str(row.connection), moment(int(row.first_seen)), str(row.protocol), client, dialled,
-            "" if server == dialled else server, f"{row.in_interface or 'host'} > {away}".rstrip(),
-            f"{row.packets_original}+{row.packets_reply}", f"{row.outcome}{linked}", str(row.rule),
-            f"{row.status}{': ' if row.reason else ''}{row.reason}",
-        ))  # fmt: skip
+        rows.append(
+            (
+                str(row.connection),
+                moment(int(row.first_seen)),
+                str(row.protocol),
+                client,
+                dialled,
+                "" if server == dialled else server,
+                f"{row.in_interface or 'host'} > {away}".rstrip(),
+                f"{row.packets_original}+{row.packets_reply}",
+                f"{row.outcome}{linked}",
+                str(row.rule),
+                f"{row.status}{': ' if row.reason else ''}{row.reason}",
+            )
+        )
     text = "Connections (packets: original+reply)\n" + _columns(rows)
     if len(shown) < len(table):
-        text += f"\n... and {len(table) - len(shown):,} more: --all shows them, `correlator export` writes them"
+        text += (
+            f"\n... and {len(table) - len(shown):,} more: --all shows them, `correlator "
+            f"export` writes them"
+        )
         text += "\n\n" + _clients(analysis)
     return text
 
@@ -96,13 +143,26 @@ def _connections(analysis: Analysis, everything: bool) -> str:
 def _clients(analysis: Analysis) -> str:
     """Those with the most connections, where these are too many to be shown."""
     table = analysis.connections
-    clients = table.groupby("src", observed=True, sort=False)[["packets_original", "packets_reply"]].agg("sum")
-    clients = clients.assign(many=table["src"].value_counts()).sort_values("many", ascending=False, kind="stable")
+    clients = table.groupby("src", observed=True, sort=False)[
+        ["packets_original", "packets_reply"]
+    ].agg("sum")
+    clients = clients.assign(many=table["src"].value_counts()).sort_values(
+        "many", ascending=False, kind="stable"
+    )
     rows = [("connections", "packets", "client")]
     for row in clients.head(CLIENTS_SHOWN).itertuples():
-        rows.append((f"{row.many:,}", f"{row.packets_original}+{row.packets_reply}", analysis.named(row.Index)))
+        rows.append(
+            (
+                f"{row.many:,}",
+                f"{row.packets_original}+{row.packets_reply}",
+                analysis.named(row.Index),
+            )
+        )
     more = len(clients) - CLIENTS_SHOWN
-    return f"Clients with the most connections{f', of {len(clients):,}' if more > 0 else ''}\n" + _columns(rows)
+    return (
+        f"Clients with the most connections{f', of {len(clients):,}' if more > 0 else ''}\n"
+        + _columns(rows)
+    )
 
 
 def _end(address: object, port: object, bare: bool) -> str:
@@ -111,7 +171,10 @@ def _end(address: object, port: object, bare: bool) -> str:
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _ledger(analysis: Analysis, everything: bool) -> str:
@@ -120,18 +183,32 @@ def _ledger(analysis: Analysis, everything: bool) -> str:
     residuals = _residuals(analysis, everything)
     rows = [("counted", "explained", "residual", "connections", "rule", "")]
     rules = analysis.rules
-    moved = rules[(rules["counted_packets"] > 0) | (rules["explained_packets"] > 0) | (rules["residual_packets"] != 0)]
-    moved = moved.assign(off=moved["residual_packets"].abs()).sort_values("off", ascending=False, kind="stable")
+    moved = rules[
+        (rules["counted_packets"] > 0)
+        | (rules["explained_packets"] > 0)
+        | (rules["residual_packets"] != 0)
+    ]
+    moved = moved.assign(off=moved["residual_packets"].abs()).sort_values(
+        "off", ascending=False, kind="stable"
+    )
     if not len(moved):
         return residuals
     shown = moved if everything else _foremost(moved)
     many = analysis.generations > 1
     for row in shown.itertuples():
-        name = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}" + (f" (generation {row.generation})" if many else "")
-        rows.append((
-            f"{row.counted_packets:,}", f"{row.explained_packets:,}", f"{row.residual_packets:+,}" if row.residual_packets else "0",
-            f"{row.connections:,}", name, str(row.rule if row.rule_number else f"policy {row.target}"),
-        ))  # fmt: skip
+        name = f"{row.table}/{row.chain}:{row.rule_number or 'policy'}" + (
+            f" (generation {row.generation})" if many else ""
+        )
+        rows.append(
+            (
+                f"{row.counted_packets:,}",
+                f"{row.explained_packets:,}",
+                f"{row.residual_packets:+,}" if row.residual_packets else "0",
+                f"{row.connections:,}",
+                name,
+                str(row.rule if row.rule_number else f"policy {row.target}"),
+            )
+        )
     text = f"{residuals}Ledger (packets per rule)\n" + _columns(rows)
     if len(shown) < len(moved):
         text += f"\n... and {len(moved) - len(shown):,} more that balance: --all shows them"
@@ -155,10 +232,23 @@ def _residuals(analysis: Analysis, everything: bool) -> str:
     shown = off if everything else off.head(LEDGER_SHOWN)
     rows = [("from", "until", "rule", "counted", "explained", "residual", "bytes", "connections")]
     for row in analysis.explained(shown).itertuples():
-        rows.append((
-            moment(int(row.begin)), moment(int(row.end)), f"{row.table}/{row.chain}:{row.rule_number or 'policy'}",
-            f"{row.counted_packets:,}", f"{row.explained_packets:,}", f"{row.residual_packets:+,}",
-            f"{row.residual_bytes:+,}", str(row.connections)[:40],
-        ))  # fmt: skip
-    more = f"\n... and {len(off) - len(shown):,} more: --all shows them" if len(shown) < len(off) else ""
-    return "Residuals: counted minus explained, where they differ\n" + _columns(rows) + more + "\n\n"
+        rows.append(
+            (
+                moment(int(row.begin)),
+                moment(int(row.end)),
+                f"{row.table}/{row.chain}:{row.rule_number or 'policy'}",
+                f"{row.counted_packets:,}",
+                f"{row.explained_packets:,}",
+                f"{row.residual_packets:+,}",
+                f"{row.residual_bytes:+,}",
+                str(row.connections)[:40],
+            )
+        )
+    more = (
+        f"\n... and {len(off) - len(shown):,} more: --all shows them"
+        if len(shown) < len(off)
+        else ""
+    )
+    return (
+        "Residuals: counted minus explained, where they differ\n" + _columns(rows) + more + "\n\n"
+    )

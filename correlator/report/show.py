@@ -20,7 +20,8 @@ SHOWN = 20
 
 
 def render_connection(analysis: Analysis, number: int) -> str:
-    """Every way that its packets took. Raises :class:`~correlator.errors.InputError` for a number that is none."""
+    """Every way that its packets took. Raises :class:`~correlator.errors.InputError` for a number
+    that is none."""
     if not 1 <= number <= len(analysis.connections):
         raise InputError(f"no connection {number}: there are 1 to {len(analysis.connections)}")
     return _said(analysis, [number]) + _connection(analysis, number)
@@ -45,9 +46,11 @@ def _title(row: pd.Series, analysis: Analysis) -> str:
     icmp, named = row["protocol"] == "icmp", analysis.named
     ports = [f" id {row['sport']}", ""] if icmp else [f":{row['sport']}", f":{row['dport']}"]
     lines = [
-        f"connection {row['connection']}: {row['protocol']} {named(row['src'])}{ports[0]} -> {named(row['dst'])}{ports[1]}, "
+        f"connection {row['connection']}: {row['protocol']} {named(row['src'])}{ports[0]} -> "
+        f"{named(row['dst'])}{ports[1]}, "
         f"{row['state']}",
-        f"  reply tuple  {named(row['reply_src'])}{'' if icmp else ':' + str(row['reply_sport'])} -> "
+        f"  reply tuple  {named(row['reply_src'])}{'' if icmp else ':' + str(row['reply_sport'])} "
+        f"-> "
         f"{named(row['reply_dst'])}{'' if icmp else ':' + str(row['reply_dport'])}",
         f"  outcome      {row['outcome']}{' by ' + row['rule'] if row['rule'] else ''}",
         f"  status       {row['status']}{': ' + row['reason'] if row['reason'] else ''}",
@@ -81,12 +84,15 @@ def _path(path: PathView) -> list[str]:
             lines.append(f"  {label:<12} => {step.text}")
     if not path.steps:
         lines.append("  no way through the rules fits what was seen of these packets")
-    lines.append(f"  evidence: {path.evidence}; {path.status}{': ' + path.reason if path.reason else ''}")
+    lines.append(
+        f"  evidence: {path.evidence}; {path.status}{': ' + path.reason if path.reason else ''}"
+    )
     return lines
 
 
 def render_client(analysis: Analysis, address: str) -> str:
-    """Every connection of a client. Raises :class:`~correlator.errors.InputError` where it has none."""
+    """Every connection of a client. Raises :class:`~correlator.errors.InputError` where it has
+    none."""
     table = analysis.connections
     mine = table[table["src"].astype(str) == address]
     if not len(mine):
@@ -99,29 +105,41 @@ def render_client(analysis: Analysis, address: str) -> str:
 
 
 def render_rule(analysis: Analysis, name: str) -> str:
-    """The connections that hit a rule. Raises :class:`~correlator.errors.InputError` for a rule that is not there."""
+    """The connections that hit a rule. Raises :class:`~correlator.errors.InputError` for a rule
+    that is not there."""
     table, chain, number = parse_rule_name(name)
     rules, hits = analysis.rules, analysis.hits
-    known = rules[(rules["table"] == table) & (rules["chain"] == chain) & (rules["rule_number"] == number)]
+    known = rules[
+        (rules["table"] == table) & (rules["chain"] == chain) & (rules["rule_number"] == number)
+    ]
     if not len(known):
         chains = rules[rules["table"] == table]["chain"].unique()
-        hint = f"chains of {table}: {', '.join(map(str, chains))}" if len(chains) else "no such table"
+        hint = (
+            f"chains of {table}: {', '.join(map(str, chains))}" if len(chains) else "no such table"
+        )
         raise InputError(f"{name}: no such rule: {hint}")
     lines = []
     for rule in known.drop_duplicates(["rule"]).itertuples():
         same = known[known["rule"] == rule.rule]
-        mine = hits[(hits["table"] == rule.table) & (hits["chain"] == rule.chain) & (hits["rule"] == rule.rule)]
+        mine = hits[
+            (hits["table"] == rule.table)
+            & (hits["chain"] == rule.chain)
+            & (hits["rule"] == rule.rule)
+        ]
         mine = mine[mine["rule_number"] == number]
         counted = int(same["counted_packets"].sum())
         lines.append(f"{name}  {rule.rule if number else 'policy ' + str(rule.target)}")
         lines.append(
-            f"  {'not counted' if counted < 0 else f'{counted:,} counted'}, {int(same['explained_packets'].sum()):,} explained, "
+            f"  {'not counted' if counted < 0 else f'{counted:,} counted'}, "
+            f"{int(same['explained_packets'].sum()):,} explained, "
             f"{plural(mine['connection'].nunique(), 'connection')}"
         )
         for hit in mine.itertuples():
             lines.append(
-                f"  #{hit.connection:<5} {hit.protocol} {hit.src}:{hit.sport} -> {hit.dst}:{hit.dport}  {hit.direction}  "
-                f"{plural(int(hit.packets), 'packet')}, {hit.bytes:,} bytes  {moment(int(hit.first_seen))}  "
+                f"  #{hit.connection:<5} {hit.protocol} {hit.src}:{hit.sport} -> "
+                f"{hit.dst}:{hit.dport}  {hit.direction}  "
+                f"{plural(int(hit.packets), 'packet')}, {hit.bytes:,} bytes  "
+                f"{moment(int(hit.first_seen))}  "
                 f"{hit.evidence}  {hit.status}"
             )
     return _said(analysis, (), name) + "\n".join(lines) + "\n"

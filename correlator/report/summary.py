@@ -1,4 +1,5 @@
-"""The answer of a replay in numbers: what connections did, and how much of the counters is explained."""
+"""The answer of a replay in numbers: what connections did, and how much of the counters is
+explained."""
 
 from __future__ import annotations
 
@@ -24,8 +25,9 @@ class Group:
 
 @dataclass(frozen=True)
 class Summary:
-    """``counted`` and ``explained`` hits over all rules that were counted exactly; ``residuals`` the number of ledger
-    lines that do not balance; ``resets`` the ledger lines beside a reset, whose counters tell a lower bound only."""
+    """``counted`` and ``explained`` hits over all rules that were counted exactly; ``residuals``
+    the number of ledger lines that do not balance; ``resets`` the ledger lines beside a reset,
+    whose counters tell a lower bound only."""
 
     groups: tuple[Group, ...]
     statuses: dict[str, int]
@@ -41,35 +43,53 @@ def summarise(analysis: Analysis) -> Summary:
     """Count connections by outcome, and the ledger's hits."""
     counts: dict[tuple[str, str], int] = {}
     first, number = _alike(analysis.connections)
-    for row, many in zip(analysis.connections.iloc[first].itertuples(), number.tolist(), strict=True):
+    for row, many in zip(
+        analysis.connections.iloc[first].itertuples(), number.tolist(), strict=True
+    ):
         key = (_what(row), str(row.rule))
         counts[key] = counts.get(key, 0) + many
-    groups = tuple(Group(n, what, rule) for (what, rule), n in sorted(counts.items(), key=lambda item: -item[1]))
+    groups = tuple(
+        Group(n, what, rule)
+        for (what, rule), n in sorted(counts.items(), key=lambda item: -item[1])
+    )
     statuses = analysis.connections["status"].value_counts()
     ledger = analysis.balances
     silent = ledger["note"].astype(str) == "not counted"
     off = ledger[(ledger["residual_packets"] != 0) | (ledger["residual_bytes"] != 0)]
     uncounted = ledger[silent][["table", "chain"]].drop_duplicates()
-    beside = (ledger["note"].astype(str) == "reset") | ((ledger["counted_packets_high"] > ledger["counted_packets"]) & ~silent)
+    beside = (ledger["note"].astype(str) == "reset") | (
+        (ledger["counted_packets_high"] > ledger["counted_packets"]) & ~silent
+    )
     beside &= ledger["note"].astype(str) != "rounded"
     counted = ledger[~silent & ~beside]
     return Summary(
-        groups, {str(word): int(n) for word, n in statuses.items() if n}, int(counted["counted_packets"].sum()),
-        int((counted["explained_packets"]).sum()), len(off), len(ledger),
-        tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()), int(beside.sum()),
-    )  # fmt: skip
+        groups,
+        {str(word): int(n) for word, n in statuses.items() if n},
+        int(counted["counted_packets"].sum()),
+        int((counted["explained_packets"]).sum()),
+        len(off),
+        len(ledger),
+        tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()),
+        int(beside.sum()),
+    )
 
 
 def _alike(table: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(the first of connections that are alike in what the summary tells of them, in order; how many there are of each)."""
+    """(the first of connections that are alike in what the summary tells of them, in order; how
+    many there are of each)."""
     import numpy as np
     import pandas as pd
 
     from correlator.flows.crossings import mix
 
-    words = [table[name].cat.codes.to_numpy() for name in ("outcome", "protocol", "reply_src", "reply_dst")]
+    words = [
+        table[name].cat.codes.to_numpy()
+        for name in ("outcome", "protocol", "reply_src", "reply_dst")
+    ]
     rule, _ = pd.factorize(table["rule"])
-    _, first, number = np.unique(mix(*words, rule, table["reply_sport"].to_numpy()), return_index=True, return_counts=True)
+    _, first, number = np.unique(
+        mix(*words, rule, table["reply_sport"].to_numpy()), return_index=True, return_counts=True
+    )
     order = np.argsort(first)
     return first[order], number[order]
 
@@ -85,8 +105,11 @@ def _what(row: object) -> str:
     if outcome in ("dropped", "rejected"):
         return f"{outcome} by"
     return {
-        "local": "local (to or from this host)", "docker-proxy": "docker-proxy (two connections for one request)",
-        "forwarded": "forwarded without NAT", "untracked": "untracked or INVALID to conntrack",
-        "expired": "dropped: time to live ran out", "lost": "came in and never left, no rule to blame",
+        "local": "local (to or from this host)",
+        "docker-proxy": "docker-proxy (two connections for one request)",
+        "forwarded": "forwarded without NAT",
+        "untracked": "untracked or INVALID to conntrack",
+        "expired": "dropped: time to live ran out",
+        "lost": "came in and never left, no rule to blame",
         "unknown": "unknown",
-    }.get(outcome, outcome)  # fmt: skip
+    }.get(outcome, outcome)

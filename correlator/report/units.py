@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 
 def moment(ns: int) -> str:
     """``10:04:31.482`` (UTC) of epoch nanoseconds."""
-    return datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%H:%M:%S") + f".{ns // 1_000_000 % 1000:03d}"
+    return (
+        datetime.fromtimestamp(ns // 1_000_000_000, UTC).strftime("%H:%M:%S")
+        + f".{ns // 1_000_000 % 1000:03d}"
+    )
 
 
 def span(ns: float) -> str:
@@ -21,7 +24,9 @@ def span(ns: float) -> str:
         return "0"
     for unit, name in ((1e9, "s"), (1e6, "ms"), (1e3, "us")):
         if size >= unit:
-            return f"{ns / unit:+.4g} {name}" if size < 10_000 * unit else f"{ns / unit:+.6f} {name}"
+            return (
+                f"{ns / unit:+.4g} {name}" if size < 10_000 * unit else f"{ns / unit:+.6f} {name}"
+            )
     return f"{ns:+.0f} ns"
 
 

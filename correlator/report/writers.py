@@ -1,4 +1,5 @@
-"""Tables that come in parts, written to a file part by part: CSV, JSON, Parquet, as pandas would write them whole."""
+"""Tables that come in parts, written to a file part by part: CSV, JSON, Parquet, as pandas would
+write them whole."""
 
 from __future__ import annotations
 
@@ -59,7 +60,8 @@ def _texts(part: pd.DataFrame) -> Iterator[memoryview]:
 
 
 def _coded(part: pd.DataFrame) -> tuple[list[npt.NDArray[Any]], npt.NDArray[np.int64], list[bytes]]:
-    """(numbers or codes of words of each column; where the words of each begin among all, -1 for numbers; all words)."""
+    """(numbers or codes of words of each column; where the words of each begin among all, -1 for
+    numbers; all words)."""
     columns: list[npt.NDArray[Any]] = []
     first, words = np.full(len(part.columns), -1), list[bytes]()
     for number, name in enumerate(part.columns):
@@ -91,7 +93,9 @@ def _word(word: str) -> bytes:
     return line.getvalue()[:-2].encode()
 
 
-def _size(values: npt.NDArray[np.int64], first: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> int:
+def _size(
+    values: npt.NDArray[np.int64], first: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> int:
     """Bytes that hold these rows."""
     total = values.size
     for column, words in zip(values, first.tolist(), strict=True):
@@ -114,7 +118,8 @@ def write_json(parts: Parts, path: Path) -> int:
 
 
 def write_parquet(parts: Parts, path: Path) -> int:
-    """A row group a part; returns the rows. Words are of one dictionary type, however many there are in a part."""
+    """A row group a part; returns the rows. Words are of one dictionary type, however many there
+    are in a part."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -123,7 +128,9 @@ def write_parquet(parts: Parts, path: Path) -> int:
         for part in parts:
             rows = pa.Table.from_pandas(part, preserve_index=False)
             if writer is None:
-                schema = pa.schema([_dictionary(pa, field) for field in rows.schema], metadata=rows.schema.metadata)
+                schema = pa.schema(
+                    [_dictionary(pa, field) for field in rows.schema], metadata=rows.schema.metadata
+                )
                 writer = parquet.ParquetWriter(path, schema)
             writer.write_table(rows.cast(schema))
             total += len(part)
@@ -138,5 +145,9 @@ def _dictionary(pa: Any, field: Any) -> Any:
     return field.with_type(pa.dictionary(pa.int32(), field.type.value_type)) if words else field
 
 
-WRITERS: dict[str, Callable[[Parts, Path], int]] = {"csv": write_csv, "json": write_json, "parquet": write_parquet}
+WRITERS: dict[str, Callable[[Parts, Path], int]] = {
+    "csv": write_csv,
+    "json": write_json,
+    "parquet": write_parquet,
+}
 """By the name of their form."""

@@ -1,4 +1,5 @@
-"""What goes wrong around a recording, in the plain lab: each thing is said, in the session and in every report of it."""
+"""What goes wrong around a recording, in the plain lab: each thing is said, in the session and in
+every report of it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ from pathlib import Path
 import pytest
 
 import correlator
-from tests.integration.test_capture_small import CORRELATOR, WEB, A, _background, _capture, _one_line
+from tests.integration.test_capture_small import (
+    CORRELATOR,
+    WEB,
+    A,
+    _background,
+    _capture,
+    _one_line,
+)
 from tests.lab.cases import client, published_rules, serve
 from tests.lab.net import HOST, ROOT, Lab
 
@@ -47,12 +55,26 @@ for _ in range(400_000 // 64):
 
 
 def test_what_was_lost_is_said(tmp_path: Path) -> None:
-    """A recorder that is stopped (SIGSTOP) while 400,000 packets come: the kernel's count of those that did not fit is in the
-    manifest, in the pcapng and in every report, and so are the samples that were left out."""
+    """A recorder that is stopped (SIGSTOP) while 400,000 packets come: the kernel's count of those
+    that did not fit is in the manifest, in the pcapng and in every report, and so are the samples
+    that were left out."""
     with Lab() as lab:
         lab.rules(published_rules(WEB))
         lab.run("out", "ip", "link", "set", "eth0", "gso_max_segs", "1")
-        lab.run("host", "iptables-nft", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "--dport", "9", "-j", "DROP")
+        lab.run(
+            "host",
+            "iptables-nft",
+            "-t",
+            "raw",
+            "-A",
+            "PREROUTING",
+            "-p",
+            "udp",
+            "--dport",
+            "9",
+            "-j",
+            "DROP",
+        )
         process = _background(lab, "-o", str(tmp_path / "s"), "-i", "eth0")
         time.sleep(0.3)
         process.send_signal(signal.SIGSTOP)
@@ -68,16 +90,23 @@ def test_what_was_lost_is_said(tmp_path: Path) -> None:
     analysis = correlator.load(tmp_path / "s")
     sent = analysis.packets[analysis.packets["dport"] == 9]
     assert len(sent) + tap["dropped"] == 400_000
-    row = next(line for line in printed.splitlines() if line.startswith("warning") and "eth0" in line)
+    row = next(
+        line for line in printed.splitlines() if line.startswith("warning") and "eth0" in line
+    )
     assert re.search(rf"{tap['dropped']:,}|{tap['dropped']}", row)
-    shown = subprocess.run(["capinfos", str(tmp_path / "s" / "packets.pcapng")], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["capinfos", str(tmp_path / "s" / "packets.pcapng")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert "Number of stat entries" in shown.stdout
     assert "counter samples were left out: the machine was busy" in printed
 
 
 def test_rules_that_change_are_new_generations(tmp_path: Path) -> None:
-    """A rule that comes in mid-run is a ruleset of its own, with its whole text, at its time; in both backends, with every
-    hit of a rule still explained."""
+    """A rule that comes in mid-run is a ruleset of its own, with its whole text, at its time; in
+    both backends, with every hit of a rule still explained."""
     for backend in ("nft", "legacy"):
         session = tmp_path / backend
         with Lab() as lab:
@@ -86,28 +115,45 @@ def test_rules_that_change_are_new_generations(tmp_path: Path) -> None:
             process = _background(lab, "-o", str(session), "-i", "eth0", "-i", "docker0")
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=3) == 3
             before = time.time_ns()
-            lab.run("host", f"iptables-{backend}", "-I", "DOCKER-USER", "-s", "203.0.113.9", "-j", "DROP")
+            lab.run(
+                "host",
+                f"iptables-{backend}",
+                "-I",
+                "DOCKER-USER",
+                "-s",
+                "203.0.113.9",
+                "-j",
+                "DROP",
+            )
             after = time.time_ns()
             time.sleep(0.3)
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=3) == 3
             process.terminate()
             assert process.wait(60) == 0
         rulesets = [record for record in _records(session) if "ruleset" in record]
-        assert [record["file"] for record in rulesets] == [f"rulesets/{backend}-{number}.rules" for number in (1, 2)]
+        assert [record["file"] for record in rulesets] == [
+            f"rulesets/{backend}-{number}.rules" for number in (1, 2)
+        ]
         texts = [(session / str(record["file"])).read_text() for record in rulesets]
         assert ["203.0.113.9" in text for text in texts] == [False, True]
         assert before < int(str(rulesets[1]["time"])) < after + 250_000_000
         analysis = correlator.load(session)
         assert analysis.generations == 2
-        # iptables-legacy zeroes a table's policy counters whenever a rule changes: what they counted just before is gone
-        ledger = analysis.ledger if backend == "nft" else analysis.ledger[analysis.ledger["rule_number"] > 0]
+        # iptables-legacy zeroes a table's policy counters whenever a rule changes: what they
+        # counted just before is gone
+        ledger = (
+            analysis.ledger
+            if backend == "nft"
+            else analysis.ledger[analysis.ledger["rule_number"] > 0]
+        )
         assert not (ledger["residual_packets"] != 0).any()
         served = analysis.connections[analysis.connections["protocol"].astype(str) == "tcp"]
         assert list(served["status"]) == ["exact"] * 6
 
 
 def test_facts_are_saved_again_when_they_change(tmp_path: Path) -> None:
-    """An address that comes and a member that a set loses in mid-run: new versions of the facts, each from its time on."""
+    """An address that comes and a member that a set loses in mid-run: new versions of the facts,
+    each from its time on."""
     with Lab() as lab:
         lab.run("host", "ipset", "create", "bad", "hash:ip")
         lab.run("host", "ipset", "add", "bad", "203.0.113.9")
@@ -135,12 +181,13 @@ def test_facts_are_saved_again_when_they_change(tmp_path: Path) -> None:
 WRAPPER = """#!/bin/sh
 # prints one rule that the kernel does not have: what is read directly cannot be brought together with it
 {real} "$@" | sed 's/^\\(\\[0:0\\] \\)\\?-A DOCKER-ISOLATION-STAGE-1 -j RETURN$/&\\n\\1-A DOCKER-ISOLATION-STAGE-1 -j RETURN/'
-"""
+"""  # noqa: E501 - a text as it is read
 
 
 def test_counters_that_cannot_be_read_directly(tmp_path: Path) -> None:
-    """Where the kernel's rules and iptables-save's text do not agree, each sample is a forked iptables-save -c: the session
-    and the report say so, and connections are attributed all the same."""
+    """Where the kernel's rules and iptables-save's text do not agree, each sample is a forked
+    iptables-save -c: the session and the report say so, and connections are attributed all the
+    same."""
     real = shutil.which("iptables-nft-save")
     tools = tmp_path / "tools"
     tools.mkdir()
@@ -153,7 +200,9 @@ def test_counters_that_cannot_be_read_directly(tmp_path: Path) -> None:
         words = ("-o", str(tmp_path / "s"), "-i", "eth0", "-i", "docker0", "--", "sleep", "1.5")
         command = ["ip", "netns", "exec", lab.space("host"), *CORRELATOR, "capture", *words]
         environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-        with subprocess.Popen(command, cwd=ROOT, text=True, stdout=-1, stderr=-1, env=environment) as process:
+        with subprocess.Popen(
+            command, cwd=ROOT, text=True, stdout=-1, stderr=-1, env=environment
+        ) as process:
             assert process.stderr is not None
             process.stderr.readline()
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
@@ -174,13 +223,16 @@ def test_without_iptables_installed(tmp_path: Path) -> None:
     hide = ("unshare", "-m", "sh", "-c", f'mount --bind {empty} /usr/sbin && exec "$@"', "sh")
     with Lab() as lab:
         lab.rules(published_rules(WEB))
-        done = _capture(lab, "-i", "eth0", "-o", str(tmp_path / "s"), "--duration", "1s", before=hide)
+        done = _capture(
+            lab, "-i", "eth0", "-o", str(tmp_path / "s"), "--duration", "1s", before=hide
+        )
     _one_line(done, "iptables-save is not here", "install iptables")
     assert not (tmp_path / "s").exists()
 
 
 def test_no_lock_is_waited_for(tmp_path: Path) -> None:
-    """While somebody holds the xtables lock (iptables itself refuses then), a session of iptables-legacy's counters goes on."""
+    """While somebody holds the xtables lock (iptables itself refuses then), a session of
+    iptables-legacy's counters goes on."""
     lock = tmp_path / "lock"
     environment = {"XTABLES_LOCKFILE": str(lock)}
     with Lab() as lab:
@@ -189,9 +241,14 @@ def test_no_lock_is_waited_for(tmp_path: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX)
             refused = subprocess.run(
                 ["ip", "netns", "exec", lab.space("host"), "iptables-legacy", "-w", "1", "-S"],
-                capture_output=True, text=True, check=False, env={**os.environ, **environment},
-            )  # fmt: skip
-            done = _capture(lab, "-i", "eth0", "-o", str(tmp_path / "s"), "--duration", "1s", **environment)
+                capture_output=True,
+                text=True,
+                check=False,
+                env={**os.environ, **environment},
+            )
+            done = _capture(
+                lab, "-i", "eth0", "-o", str(tmp_path / "s"), "--duration", "1s", **environment
+            )
     assert "holding the xtables lock" in refused.stderr
     assert done.returncode == 0, done.stderr
     assert len([record for record in _records(tmp_path / "s") if "begin" in record]) >= 5
@@ -220,11 +277,26 @@ def _watched(lab: Lab, session: Path, rows: int, columns: int) -> str:
     """What a terminal of this size shows of a recording around a command that says five lines."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-    command = ["ip", "netns", "exec", lab.space("host"), *CORRELATOR, "capture", "-o", str(session), "-i", "eth0"]
+    command = [
+        "ip",
+        "netns",
+        "exec",
+        lab.space("host"),
+        *CORRELATOR,
+        "capture",
+        "-o",
+        str(session),
+        "-i",
+        "eth0",
+    ]
     process = subprocess.Popen(
-        [*command, "--", "sh", "-c", "for i in 1 2 3 4 5; do echo line $i; sleep 0.5; done"], cwd=ROOT,
-        stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
-    )  # fmt: skip
+        [*command, "--", "sh", "-c", "for i in 1 2 3 4 5; do echo line $i; sleep 0.5; done"],
+        cwd=ROOT,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
     os.close(theirs)
     assert client(lab, "out", "tcp", HOST, 80, source=A, count=60, gap=0.05) == 60
     shown = _read_terminal(ours, time.monotonic() + 60).decode()
@@ -234,8 +306,9 @@ def _watched(lab: Lab, session: Path, rows: int, columns: int) -> str:
 
 
 def test_the_live_row(tmp_path: Path) -> None:
-    """On a terminal the last row shows packets, drops, samples and the rules that move most, while the command's own output
-    passes above it; at the end the row is given back. A terminal that does not know its size shows none of it."""
+    """On a terminal the last row shows packets, drops, samples and the rules that move most, while
+    the command's own output passes above it; at the end the row is given back. A terminal that does
+    not know its size shows none of it."""
     with Lab() as lab:
         lab.rules(published_rules(WEB))
         serve(lab, "c1", "tcp:80")

@@ -1,4 +1,5 @@
-"""Packets with comments from recordings in which taps show one packet several times: `-i any`, and a bridge's ports."""
+"""Packets with comments from recordings in which taps show one packet several times: `-i any`, and
+a bridge's ports."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ pytestmark = pytest.mark.live
 
 
 def _assert_all_told(folder: Path, path: Path) -> None:
-    """Comments add up to the hits, each IPv4 frame has one, and frames of one packet id are sights of one packet."""
+    """Comments add up to the hits, each IPv4 frame has one, and frames of one packet id are sights
+    of one packet."""
     analysis = correlator.load(folder)
     export_pcapng(analysis, path)
     assert told(path) == counted(analysis.hits)
@@ -34,14 +36,37 @@ def test_any_shows_packets_up_to_three_times(name: str, tmp_path: Path) -> None:
 
 
 def test_bridge_ports_carry_what_their_bridge_does(tmp_path: Path) -> None:
-    """A session with a bridge's ports: of a packet that port and bridge show, both frames carry its way."""
+    """A session with a bridge's ports: of a packet that port and bridge show, both frames carry its
+    way."""
     with Lab({"docker0": 3}) as lab:
         lab.rules(hairpin_rules())
         lab.run("host", "ip", "link", "set", "vc1", "type", "bridge_slave", "hairpin", "on")
         serve(lab, "c1", "tcp:80", "udp:53")
-        words = ("-o", str(tmp_path / "s"), "-i", "eth0", "-i", "docker0", "-i", "lo", "--bridge-ports")
-        command = ["ip", "netns", "exec", lab.space("host"), sys.executable, "-m", "correlator", "capture", *words]
-        process = subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        words = (
+            "-o",
+            str(tmp_path / "s"),
+            "-i",
+            "eth0",
+            "-i",
+            "docker0",
+            "-i",
+            "lo",
+            "--bridge-ports",
+        )
+        command = [
+            "ip",
+            "netns",
+            "exec",
+            lab.space("host"),
+            sys.executable,
+            "-m",
+            "correlator",
+            "capture",
+            *words,
+        ]
+        process = subprocess.Popen(
+            command, cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         assert process.stderr is not None
         process.stderr.readline()
         assert client(lab, "out", "tcp", HOST, 80, source=OUTSIDE[0], count=2) == 2

@@ -1,4 +1,5 @@
-"""Findings of cases made here and now: they hold against the kernel, what they advise works, what is odd is only possible."""
+"""Findings of cases made here and now: they hold against the kernel, what they advise works, what
+is odd is only possible."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ MISSING = re.compile(r"`(-[IA] (?:DOCKER|INPUT|FORWARD) [^`]*)`")
 
 @pytest.mark.parametrize("name", list(ASKED))
 def test_hits_equal_the_kernels_trace(name: str, tmp_path: Path) -> None:
-    """Every case that people ask about: all rows as the kernel traced them, none extra, every counter explained."""
+    """Every case that people ask about: all rows as the kernel traced them, none extra, every
+    counter explained."""
     ASKED[name](tmp_path)
     analysis = correlator.load(tmp_path)
     assert_right(analysis.hits, tmp_path / "truth" / "hits.csv")
@@ -41,9 +43,11 @@ def test_hits_equal_the_kernels_trace(name: str, tmp_path: Path) -> None:
 
 
 def test_the_missing_rule_was_all_that_was_missing(tmp_path: Path) -> None:
-    """The rule that a finding spells out, put in as it stands there, lets the next connection through: to a port of a
-    container that is not published, and to the host's own."""
-    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace(":INPUT ACCEPT [0:0]\n:FORWARD", ":INPUT DROP [0:0]\n:FORWARD")
+    """The rule that a finding spells out, put in as it stands there, lets the next connection
+    through: to a port of a container that is not published, and to the host's own."""
+    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace(
+        ":INPUT ACCEPT [0:0]\n:FORWARD", ":INPUT DROP [0:0]\n:FORWARD"
+    )
     with Lab() as lab:
         lab.run("out", "ip", "route", "add", "172.17.0.0/16", "via", HOST)
         lab.rules(rules)
@@ -51,34 +55,51 @@ def test_the_missing_rule_was_all_that_was_missing(tmp_path: Path) -> None:
         serve(lab, "host", "tcp:8000")
         targets = (("172.17.0.2", 9000), (HOST, 8000))
         with Recorder(lab, tmp_path):
-            for process in [ask(lab, "out", "tcp", target, port, source=A) for target, port in targets]:
+            for process in [
+                ask(lab, "out", "tcp", target, port, source=A) for target, port in targets
+            ]:
                 process.wait(20)
-        missing = [found for finding in dropped(correlator.load(tmp_path)) for found in MISSING.findall(finding.text)]
+        missing = [
+            found
+            for finding in dropped(correlator.load(tmp_path))
+            for found in MISSING.findall(finding.text)
+        ]
         assert len(missing) == 2
         for rule in missing:
             lab.iptables("-t", "filter", *shlex.split(rule))
-        assert [client(lab, "out", "tcp", target, port, source=A) for target, port in targets] == [1, 1]
+        assert [client(lab, "out", "tcp", target, port, source=A) for target, port in targets] == [
+            1,
+            1,
+        ]
 
 
 @pytest.mark.parametrize("bad", ["ip", "tcp"])
 def test_a_wrong_checksum_is_only_possible(bad: str, tmp_path: Path) -> None:
-    """Packets with a wrong checksum: no row that claims to be exact is wrong, and the finding names checksums as possible
-    and nothing as certain."""
+    """Packets with a wrong checksum: no row that claims to be exact is wrong, and the finding names
+    checksums as possible and nothing as certain."""
     gone(tmp_path, bad)
     analysis = correlator.load(tmp_path)
     found = compare(analysis.hits, tmp_path / "truth" / "hits.csv")
     assert (found.wrong, found.extra) == ([], [])
     (forged,) = analysis.connections[analysis.connections["sport"] == 50000]["connection"]
     said = next(finding.text for finding in lost(analysis) if forged in finding.connections)
-    assert "the rules counted fewer packets than came in, so some did not get there; possible are a wrong IP checksum" in said
+    assert (
+        "the rules counted fewer packets than came in, so some did not get there; possible are a "
+        "wrong IP checksum" in said
+    )
 
 
 def test_packets_that_conntrack_does_not_know(tmp_path: Path) -> None:
-    """Packets of no connection, dropped as INVALID by a rule: said of the packets, not of a connection that was let in."""
-    rules = published_rules(("tcp", 80, "172.17.0.2", 80), user="-A DOCKER-USER -m conntrack --ctstate INVALID -j DROP\n")
+    """Packets of no connection, dropped as INVALID by a rule: said of the packets, not of a
+    connection that was let in."""
+    rules = published_rules(
+        ("tcp", 80, "172.17.0.2", 80),
+        user="-A DOCKER-USER -m conntrack --ctstate INVALID -j DROP\n",
+    )
     stray = (
         "from scapy.all import IP, TCP, send; import sys\n"
-        "send(IP(src=sys.argv[1], dst='172.17.0.2') / TCP(sport=50001, dport=80, flags='FPU'), count=3, verbose=False)"
+        "send(IP(src=sys.argv[1], dst='172.17.0.2') / TCP(sport=50001, dport=80, flags='FPU'), "
+        "count=3, verbose=False)"
     )
     with Lab() as lab:
         lab.run("out", "ip", "route", "add", "172.17.0.0/16", "via", HOST)
@@ -89,7 +110,8 @@ def test_packets_that_conntrack_does_not_know(tmp_path: Path) -> None:
     assert_right(analysis.hits, tmp_path / "truth" / "hits.csv")
     (said,) = [finding.text for finding in dropped_later(analysis)]
     assert said == (
-        f"3 packets of 1 connection from {A} to 172.17.0.2:80, which conntrack calls INVALID or does not track, were dropped by "
+        f"3 packets of 1 connection from {A} to 172.17.0.2:80, which conntrack calls INVALID or "
+        f"does not track, were dropped by "
         "filter/DOCKER-USER:1 (-m conntrack --ctstate INVALID -j DROP)."
     )
 
@@ -101,30 +123,68 @@ def test_rules_in_both_backends(tmp_path: Path) -> None:
         lab.run("host", "iptables-legacy", "-A", "INPUT", "-s", "203.0.113.9", "-j", "DROP")
         serve(lab, "c1", "tcp:80")
         command = [
-            "ip", "netns", "exec", lab.space("host"), sys.executable, "-m", "correlator", "capture", "-o", str(tmp_path / "s"),
-            "-i", "eth0", "-i", "docker0", "--", "ip", "netns", "exec", lab.space("out"), sys.executable, "-m", "tests.lab.traffic",
-            "tcp", HOST, "80", "--source", A,
-        ]  # fmt: skip
+            "ip",
+            "netns",
+            "exec",
+            lab.space("host"),
+            sys.executable,
+            "-m",
+            "correlator",
+            "capture",
+            "-o",
+            str(tmp_path / "s"),
+            "-i",
+            "eth0",
+            "-i",
+            "docker0",
+            "--",
+            "ip",
+            "netns",
+            "exec",
+            lab.space("out"),
+            sys.executable,
+            "-m",
+            "tests.lab.traffic",
+            "tcp",
+            HOST,
+            "80",
+            "--source",
+            A,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=True)
     (found,) = both_backends(correlator.load(tmp_path / "s"))
-    assert found.text.startswith("Rules in both iptables-nft and iptables-legacy: packets meet both, and only those of nft ")
+    assert found.text.startswith(
+        "Rules in both iptables-nft and iptables-legacy: packets meet both, and only those of nft "
+    )
     assert "Findings\n  * Rules in both iptables-nft and iptables-legacy" in done.stdout
 
 
 def test_around_a_real_engine(tmp_path: Path) -> None:
-    """Docker's own rules and proxy: containers by their names, who hid the client, why not DNAT, isolation, loopback only."""
+    """Docker's own rules and proxy: containers by their names, who hid the client, why not DNAT,
+    isolation, loopback only."""
     with docker_lab("nft") as town, town.traced(tmp_path / "truth"):
         town.capture("-o", str(tmp_path / "session"), "--", *town.clients)
     analysis = correlator.load(tmp_path / "session")
     said = [finding.text for finding in find(analysis)]
     web, api = analysis.named("172.17.0.2"), analysis.named("172.18.0.2")
     assert (web, api) == ("web (172.17.0.2)", "api (172.18.0.2)")
-    assert any(f"to {api}:80 was dropped by filter/DOCKER-ISOLATION-STAGE-2:" in text for text in said)
-    assert any(f"from {B} to {HOST}:80 was dropped by filter/DOCKER-USER:1" in text for text in said)
-    assert any(re.search(rf"to {HOST}:8080 reached .* publishes tcp port 8080 on 127\.0\.0\.1 only", text) for text in said)
+    assert any(
+        f"to {api}:80 was dropped by filter/DOCKER-ISOLATION-STAGE-2:" in text for text in said
+    )
+    assert any(
+        f"from {B} to {HOST}:80 was dropped by filter/DOCKER-USER:1" in text for text in said
+    )
+    assert any(
+        re.search(rf"to {HOST}:8080 reached .* publishes tcp port 8080 on 127\.0\.0\.1 only", text)
+        for text in said
+    )
     why = [finding.text for finding in through_proxy(analysis)]
     assert (
-        sum("(! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER) leaves out what is dialled on loopback" in t for t in why)
+        sum(
+            "(! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER) leaves out what is dialled "
+            "on loopback" in t
+            for t in why
+        )
         == 1
     )
     assert sum("-j RETURN) keeps" in text for text in why) == 2  # one rule a bridge

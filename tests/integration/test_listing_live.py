@@ -1,4 +1,5 @@
-"""What iptables -L prints, read back against what iptables-save says of the same rules in the same kernel."""
+"""What iptables -L prints, read back against what iptables-save says of the same rules in the same
+kernel."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ COMMIT
 -A PREROUTING -j CT --notrack
 -A PREROUTING -j TRACE
 COMMIT
-"""
+"""  # noqa: E501 - a text as it is read
 
 
 @pytest.fixture(scope="module")
@@ -87,15 +88,28 @@ def lab() -> Iterator[Lab]:
 @pytest.mark.parametrize("backend", ["nft", "legacy"])
 @pytest.mark.parametrize("numbered", [True, False])
 def test_listings_give_the_rules_of_the_save(lab: Lab, backend: str, numbered: bool) -> None:
-    """Every rule that iptables -L -n -v shows is rebuilt as iptables-save writes it, on both backends."""
+    """Every rule that iptables -L -n -v shows is rebuilt as iptables-save writes it, on both
+    backends."""
     lab.run("host", f"iptables-{backend}-restore", stdin=RULES)
     tables = ("filter", "nat", "mangle", "raw")
-    words = ["-L", "-n", "-v", *(["--line-numbers"] if numbered else []), *(["-x"] if backend == "legacy" else [])]
+    words = [
+        "-L",
+        "-n",
+        "-v",
+        *(["--line-numbers"] if numbered else []),
+        *(["-x"] if backend == "legacy" else []),
+    ]
     text = "".join(lab.run("host", f"iptables-{backend}", "-t", table, *words) for table in tables)
     saved = normalise(parse_iptables_save(lab.run("host", f"iptables-{backend}-save")))
     listing = parse_listing(text)
     assert listing.warnings == ()
-    wanted = {(c.table, c.name): [r.text for r in c.rules] for c in saved.chains if c.table in tables}
-    found = {(c.table, c.name): [r.text for r in c.rules] for c in normalise(listing.ruleset).chains}
-    assert {key: rules for key, rules in found.items() if rules} == {key: rules for key, rules in wanted.items() if rules}
+    wanted = {
+        (c.table, c.name): [r.text for r in c.rules] for c in saved.chains if c.table in tables
+    }
+    found = {
+        (c.table, c.name): [r.text for r in c.rules] for c in normalise(listing.ruleset).chains
+    }
+    assert {key: rules for key, rules in found.items() if rules} == {
+        key: rules for key, rules in wanted.items() if rules
+    }
     lab.run("host", f"iptables-{backend}-restore", stdin="".join(f"*{t}\nCOMMIT\n" for t in tables))

@@ -1,4 +1,5 @@
-"""Live cases: made here and now in namespaces, and checked against the kernel's own trace of the same packets."""
+"""Live cases: made here and now in namespaces, and checked against the kernel's own trace of the
+same packets."""
 
 from __future__ import annotations
 
@@ -25,9 +26,11 @@ CLAIMS = {
     "older": "connections that began before the capture are attributed without their first packets",
     "fragments": "the frames of a fragmented datagram are one hit of the reassembled length",
     "superpackets": "a super-packet is one packet on the tap and one in the counter",
-    "groups": "what is for a multicast group that the host has not joined is NEW each time, and ends behind PREROUTING",
+    "groups": "what is for a multicast group that the host has not joined is NEW each time, and "
+    "ends behind PREROUTING",
     "ttl": "time to live runs out after PREROUTING and before FORWARD",
-    "churn": "rules come, go and change places, and counters are zeroed, under clients at full speed",
+    "churn": "rules come, go and change places, and counters are zeroed, under clients at full "
+    "speed",
     "targets": "NOTRACK, connection marks, TCPMSS, REDIRECT and NETMAP over all tables",
     "short": "a thousand short connections at full speed",
 }
@@ -35,7 +38,8 @@ CLAIMS = {
 
 @pytest.mark.parametrize("name", list(CASES))
 def test_hits_equal_the_kernels_trace(name: str, tmp_path: Path) -> None:
-    """Every row of every case equals what the kernel traced, none is extra, and every counter is explained."""
+    """Every row of every case equals what the kernel traced, none is extra, and every counter is
+    explained."""
     folder = make_case(name, tmp_path)
     analysis = correlator.load(folder)
     assert_right(analysis.hits, folder / "truth" / "hits.csv")
@@ -46,13 +50,17 @@ def test_hits_equal_the_kernels_trace(name: str, tmp_path: Path) -> None:
 
 
 def test_what_no_tap_saw_is_the_residual(tmp_path: Path) -> None:
-    """Traffic between containers of one bridge does not show on the bridge: the ledger says how many hits nobody
-    explains and of which rules, and every row that is there is right."""
+    """Traffic between containers of one bridge does not show on the bridge: the ledger says how
+    many hits nobody explains and of which rules, and every row that is there is right."""
     folder = make_case("hairpin", tmp_path)
     analysis = correlator.load(folder)
     found = compare(analysis.hits, folder / "truth" / "hits.csv")
     assert (found.wrong, found.extra) == ([], [])
-    unseen = sum(read_truth(folder / "truth" / "hits.csv")[key][0] for key in found.missing if key[8] != "policy")
+    unseen = sum(
+        read_truth(folder / "truth" / "hits.csv")[key][0]
+        for key in found.missing
+        if key[8] != "policy"
+    )
     rules = analysis.rules[analysis.rules["rule_number"] > 0]
     assert unseen > 0
     assert int(rules["residual_packets"].sum()) == unseen
@@ -69,7 +77,14 @@ def test_truth_adds_up_to_the_counters(tmp_path: Path) -> None:
     for row in analysis.rules.itertuples():
         rule = str(row.rule).replace('"', "")
         before = int(
-            igmp[(igmp["chain"] == row.chain) & (igmp["table"] == row.table) & (igmp["rule"] == row.rule)]["packets"].sum()
+            igmp[
+                (igmp["chain"] == row.chain)
+                & (igmp["table"] == row.table)
+                & (igmp["rule"] == row.rule)
+            ]["packets"].sum()
         )
         if row.rule_number:
-            assert row.counted_packets == traced.get((str(row.table), str(row.chain), rule), 0) + before
+            assert (
+                row.counted_packets
+                == traced.get((str(row.table), str(row.chain), rule), 0) + before
+            )

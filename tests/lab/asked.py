@@ -1,4 +1,5 @@
-"""Cases of what people ask about: why a client gets no answer, who hides it, why a rule did not stop it.
+"""Cases of what people ask about: why a client gets no answer, who hides it, why a rule did not
+stop it.
 
 ``python -m tests.lab NAME OUT`` records one, as those of :mod:`tests.lab.cases`.
 """
@@ -21,7 +22,9 @@ SLOW = 0.4
 """Seconds between samples of cases that wait for clients to give up."""
 
 
-def ask(lab: Lab, space: str, kind: str, target: str, port: int, **options: object) -> subprocess.Popen[bytes]:
+def ask(
+    lab: Lab, space: str, kind: str, target: str, port: int, **options: object
+) -> subprocess.Popen[bytes]:
     """Start one client and do not wait for it."""
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return lab.start(space, PY, "-m", "tests.lab.traffic", kind, target, str(port), *words)
@@ -32,13 +35,19 @@ def second_bridge(rules: str, bridge: str, subnet: str) -> str:
     return (
         rules.replace(
             "-A POSTROUTING -s 172.17.0.0/16",
-            f"-A POSTROUTING -s {subnet} ! -o {bridge} -j MASQUERADE\n-A POSTROUTING -s 172.17.0.0/16",
+            f"-A POSTROUTING -s {subnet} ! -o {bridge} -j MASQUERADE\n-A POSTROUTING -s "
+            f"172.17.0.0/16",
         )
-        .replace("-A DOCKER -i docker0 -j RETURN\n", f"-A DOCKER -i {bridge} -j RETURN\n-A DOCKER -i docker0 -j RETURN\n")
+        .replace(
+            "-A DOCKER -i docker0 -j RETURN\n",
+            f"-A DOCKER -i {bridge} -j RETURN\n-A DOCKER -i docker0 -j RETURN\n",
+        )
         .replace(
             "-A FORWARD -o docker0 -m conntrack",
-            f"-A FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A FORWARD -o {bridge} -j DOCKER\n"
-            f"-A FORWARD -i {bridge} ! -o {bridge} -j ACCEPT\n-A FORWARD -i {bridge} -o {bridge} -j ACCEPT\n"
+            f"-A FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n-A "
+            f"FORWARD -o {bridge} -j DOCKER\n"
+            f"-A FORWARD -i {bridge} ! -o {bridge} -j ACCEPT\n-A FORWARD -i {bridge} -o {bridge} "
+            f"-j ACCEPT\n"
             "-A FORWARD -o docker0 -m conntrack",
         )
         .replace(
@@ -48,20 +57,29 @@ def second_bridge(rules: str, bridge: str, subnet: str) -> str:
         )
         .replace(
             "-A DOCKER-ISOLATION-STAGE-2 -o docker0",
-            f"-A DOCKER-ISOLATION-STAGE-2 -o {bridge} -j DROP\n-A DOCKER-ISOLATION-STAGE-2 -o docker0",
+            f"-A DOCKER-ISOLATION-STAGE-2 -o {bridge} -j DROP\n-A DOCKER-ISOLATION-STAGE-2 -o "
+            f"docker0",
         )
     )
 
 
 def shut(folder: Path) -> None:
-    """Every door that is shut: raw drops it, the network is isolated, the port is not published, or on another address,
-    or its DNAT has no ACCEPT."""
+    """Every door that is shut: raw drops it, the network is isolated, the port is not published, or
+    on another address, or its DNAT has no ACCEPT."""
     rules = published_rules(("tcp", 80, "172.17.0.2", 80))
     rules = second_bridge(rules, "br-app", "172.18.0.0/16")
-    only = f"-A DOCKER -d {OTHER_HOST}/32 ! -i br-app -p tcp -m tcp --dport 5432 -j DNAT --to-destination 172.18.0.2:5432\n"
-    half = "-A DOCKER ! -i br-app -p tcp -m tcp --dport 8443 -j DNAT --to-destination 172.18.0.2:443\n"
+    only = (
+        f"-A DOCKER -d {OTHER_HOST}/32 ! -i br-app -p tcp -m tcp --dport 5432 -j DNAT "
+        f"--to-destination 172.18.0.2:5432\n"
+    )
+    half = (
+        "-A DOCKER ! -i br-app -p tcp -m tcp --dport 8443 -j DNAT --to-destination 172.18.0.2:443\n"
+    )
     rules = rules.replace("-A DOCKER ! -i docker0", f"{only}{half}-A DOCKER ! -i docker0", 1)
-    raw = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP\nCOMMIT\n"
+    raw = (
+        "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -d 172.17.0.2/32 ! "
+        "-i docker0 -j DROP\nCOMMIT\n"
+    )
     with Lab({"docker0": 1, "br-app": 1}) as lab:
         lab.run("host", "ip", "addr", "add", f"{OTHER_HOST}/16", "dev", "eth0")
         lab.run("out", "ip", "route", "add", "172.16.0.0/13", "via", HOST)
@@ -82,10 +100,15 @@ def shut(folder: Path) -> None:
 
 
 def ufw(folder: Path) -> None:
-    """UFW's chains at INPUT deny a client and a port; published ports go past them, what the host serves does not."""
+    """UFW's chains at INPUT deny a client and a port; published ports go past them, what the host
+    serves does not."""
     chains = ("ufw-before-input", "ufw-user-input", "ufw-after-input")
-    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace(":INPUT ACCEPT [0:0]\n:FORWARD", ":INPUT DROP [0:0]\n:FORWARD")
-    rules = rules.replace(":DOCKER-USER", "".join(f":{chain} - [0:0]\n" for chain in chains) + ":DOCKER-USER")
+    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace(
+        ":INPUT ACCEPT [0:0]\n:FORWARD", ":INPUT DROP [0:0]\n:FORWARD"
+    )
+    rules = rules.replace(
+        ":DOCKER-USER", "".join(f":{chain} - [0:0]\n" for chain in chains) + ":DOCKER-USER"
+    )
     rules = rules.replace(
         "-A DOCKER-USER -j RETURN\n",
         "-A DOCKER-USER -j RETURN\n"
@@ -103,21 +126,31 @@ def ufw(folder: Path) -> None:
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
             assert client(lab, "out", "tcp", HOST, 80, source=B, count=2) == 2
             assert client(lab, "out", "tcp", HOST, 22, source=A) == 1
-            waiting = [ask(lab, "out", "tcp", HOST, 22, source=B), ask(lab, "out", "tcp", HOST, 8000, source=A)]
+            waiting = [
+                ask(lab, "out", "tcp", HOST, 22, source=B),
+                ask(lab, "out", "tcp", HOST, 8000, source=A),
+            ]
             for process in waiting:
                 process.wait(20)
 
 
 def proxy(folder: Path) -> None:
-    """Docker's own docker-proxy: for loopback, for containers, and on a port that is published on loopback only."""
+    """Docker's own docker-proxy: for loopback, for containers, and on a port that is published on
+    loopback only."""
     rules = published_rules(("tcp", 80, "172.17.0.2", 80))
-    only = "-A DOCKER -d 127.0.0.1/32 ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80\n"
+    only = (
+        "-A DOCKER -d 127.0.0.1/32 ! -i docker0 -p tcp -m tcp --dport 8080 -j DNAT "
+        "--to-destination 172.17.0.2:80\n"
+    )
     rules = rules.replace("-A DOCKER ! -i docker0", f"{only}-A DOCKER ! -i docker0", 1)
     with Lab({"docker0": 2}) as lab:
         lab.rules(rules)
         serve(lab, "c1", "tcp:80")
         for address, port in (("0.0.0.0", "80"), ("127.0.0.1", "8080")):
-            words = f"{PROXY} -proto tcp -host-ip {address} -host-port {port} -container-ip 172.17.0.2 -container-port 80"
+            words = (
+                f"{PROXY} -proto tcp -host-ip {address} -host-port {port} -container-ip "
+                f"172.17.0.2 -container-port 80"
+            )
             lab.start("host", "sh", "-c", f"exec {words} 3>/dev/null")
         time.sleep(0.5)
         with Recorder(lab, folder, ("eth0", "docker0", "lo"), interval=SLOW):
@@ -130,7 +163,8 @@ def proxy(folder: Path) -> None:
 
 
 def inside(folder: Path) -> None:
-    """Hairpin without docker-proxy, with bridged frames past netfilter: what goes round through the host shows on docker0."""
+    """Hairpin without docker-proxy, with bridged frames past netfilter: what goes round through the
+    host shows on docker0."""
     with Lab({"docker0": 2}, {"net.bridge.bridge-nf-call-iptables": "0"}) as lab:
         lab.rules(hairpin_rules())
         serve(lab, "c1", "tcp:80")
@@ -187,20 +221,26 @@ COMMIT
 
 
 def modern(folder: Path) -> None:
-    """Rules in the manner of Docker 29: direct access dropped in raw and in DOCKER, an internal network, no RETURN before
-    DNAT; published ports on which nothing listens, that do not answer, or whose answers a rule drops."""
+    """Rules in the manner of Docker 29: direct access dropped in raw and in DOCKER, an internal
+    network, no RETURN before DNAT; published ports on which nothing listens, that do not answer, or
+    whose answers a rule drops."""
     ports = [publish("tcp", port, "172.17.0.2", port) for port in (80, 81, 82, 83)]
     app = tuple(line.replace("docker0", "br-app") for line in publish("tcp", 84, "172.18.0.2", 80))
     nat, accepts = ("".join(pair[i] for pair in [*ports, app]) for i in (0, 1))
     with Lab({"docker0": 1, "br-app": 1, "br-in": 1}) as lab:
         lab.run("out", "ip", "route", "add", "172.16.0.0/13", "via", HOST)
         lab.rules(MODERN.format(nat=nat, accepts=accepts))
-        lab.run("c1", "sysctl", "-qw", "net.ipv4.tcp_synack_retries=0")  # none comes while the recording ends
+        lab.run(
+            "c1", "sysctl", "-qw", "net.ipv4.tcp_synack_retries=0"
+        )  # none comes while the recording ends
         lab.run("c1", "iptables-nft", "-A", "INPUT", "-p", "tcp", "--dport", "82", "-j", "DROP")
         serve(lab, "c1", "tcp:80", "tcp:82", "tcp:83")
         serve(lab, "c2", "tcp:80")
         serve(lab, "c3", "tcp:80")
-        words = f"{PROXY} -proto tcp -host-ip 0.0.0.0 -host-port 84 -container-ip 172.18.0.2 -container-port 80"
+        words = (
+            f"{PROXY} -proto tcp -host-ip 0.0.0.0 -host-port 84 -container-ip 172.18.0.2 "
+            f"-container-port 80"
+        )
         lab.start("host", "sh", "-c", f"exec {words} 3>/dev/null")
         time.sleep(0.5)
         with Recorder(lab, folder, ("eth0", "docker0", "br-app", "br-in"), interval=0.8):
@@ -208,10 +248,16 @@ def modern(folder: Path) -> None:
             waiting = [
                 ask(lab, space, "tcp", target, port)
                 for space, target, port in (
-                    ("out", HOST, 81), ("out", HOST, 82), ("out", HOST, 83), ("out", "172.17.0.2", 80), ("out", "172.17.0.2", 9000),
-                    ("c1", "172.19.0.2", 80), ("c3", A, 8080), ("c2", "172.17.0.2", 9000),
+                    ("out", HOST, 81),
+                    ("out", HOST, 82),
+                    ("out", HOST, 83),
+                    ("out", "172.17.0.2", 80),
+                    ("out", "172.17.0.2", 9000),
+                    ("c1", "172.19.0.2", 80),
+                    ("c3", A, 8080),
+                    ("c2", "172.17.0.2", 9000),
                 )
-            ]  # fmt: skip
+            ]
             for process in waiting:
                 process.wait(20)
 
@@ -224,11 +270,12 @@ for i in range(int(sys.argv[5])):
     try: s.recv(4096)
     except OSError: pass
     time.sleep(0.15)
-"""
+"""  # noqa: E501 - a text as it is read
 
 
 def stale(folder: Path) -> None:
-    """Datagrams of flows that are older than the rule that should catch them: conntrack keeps the old answer."""
+    """Datagrams of flows that are older than the rule that should catch them: conntrack keeps the
+    old answer."""
     first, second = ("udp", 5353, "172.17.0.2", 53), ("udp", 5353, "172.17.0.3", 53)
     new = publish("udp", 5354, "172.17.0.2", 53)
     with Lab({"docker0": 2}) as lab:
@@ -267,12 +314,12 @@ if bad == "ip": raw[10] ^= 0xff
 if bad == "tcp": raw[36] ^= 0xff
 for _ in range(2):
     sendp(Ether(dst=mac, src=get_if_hwaddr("eth0"), type=0x800) / bytes(raw), iface="eth0", verbose=False)
-"""
+"""  # noqa: E501 - a text as it is read
 
 
 def gone(folder: Path, bad: str = "") -> None:
-    """Packets that come in and never leave, with no rule to blame: the reverse path filter, no route, a
-    neighbour that is not there, a checksum."""
+    """Packets that come in and never leave, with no rule to blame: the reverse path filter, no
+    route, a neighbour that is not there, a checksum."""
     settings = {f"net.ipv4.conf.{name}.rp_filter": "1" for name in ("all", "default", "eth0")}
     with Lab(sysctls=settings) as lab:
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("tcp", 81, "172.17.0.9", 80)))
@@ -291,9 +338,13 @@ def gone(folder: Path, bad: str = "") -> None:
             for process in waiting:
                 process.wait(20)
             time.sleep(1.7)  # the kernel gives up on the neighbour after three seconds
-            lab.run("out", "ping", "-c", "1", "-t", "1", "-W", "1", "-I", A, "10.50.0.1", check=False)
+            lab.run(
+                "out", "ping", "-c", "1", "-t", "1", "-W", "1", "-I", A, "10.50.0.1", check=False
+            )
             if bad:
                 lab.run("out", PY, "-c", FORGED, mac, A, HOST, "80", bad)
 
 
-ASKED: dict[str, Callable[[Path], None]] = {f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone)}
+ASKED: dict[str, Callable[[Path], None]] = {
+    f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone)
+}

@@ -1,4 +1,5 @@
-"""The cases: what each sets up, and what its clients do. ``python -m tests.lab NAME OUT`` records one."""
+"""The cases: what each sets up, and what its clients do. ``python -m tests.lab NAME OUT`` records
+one."""
 
 from __future__ import annotations
 
@@ -54,8 +55,10 @@ COMMIT
 def publish(protocol: str, port: int, server: str, door: int) -> tuple[str, str]:
     """(nat rule, filter rule) of a published port."""
     return (
-        f"-A DOCKER ! -i docker0 -p {protocol} -m {protocol} --dport {port} -j DNAT --to-destination {server}:{door}\n",
-        f"-A DOCKER -d {server}/32 ! -i docker0 -o docker0 -p {protocol} -m {protocol} --dport {door} -j ACCEPT\n",
+        f"-A DOCKER ! -i docker0 -p {protocol} -m {protocol} --dport {port} -j DNAT "
+        f"--to-destination {server}:{door}\n",
+        f"-A DOCKER -d {server}/32 ! -i docker0 -o docker0 -p {protocol} -m {protocol} --dport "
+        f"{door} -j ACCEPT\n",
     )
 
 
@@ -67,7 +70,17 @@ def published_rules(*ports: tuple[str, int, str, int], user: str = "") -> str:
 
 def serve(lab: Lab, space: str, *doors: str, reply: int = 200) -> None:
     """Start servers and wait until they listen."""
-    process = lab.start(space, PY, "-m", "tests.lab.traffic", "serve", *doors, "--reply", str(reply), stdout=subprocess.PIPE)
+    process = lab.start(
+        space,
+        PY,
+        "-m",
+        "tests.lab.traffic",
+        "serve",
+        *doors,
+        "--reply",
+        str(reply),
+        stdout=subprocess.PIPE,
+    )
     assert process.stdout is not None
     process.stdout.readline()
 
@@ -84,7 +97,11 @@ def published(folder: Path) -> None:
     """Clients outside, on the host and in the container; a closed port; pings; a denied client."""
     user = f"-A DOCKER-USER -s {B}/32 -i eth0 -p tcp -m tcp --dport 80 -j DROP\n"
     with Lab() as lab:
-        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("udp", 5353, "172.17.0.2", 53), user=user))
+        lab.rules(
+            published_rules(
+                ("tcp", 80, "172.17.0.2", 80), ("udp", 5353, "172.17.0.2", 53), user=user
+            )
+        )
         serve(lab, "c1", "tcp:80", "udp:53", reply=900)
         serve(lab, "out", "tcp:8080")
         with Recorder(lab, folder, ("eth0", "docker0", "lo")):
@@ -108,7 +125,7 @@ for group, port, count in (("224.0.0.251", 5353, 3), ("239.1.2.3", 4000, 3), ("2
         for i in range(count):
             s.sendto(b"x" * 100, (group, port))
             time.sleep(0.25)
-"""
+"""  # noqa: E501 - a text as it is read
 JOIN = """
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -117,13 +134,17 @@ s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, socket.inet_aton("239.
 print("joined", flush=True)
 while True:
     s.recv(2000)
-"""
+"""  # noqa: E501 - a text as it is read
 
 
 def groups(folder: Path) -> None:
-    """Multicast: what is for a group that the host has not joined ends behind PREROUTING, and conntrack forgets it each time."""
+    """Multicast: what is for a group that the host has not joined ends behind PREROUTING, and
+    conntrack forgets it each time."""
     with Lab() as lab:
-        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)) + "*filter\n-A INPUT -p udp -m udp --dport 4000:5353\nCOMMIT\n")
+        lab.rules(
+            published_rules(("tcp", 80, "172.17.0.2", 80))
+            + "*filter\n-A INPUT -p udp -m udp --dport 4000:5353\nCOMMIT\n"
+        )
         member = lab.start("host", PY, "-c", JOIN, HOST, stdout=subprocess.PIPE)
         assert member.stdout is not None
         member.stdout.readline()
@@ -134,7 +155,8 @@ def groups(folder: Path) -> None:
 
 
 def everywhere(folder: Path, link: str = "LINUX_SLL2") -> None:
-    """`tcpdump -i any`: one packet shows up to three times, on interfaces that are numbers or nothing at all."""
+    """`tcpdump -i any`: one packet shows up to three times, on interfaces that are numbers or
+    nothing at all."""
     with Lab({"docker0": 2}) as lab:
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("udp", 5353, "172.17.0.2", 53)))
         serve(lab, "c1", "tcp:80", "udp:53")
@@ -155,25 +177,44 @@ def everywhere_v1(folder: Path) -> None:
 
 
 def balance(folder: Path) -> None:
-    """kube-proxy's way: random choice among three containers, a mark, MASQUERADE of what bears it."""
-    nat = "\n".join([
-        "*nat", *(f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")),
-        *(f":{c} - [0:0]" for c in ("SERVICES", "SVC", "MARKIT", "EP1", "EP2", "EP3", "POST")),
-        "-A PREROUTING -j SERVICES", "-A OUTPUT -j SERVICES", "-A POSTROUTING -j POST",
-        f"-A SERVICES -d {HOST}/32 -p tcp -m tcp --dport 80 -j SVC",
-        "-A SVC ! -s 172.17.0.0/16 -j MARKIT",
-        "-A SVC -m statistic --mode random --probability 0.33333333349 -j EP1",
-        "-A SVC -m statistic --mode random --probability 0.50000000000 -j EP2", "-A SVC -j EP3",
-        "-A MARKIT -j MARK --set-xmark 0x4000/0x4000",
-        *(line for i in (1, 2, 3) for line in (
-            f"-A EP{i} -s 172.17.0.{i + 1}/32 -j MARKIT",
-            f"-A EP{i} -p tcp -m tcp -j DNAT --to-destination 172.17.0.{i + 1}:8080",
-        )),
-        "-A POST -m mark ! --mark 0x4000/0x4000 -j RETURN", "-A POST -j MARK --set-xmark 0x4000/0x0", "-A POST -j MASQUERADE",
-        "COMMIT", "*filter", *(f":{c} ACCEPT [0:0]" for c in ("INPUT", "FORWARD", "OUTPUT")), ":FWD - [0:0]",
-        "-A FORWARD -j FWD", "-A FWD -m conntrack --ctstate INVALID -j DROP", "-A FWD -m mark --mark 0x4000/0x4000 -j ACCEPT",
-        "-A FWD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "COMMIT\n",
-    ])  # fmt: skip
+    """kube-proxy's way: random choice among three containers, a mark, MASQUERADE of what bears
+    it."""
+    nat = "\n".join(
+        [
+            "*nat",
+            *(f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")),
+            *(f":{c} - [0:0]" for c in ("SERVICES", "SVC", "MARKIT", "EP1", "EP2", "EP3", "POST")),
+            "-A PREROUTING -j SERVICES",
+            "-A OUTPUT -j SERVICES",
+            "-A POSTROUTING -j POST",
+            f"-A SERVICES -d {HOST}/32 -p tcp -m tcp --dport 80 -j SVC",
+            "-A SVC ! -s 172.17.0.0/16 -j MARKIT",
+            "-A SVC -m statistic --mode random --probability 0.33333333349 -j EP1",
+            "-A SVC -m statistic --mode random --probability 0.50000000000 -j EP2",
+            "-A SVC -j EP3",
+            "-A MARKIT -j MARK --set-xmark 0x4000/0x4000",
+            *(
+                line
+                for i in (1, 2, 3)
+                for line in (
+                    f"-A EP{i} -s 172.17.0.{i + 1}/32 -j MARKIT",
+                    f"-A EP{i} -p tcp -m tcp -j DNAT --to-destination 172.17.0.{i + 1}:8080",
+                )
+            ),
+            "-A POST -m mark ! --mark 0x4000/0x4000 -j RETURN",
+            "-A POST -j MARK --set-xmark 0x4000/0x0",
+            "-A POST -j MASQUERADE",
+            "COMMIT",
+            "*filter",
+            *(f":{c} ACCEPT [0:0]" for c in ("INPUT", "FORWARD", "OUTPUT")),
+            ":FWD - [0:0]",
+            "-A FORWARD -j FWD",
+            "-A FWD -m conntrack --ctstate INVALID -j DROP",
+            "-A FWD -m mark --mark 0x4000/0x4000 -j ACCEPT",
+            "-A FWD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+            "COMMIT\n",
+        ]
+    )
     with Lab({"docker0": 3}) as lab:
         lab.rules(nat)
         for name in ("c1", "c2", "c3"):
@@ -185,16 +226,22 @@ def balance(folder: Path) -> None:
 
 
 def user(folder: Path) -> None:
-    """DOCKER-USER: drops by address and port, REJECT with a reset and with an ICMP error, a LOG with a limit."""
+    """DOCKER-USER: drops by address and port, REJECT with a reset and with an ICMP error, a LOG
+    with a limit."""
     rules = (
         f"-A DOCKER-USER -s {B}/32 -i eth0 -p tcp -m multiport --dports 80,443 -m comment "
         '--comment "office is blocked" -j DROP\n'
         "-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 81 -j REJECT --reject-with tcp-reset\n"
         "-A DOCKER-USER -i eth0 -p udp -m udp --dport 53 -m length --length 200:1500 "
         "-j REJECT --reject-with icmp-port-unreachable\n"
-        '-A DOCKER-USER -i eth0 -p udp -m limit --limit 1/hour --limit-burst 2 -j LOG --log-prefix "user "\n'
+        "-A DOCKER-USER -i eth0 -p udp -m limit --limit 1/hour --limit-burst 2 -j LOG "
+        '--log-prefix "user "\n'
     )
-    ports = (("tcp", 80, "172.17.0.2", 80), ("tcp", 8181, "172.17.0.2", 81), ("udp", 5353, "172.17.0.2", 53))
+    ports = (
+        ("tcp", 80, "172.17.0.2", 80),
+        ("tcp", 8181, "172.17.0.2", 81),
+        ("udp", 5353, "172.17.0.2", 53),
+    )
     with Lab() as lab:
         lab.rules(published_rules(*ports, user=rules))
         serve(lab, "c1", "tcp:80", "tcp:81", "udp:53")
@@ -207,7 +254,8 @@ def user(folder: Path) -> None:
 
 
 def replaced(folder: Path) -> None:
-    """A container is replaced in mid-run: its rules are deleted and others inserted, at another address."""
+    """A container is replaced in mid-run: its rules are deleted and others inserted, at another
+    address."""
     first, second = ("tcp", 80, "172.17.0.2", 80), ("tcp", 80, "172.17.0.3", 8080)
     with Lab({"docker0": 2}) as lab:
         lab.rules(published_rules(first))
@@ -266,7 +314,8 @@ def reuse(folder: Path) -> None:
 
 
 def older(folder: Path) -> None:
-    """Connections that began before the capture: published, MASQUERADEd and local ones, and UDP streams."""
+    """Connections that began before the capture: published, MASQUERADEd and local ones, and UDP
+    streams."""
     with Lab() as lab:
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("udp", 5353, "172.17.0.2", 53)))
         serve(lab, "c1", "tcp:80", "udp:53")
@@ -275,10 +324,12 @@ def older(folder: Path) -> None:
         talkers = [
             lab.start(space, PY, "-c", TALK, kind, target, str(port), source)
             for space, kind, target, port, source in (
-                ("out", "tcp", HOST, 80, A), ("c1", "tcp", A, 8080, ""), ("out", "tcp", HOST, 2222, B),
+                ("out", "tcp", HOST, 80, A),
+                ("c1", "tcp", A, 8080, ""),
+                ("out", "tcp", HOST, 2222, B),
                 ("out", "udp", HOST, 5353, A),
             )
-        ]  # fmt: skip
+        ]
         time.sleep(1.0)
         with Recorder(lab, folder):
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=3) == 3
@@ -312,7 +363,8 @@ def fragments(folder: Path) -> None:
 
 
 def superpackets(folder: Path) -> None:
-    """Bulk transfers: segments of up to 64 KiB on the taps (GSO/GRO), one packet each in the counters."""
+    """Bulk transfers: segments of up to 64 KiB on the taps (GSO/GRO), one packet each in the
+    counters."""
     with Lab() as lab:
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)))
         serve(lab, "c1", "tcp:80", reply=400_000)
@@ -328,7 +380,22 @@ def ttl(folder: Path) -> None:
         lab.run("out", "ip", "route", "add", "172.17.0.0/16", "via", HOST)
         with Recorder(lab, folder):
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
-            lab.run("out", "ping", "-c", "2", "-i", "0.2", "-t", "1", "-W", "1", "-I", A, "172.17.0.2", check=False)
+            lab.run(
+                "out",
+                "ping",
+                "-c",
+                "2",
+                "-i",
+                "0.2",
+                "-t",
+                "1",
+                "-W",
+                "1",
+                "-I",
+                A,
+                "172.17.0.2",
+                check=False,
+            )
             lab.run("c1", "ping", "-c", "2", "-i", "0.2", "-t", "1", "-W", "1", B, check=False)
             lab.run("c1", "ping", "-c", "1", "-t", "9", B)
 
@@ -340,16 +407,33 @@ def short(folder: Path) -> None:
         serve(lab, "c1", "tcp:80")
         with Recorder(lab, folder):
             other = lab.start(
-                "out", PY, "-m", "tests.lab.traffic", "tcp", HOST, "80", "--source", B, "--count", "500", "--gap", "0"
+                "out",
+                PY,
+                "-m",
+                "tests.lab.traffic",
+                "tcp",
+                HOST,
+                "80",
+                "--source",
+                B,
+                "--count",
+                "500",
+                "--gap",
+                "0",
             )
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=600, gap=0) == 600
             other.wait(60)
 
 
 def hairpin_rules() -> str:
-    """Docker's rules without its proxy: a container reaches a published port through the host's address."""
-    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace("-A DOCKER -i docker0 -j RETURN\n", "")
-    rules = rules.replace("! -i docker0 -p tcp -m tcp --dport 80 -j DNAT", "-p tcp -m tcp --dport 80 -j DNAT").replace(
+    """Docker's rules without its proxy: a container reaches a published port through the host's
+    address."""
+    rules = published_rules(("tcp", 80, "172.17.0.2", 80)).replace(
+        "-A DOCKER -i docker0 -j RETURN\n", ""
+    )
+    rules = rules.replace(
+        "! -i docker0 -p tcp -m tcp --dport 80 -j DNAT", "-p tcp -m tcp --dport 80 -j DNAT"
+    ).replace(
         "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n",
         "-A POSTROUTING -o docker0 -m addrtype --src-type LOCAL -j MASQUERADE\n"
         "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n"
@@ -359,7 +443,8 @@ def hairpin_rules() -> str:
 
 
 def hairpin(folder: Path) -> None:
-    """Docker without its proxy: containers reach a published port through the host's address, one of them itself."""
+    """Docker without its proxy: containers reach a published port through the host's address, one
+    of them itself."""
     with Lab({"docker0": 2}) as lab:
         lab.rules(hairpin_rules())
         lab.run("host", "ip", "link", "set", "vc1", "type", "bridge_slave", "hairpin", "on")
@@ -373,10 +458,12 @@ def hairpin(folder: Path) -> None:
 
 
 def targets(folder: Path) -> None:
-    """All five tables: NOTRACK, connection marks saved and restored, TCPMSS, REDIRECT, NETMAP, a chain of LOG."""
+    """All five tables: NOTRACK, connection marks saved and restored, TCPMSS, REDIRECT, NETMAP, a
+    chain of LOG."""
     rules = (
         "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
-        "-A PREROUTING -p udp -m udp --dport 9000 -j CT --notrack\n-A OUTPUT -p udp -m udp --sport 9000 -j CT --notrack\nCOMMIT\n"
+        "-A PREROUTING -p udp -m udp --dport 9000 -j CT --notrack\n-A OUTPUT -p udp -m udp "
+        "--sport 9000 -j CT --notrack\nCOMMIT\n"
         "*mangle\n:PREROUTING ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n"
         "-A PREROUTING -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff\n"
         "-A PREROUTING -m mark ! --mark 0x0 -j ACCEPT\n"
@@ -386,15 +473,19 @@ def targets(folder: Path) -> None:
         "-A POSTROUTING -m connmark --mark 0x7\nCOMMIT\n"
     )
     filters = (
-        "-A INPUT -m conntrack --ctstate UNTRACKED\n-A INPUT -p tcp -m tcp --dport 2222 -m conntrack --ctstate DNAT -j ACCEPT\n"
+        "-A INPUT -m conntrack --ctstate UNTRACKED\n-A INPUT -p tcp -m tcp --dport 2222 -m "
+        "conntrack --ctstate DNAT -j ACCEPT\n"
         '-A FORWARD -m mark --mark 0x7 -j LOG --log-prefix "seven "\n-A FORWARD -j DOCKER-USER\n'
     )
-    docker = published_rules(("tcp", 80, "172.17.0.2", 80)).replace("-A FORWARD -j DOCKER-USER\n", filters)
+    docker = published_rules(("tcp", 80, "172.17.0.2", 80)).replace(
+        "-A FORWARD -j DOCKER-USER\n", filters
+    )
     redirect = "-A PREROUTING -i eth0 -p tcp -m tcp --dport 8888 -j REDIRECT --to-ports 2222\n"
     netmap = "-A PREROUTING -d 10.9.0.0/16 -j NETMAP --to 172.17.0.0/16\n"
     docker = docker.replace("-A PREROUTING -m addr", f"{redirect}{netmap}-A PREROUTING -m addr", 1)
     docker = docker.replace(
-        "-A FORWARD -i docker0 -o docker0", f"-A FORWARD -s {A}/32 -d 172.17.0.2/32 -j ACCEPT\n-A FORWARD -i docker0 -o docker0"
+        "-A FORWARD -i docker0 -o docker0",
+        f"-A FORWARD -s {A}/32 -d 172.17.0.2/32 -j ACCEPT\n-A FORWARD -i docker0 -o docker0",
     )
     with Lab() as lab:
         lab.rules(rules + docker)
@@ -411,7 +502,8 @@ def targets(folder: Path) -> None:
 
 
 def churn(folder: Path) -> None:
-    """Clients at full speed while rules come, go and change places, and counters are zeroed under them."""
+    """Clients at full speed while rules come, go and change places, and counters are zeroed under
+    them."""
     first, second = ("tcp", 80, "172.17.0.2", 80), ("tcp", 80, "172.17.0.3", 8080)
     with Lab({"docker0": 2}) as lab:
         lab.rules(published_rules(first))
@@ -420,11 +512,26 @@ def churn(folder: Path) -> None:
         serve(lab, "out", "tcp:8080")
         with Recorder(lab, folder) as recorder:
             busy = [
-                lab.start(space, PY, "-m", "tests.lab.traffic", "tcp", target, port, *more, "--count", "150", "--gap", "0.012")
-                for space, target, port, *more in (
-                    ("out", HOST, "80", "--source", A), ("out", HOST, "80", "--source", B), ("c1", A, "8080"),
+                lab.start(
+                    space,
+                    PY,
+                    "-m",
+                    "tests.lab.traffic",
+                    "tcp",
+                    target,
+                    port,
+                    *more,
+                    "--count",
+                    "150",
+                    "--gap",
+                    "0.012",
                 )
-            ]  # fmt: skip
+                for space, target, port, *more in (
+                    ("out", HOST, "80", "--source", A),
+                    ("out", HOST, "80", "--source", B),
+                    ("c1", A, "8080"),
+                )
+            ]
             time.sleep(0.5)
             lab.iptables("-I", "DOCKER-USER", "1", "-s", f"{B}/32", "-j", "RETURN")
             recorder.note_rules()
@@ -467,7 +574,8 @@ CASES: dict[str, Callable[[Path], None]] = {
 
 
 UNSEEN: dict[str, Callable[[Path], None]] = {"hairpin": hairpin}
-"""Cases in which rules count packets that no tap sees (a bridge's own traffic does not show on the bridge)."""
+"""Cases in which rules count packets that no tap sees (a bridge's own traffic does not show on the
+bridge)."""
 
 
 def make_case(name: str, folder: Path) -> Path:

@@ -1,7 +1,8 @@
-"""``python -m tests.lab.demo [FOLDER]``: a live session in a throw-away lab with a Docker Engine of its own.
+"""``python -m tests.lab.demo [FOLDER]``: a live session in a throw-away lab with a Docker Engine of
+its own.
 
-Everything is in namespaces and temporary folders, and gone at the end; the session too, unless FOLDER says where to keep it.
-"""
+Everything is in namespaces and temporary folders, and gone at the end; the session too, unless
+FOLDER says where to keep it."""
 
 from __future__ import annotations
 
@@ -22,7 +23,9 @@ TOOLS = ("ip", "nft", "nsenter", "iptables-nft", "iptables-nft-save", "ping", "s
 def why_not() -> str:
     """Why the lab cannot be made here; empty where it can."""
     if os.geteuid() != 0:
-        return "needs root, for namespaces and a Docker Engine of its own: run `sudo make demo-live`"
+        return (
+            "needs root, for namespaces and a Docker Engine of its own: run `sudo make demo-live`"
+        )
     missing = [name for name in TOOLS if shutil.which(name) is None]
     if missing:
         return f"needs {', '.join(missing)}: as root on Debian, sh .ci/deps.sh installs them"
@@ -30,7 +33,8 @@ def why_not() -> str:
 
 
 def main(keep: Path | None) -> int:
-    """Make the lab, record around its clients, take it down; the exit status of `correlator capture`."""
+    """Make the lab, record around its clients, take it down; the exit status of `correlator
+    capture`."""
     os.environ["PATH"] += ":/usr/sbin:/sbin"
     reason = why_not()
     if reason:
@@ -39,16 +43,26 @@ def main(keep: Path | None) -> int:
     if keep is not None and keep.exists():
         print(f"demo-live: {keep}: is there already: name another folder", file=sys.stderr)
         return 1
-    print("demo-live: making a lab: namespaces for a host and its clients, a Docker Engine, two containers ...", flush=True)
+    print(
+        "demo-live: making a lab: namespaces for a host and its clients, a Docker Engine, two "
+        "containers ...",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory(prefix="demo-live") as name, docker_lab("nft") as town:
         session = Path(name) / "demo-live"
         command = town.correlator("capture", "-o", session.name, "--", *town.clients)
-        print("demo-live: correlator capture -o demo-live -- python -m tests.lab.clients", flush=True)
+        print(
+            "demo-live: correlator capture -o demo-live -- python -m tests.lab.clients", flush=True
+        )
         environment = {**town.engine.environment, "PYTHONPATH": str(ROOT)}
         status = subprocess.run(command, env=environment, cwd=name, check=False).returncode
         if keep is not None and session.is_dir():
             shutil.copytree(session, keep)
-    where = f"the session is kept: correlator show {keep} --connection 1" if keep else "KEEP=folder keeps the session"
+    where = (
+        f"the session is kept: correlator show {keep} --connection 1"
+        if keep
+        else "KEEP=folder keeps the session"
+    )
     print(f"\ndemo-live: the lab is gone; {where}")
     return status
 

@@ -1,4 +1,5 @@
-"""The Docker lab: two containers of a real engine, clients around them, and sessions that correlator records there."""
+"""The Docker lab: two containers of a real engine, clients around them, and sessions that
+correlator records there."""
 
 from __future__ import annotations
 
@@ -35,10 +36,17 @@ class Town:
     def capture(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run `correlator capture` with these words in the host's namespace."""
         done = subprocess.run(
-            self.correlator("capture", *words), capture_output=True, text=True, cwd=ROOT, env=self.engine.environment, check=False
+            self.correlator("capture", *words),
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=self.engine.environment,
+            check=False,
         )
         if check and done.returncode:
-            raise RuntimeError(f"capture failed with {done.returncode}: {done.stderr}\n{done.stdout[-2000:]}")
+            raise RuntimeError(
+                f"capture failed with {done.returncode}: {done.stderr}\n{done.stdout[-2000:]}"
+            )
         return done
 
     @property
@@ -53,7 +61,9 @@ class Town:
         lab = self.lab
         lab.run("host", "nft", "-f", "-", stdin=TRACE_TABLE)
         names = rule_names(lab)
-        trace = lab.start("host", sys.executable, "-m", "tests.lab.trace", str(folder / "trace.bin"))
+        trace = lab.start(
+            "host", sys.executable, "-m", "tests.lab.trace", str(folder / "trace.bin")
+        )
         while not (folder / "trace.bin").exists():
             time.sleep(0.02)
         try:
@@ -67,14 +77,28 @@ class Town:
 
 @contextmanager
 def docker_lab(backend: str = "nft") -> Iterator[Town]:
-    """One container published on 80, one on a user network with a port on loopback only, a denied client."""
+    """One container published on 80, one on a user network with a port on loopback only, a denied
+    client."""
     with Lab({}) as lab:
         lab.run("host", "ip", "route", "add", "default", "via", OUTSIDE[0])
         with Engine(lab, backend) as engine:
             web = engine.run("web", "-p", "80:80")
             engine.docker("network", "create", "app")
             api = engine.run("api", "--network", "app", "-p", "127.0.0.1:8080:80")
-            denied = ("-I", "DOCKER-USER", "-s", f"{OUTSIDE[1]}/32", "-i", "eth0", "-p", "tcp", "--dport", "80", "-j", "DROP")
+            denied = (
+                "-I",
+                "DOCKER-USER",
+                "-s",
+                f"{OUTSIDE[1]}/32",
+                "-i",
+                "eth0",
+                "-p",
+                "tcp",
+                "--dport",
+                "80",
+                "-j",
+                "DROP",
+            )
             lab.run("host", f"iptables-{backend}", *denied)
             serve(lab, "out", "tcp:8080", "udp:53")
             yield Town(lab, engine, web, api)
@@ -83,8 +107,12 @@ def docker_lab(backend: str = "nft") -> Iterator[Town]:
 def main(backend: str, folder: Path, words: list[str]) -> int:
     """Record a session and (nft) its truth; the exit status of `correlator capture`."""
     with docker_lab(backend) as town, town.traced(folder / "truth"):
-        command = town.correlator("capture", "-o", str(folder / "session"), *words, "--", *town.clients)
-        return subprocess.run(command, env=town.engine.environment, cwd=ROOT, check=False).returncode
+        command = town.correlator(
+            "capture", "-o", str(folder / "session"), *words, "--", *town.clients
+        )
+        return subprocess.run(
+            command, env=town.engine.environment, cwd=ROOT, check=False
+        ).returncode
 
 
 if __name__ == "__main__":

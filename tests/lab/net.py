@@ -1,4 +1,5 @@
-"""Namespaces, a bridge with containers, an outside with clients; all named with a prefix of our own, gone at the end."""
+"""Namespaces, a bridge with containers, an outside with clients; all named with a prefix of our
+own, gone at the end."""
 
 from __future__ import annotations
 
@@ -26,13 +27,15 @@ def sh(*command: str, stdin: str | None = None, check: bool = True) -> str:
 
 
 class Lab:
-    """A host with ``eth0`` (towards the clients) and bridges with containers, each in a namespace of its own.
+    """A host with ``eth0`` (towards the clients) and bridges with containers, each in a namespace
+    of its own.
 
-    ``bridges`` maps a bridge's name to the number of its containers: bridge i has 172.(17+i).0.1/16, its containers
-    172.(17+i).0.2 and on.
-    """
+    ``bridges`` maps a bridge's name to the number of its containers: bridge i has
+    172.(17+i).0.1/16, its containers 172.(17+i).0.2 and on."""
 
-    def __init__(self, bridges: dict[str, int] | None = None, sysctls: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, bridges: dict[str, int] | None = None, sysctls: dict[str, str] | None = None
+    ) -> None:
         self.bridges = {"docker0": 1} if bridges is None else bridges
         self.sysctls = sysctls or {}
         self.prefix = f"corr{os.getpid()}{next(LETTERS)}-"
@@ -47,7 +50,12 @@ class Lab:
             raise
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def space(self, name: str) -> str:
@@ -58,16 +66,24 @@ class Lab:
         """Run a command inside a namespace."""
         return sh("ip", "netns", "exec", self.space(space), *command, stdin=stdin, check=check)
 
-    def start(self, space: str, *command: str, stdout: int | None = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def start(
+        self, space: str, *command: str, stdout: int | None = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         """Start a process inside a namespace; it ends with the lab."""
         process = subprocess.Popen(
-            ["ip", "netns", "exec", self.space(space), *command], stdout=stdout, stderr=subprocess.DEVNULL,
-            stdin=subprocess.DEVNULL, cwd=ROOT, start_new_session=True,
-        )  # fmt: skip
+            ["ip", "netns", "exec", self.space(space), *command],
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            cwd=ROOT,
+            start_new_session=True,
+        )
         self.processes.append(process)
         return process
 
-    def stop(self, process: subprocess.Popen[bytes], how: int = signal.SIGTERM, wait: float = 10.0) -> None:
+    def stop(
+        self, process: subprocess.Popen[bytes], how: int = signal.SIGTERM, wait: float = 10.0
+    ) -> None:
         """End a process that this lab started."""
         if process.poll() is None:
             process.send_signal(how)
@@ -119,13 +135,24 @@ class Lab:
             self.run("host", "ip", "link", "add", bridge, "type", "bridge")
             self._address("host", bridge, f"172.{17 + i}.0.1/16")
             for j in range(count):
-                self.add_container(bridge, f"c{number - 1}", f"172.{17 + i}.0.{2 + j}", f"172.{17 + i}.0.1")
+                self.add_container(
+                    bridge, f"c{number - 1}", f"172.{17 + i}.0.{2 + j}", f"172.{17 + i}.0.1"
+                )
                 number += 1
         settings.setdefault("net.bridge.bridge-nf-call-iptables", "1")
         for key, value in settings.items():
             self.run("host", "sysctl", "-qw", f"{key}={value}")
         for space in self.spaces:
-            sh("ip", "netns", "exec", space, "sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", check=False)
+            sh(
+                "ip",
+                "netns",
+                "exec",
+                space,
+                "sysctl",
+                "-qw",
+                "net.ipv6.conf.all.disable_ipv6=1",
+                check=False,
+            )
         time.sleep(0.2)
 
     def add_container(self, bridge: str, name: str, address: str, gateway: str) -> None:

@@ -1,4 +1,5 @@
-"""A recording as a user of plain tools makes it: tcpdump per interface, counter logs, facts, sysctls; and the truth."""
+"""A recording as a user of plain tools makes it: tcpdump per interface, counter logs, facts,
+sysctls; and the truth."""
 
 from __future__ import annotations
 
@@ -14,14 +15,21 @@ from tests.lab.trace import TRACE_TABLE
 from tests.lab.truth import Names, read_truth, rule_names, write_truth
 
 TAIL = 1.3
-SYSCTLS = ("net.bridge", "net.ipv4.ip_forward", "net.ipv4.conf.", "net.netfilter.nf_conntrack_tcp_loose")
+SYSCTLS = (
+    "net.bridge",
+    "net.ipv4.ip_forward",
+    "net.ipv4.conf.",
+    "net.netfilter.nf_conntrack_tcp_loose",
+)
 CONF = ("rp_filter", "accept_local", "route_localnet", "forwarding")
 """What is kept of net.ipv4.conf."""
 
 
 def _kept(line: str) -> bool:
     name = line.partition(" ")[0]
-    return name.startswith(SYSCTLS) and (not name.startswith("net.ipv4.conf.") or name.rpartition(".")[2] in CONF)
+    return name.startswith(SYSCTLS) and (
+        not name.startswith("net.ipv4.conf.") or name.rpartition(".")[2] in CONF
+    )
 
 
 class Recorder:
@@ -46,15 +54,32 @@ class Recorder:
         self._facts()
         lab.run("host", "nft", "-f", "-", stdin=TRACE_TABLE)
         self.note_rules()
-        self.trace = lab.start("host", sys.executable, "-m", "tests.lab.trace", str(folder / "trace.bin"))
+        self.trace = lab.start(
+            "host", sys.executable, "-m", "tests.lab.trace", str(folder / "trace.bin")
+        )
         self.dumps = [
             lab.start(
-                "host", "tcpdump", "-p", "-i", name, "-s", str(self.snap), "-U", "--immediate-mode", "-Z", "root",
-                "--time-stamp-precision=nano", *(["-y", self.link] if self.link else []), "-w", str(folder / f"{name}.pcap"),
+                "host",
+                "tcpdump",
+                "-p",
+                "-i",
+                name,
+                "-s",
+                str(self.snap),
+                "-U",
+                "--immediate-mode",
+                "-Z",
+                "root",
+                "--time-stamp-precision=nano",
+                *(["-y", self.link] if self.link else []),
+                "-w",
+                str(folder / f"{name}.pcap"),
             )
             for name in self.interfaces
-        ]  # fmt: skip
-        self.sampler = lab.start("host", sys.executable, "-m", "tests.lab.sampler", str(folder), str(self.interval))
+        ]
+        self.sampler = lab.start(
+            "host", sys.executable, "-m", "tests.lab.sampler", str(folder), str(self.interval)
+        )
         self._wait(folder / "trace.bin", 6)
         self._wait(folder / "counters.log", 1)
         for name in self.interfaces:
@@ -86,10 +111,21 @@ class Recorder:
         (self.folder / "trace.bin").unlink()
 
     def _facts(self) -> None:
-        for name, words in (("addr", ["addr"]), ("link", ["-d", "link"]), ("route", ["route", "show", "table", "all"])):
+        for name, words in (
+            ("addr", ["addr"]),
+            ("link", ["-d", "link"]),
+            ("route", ["route", "show", "table", "all"]),
+        ):
             text = subprocess.run(
-                ["ip", "-n", self.lab.space("host"), "-j", *words], capture_output=True, text=True, check=True
+                ["ip", "-n", self.lab.space("host"), "-j", *words],
+                capture_output=True,
+                text=True,
+                check=True,
             ).stdout
             (self.folder / f"{name}.json").write_text(text)
-        lines = [line for line in self.lab.run("host", "sysctl", "-a", check=False).splitlines() if _kept(line)]
+        lines = [
+            line
+            for line in self.lab.run("host", "sysctl", "-a", check=False).splitlines()
+            if _kept(line)
+        ]
         (self.folder / "sysctl.txt").write_text("\n".join(lines) + "\n")

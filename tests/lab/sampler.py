@@ -1,4 +1,5 @@
-"""``python -m tests.lab.sampler FOLDER``: what a user's script does: iptables-save -c every 100 ms, -L -n -v every second."""
+"""``python -m tests.lab.sampler FOLDER``: what a user's script does: iptables-save -c every 100 ms,
+-L -n -v every second."""
 
 from __future__ import annotations
 
@@ -23,23 +24,34 @@ def main(folder: Path, interval: float) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     due, listed = time.monotonic(), 0.0
-    with (folder / "counters.log").open("w") as counters, (folder / "listing.log").open("w") as listing:
+    with (
+        (folder / "counters.log").open("w") as counters,
+        (folder / "listing.log").open("w") as listing,
+    ):
         while True:
             last = stopped
             begin = time.time_ns()
-            text = subprocess.run(["iptables-nft-save", "-c"], capture_output=True, text=True, check=True).stdout
+            text = subprocess.run(
+                ["iptables-nft-save", "-c"], capture_output=True, text=True, check=True
+            ).stdout
             end = time.time_ns()
-            text = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("#"))
+            text = "".join(
+                line for line in text.splitlines(keepends=True) if not line.startswith("#")
+            )
             counters.write(f"# sample begin={_stamp(begin)} end={_stamp(end)}\n{text}")
             counters.flush()
             if time.monotonic() - listed >= 1 or last:
                 listed = time.monotonic()
                 listing.write(
-                    subprocess.run(["date", "--iso-8601=ns"], capture_output=True, text=True, check=True).stdout.replace(",", ".")
+                    subprocess.run(
+                        ["date", "--iso-8601=ns"], capture_output=True, text=True, check=True
+                    ).stdout.replace(",", ".")
                 )
                 for table in ("nat", "filter"):
                     command = ["iptables-nft", "-t", table, "-L", "-n", "-v", "--line-numbers"]
-                    listing.write(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+                    listing.write(
+                        subprocess.run(command, capture_output=True, text=True, check=True).stdout
+                    )
                 listing.flush()
             if last:
                 return

@@ -1,8 +1,8 @@
 """The kernel's own trace of rules (NFTRACE), recorded raw and read afterwards.
 
-``python -m tests.lab.trace FILE`` records the netlink group NFNLGRP_NFTRACE until SIGTERM, with a receive buffer forced
-large: nft monitor trace dies of ENOBUFS. Layout: include/uapi/linux/netfilter/nf_tables.h (enum nft_trace_attributes).
-"""
+``python -m tests.lab.trace FILE`` records the netlink group NFNLGRP_NFTRACE until SIGTERM, with a
+receive buffer forced large: nft monitor trace dies of ENOBUFS. Layout:
+include/uapi/linux/netfilter/nf_tables.h (enum nft_trace_attributes)."""
 
 from __future__ import annotations
 
@@ -16,11 +16,22 @@ from pathlib import Path
 
 NETLINK_NETFILTER, NFNLGRP_NFTRACE, SO_RCVBUFFORCE, SOL_NETLINK, ADD_MEMBERSHIP = 12, 9, 33, 270, 1
 NFT_MSG_TRACE = 10 << 8 | 17
-TABLE, CHAIN, HANDLE, TYPE, ID, NETWORK, TRANSPORT, CT_ID, CT_DIRECTION = 1, 2, 3, 4, 6, 8, 9, 18, 19
+TABLE, CHAIN, HANDLE, TYPE, ID, NETWORK, TRANSPORT, CT_ID, CT_DIRECTION = (
+    1,
+    2,
+    3,
+    4,
+    6,
+    8,
+    9,
+    18,
+    19,
+)
 POLICY, RETURN, RULE = 1, 2, 3
 
 SEEN = "seen"
-"""The chain just behind conntrack: it names the connection of what raw counted, also where no other table looks."""
+"""The chain just behind conntrack: it names the connection of what raw counted, also where no other
+table looks."""
 TRACE_TABLE = """
 table ip corrtrace {
   chain pre { type filter hook prerouting priority -350; policy accept; meta nftrace set 1; }
@@ -32,7 +43,8 @@ table ip corrtrace {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One step of one packet. ``header`` is the IP header and ``transport`` the next (empty where not dumped)."""
+    """One step of one packet. ``header`` is the IP header and ``transport`` the next (empty where
+    not dumped)."""
 
     table: str
     chain: str
@@ -94,11 +106,16 @@ def events(path: Path) -> Iterator[Event]:
             if kind == NFT_MSG_TRACE:
                 a = _attributes(message[20:length])
                 yield Event(
-                    a.get(TABLE, b"").rstrip(b"\0").decode(), a.get(CHAIN, b"").rstrip(b"\0").decode(),
-                    int.from_bytes(a.get(HANDLE, b""), "big"), int.from_bytes(a[TYPE], "big"),
-                    int.from_bytes(a[ID], "big"), a.get(NETWORK, b""), a.get(TRANSPORT, b""),
-                    int.from_bytes(a.get(CT_ID, b""), "big"), a.get(CT_DIRECTION, b"\0") == b"\1",
-                )  # fmt: skip
+                    a.get(TABLE, b"").rstrip(b"\0").decode(),
+                    a.get(CHAIN, b"").rstrip(b"\0").decode(),
+                    int.from_bytes(a.get(HANDLE, b""), "big"),
+                    int.from_bytes(a[TYPE], "big"),
+                    int.from_bytes(a[ID], "big"),
+                    a.get(NETWORK, b""),
+                    a.get(TRANSPORT, b""),
+                    int.from_bytes(a.get(CT_ID, b""), "big"),
+                    a.get(CT_DIRECTION, b"\0") == b"\1",
+                )
             message = message[(length + 3) & ~3 :]
 
 

@@ -1,4 +1,5 @@
-"""Servers and clients, run inside namespaces: ``python -m tests.lab.traffic serve ...`` and ``... tcp|udp ...``."""
+"""Servers and clients, run inside namespaces: ``python -m tests.lab.traffic serve ...`` and ``...
+tcp|udp ...``."""
 
 from __future__ import annotations
 
@@ -11,11 +12,14 @@ import time
 
 
 def serve(doors: list[str], reply: int) -> None:
-    """Answer on every ``tcp:PORT`` and ``udp:PORT``: ``reply`` bytes for what comes in, then close. Runs for ever."""
+    """Answer on every ``tcp:PORT`` and ``udp:PORT``: ``reply`` bytes for what comes in, then close.
+    Runs for ever."""
     selector = selectors.DefaultSelector()
     for door in doors:
         kind, _, port = door.partition(":")
-        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+        sock = socket.socket(
+            socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
+        )
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("", int(port)))
         if kind == "tcp":
@@ -42,9 +46,19 @@ def serve(doors: list[str], reply: int) -> None:
                         sock.close()
 
 
-def tcp(source: str, target: str, port: int, count: int, size: int, sport: int, gap: float, reset: bool, http: bool) -> int:
-    """``count`` connections one after the other: send (``http``: a request for /), read an answer, close. Returns how many
-    were answered."""
+def tcp(
+    source: str,
+    target: str,
+    port: int,
+    count: int,
+    size: int,
+    sport: int,
+    gap: float,
+    reset: bool,
+    http: bool,
+) -> int:
+    """``count`` connections one after the other: send (``http``: a request for /), read an answer,
+    close. Returns how many were answered."""
     good = 0
     for i in range(count):
         sock = socket.socket()
@@ -56,7 +70,9 @@ def tcp(source: str, target: str, port: int, count: int, size: int, sport: int, 
             sock.bind((source, sport))
         with contextlib.suppress(OSError):
             sock.connect((target, port))
-            sock.sendall(b"GET / HTTP/1.0\r\n\r\n" if http else f"request {i} ".encode().ljust(size, b"x"))
+            sock.sendall(
+                b"GET / HTTP/1.0\r\n\r\n" if http else f"request {i} ".encode().ljust(size, b"x")
+            )
             if sock.recv(65536):
                 good += 1
             if not reset:
@@ -83,7 +99,8 @@ def udp(source: str, target: str, port: int, count: int, size: int, sport: int, 
 
 
 def load(source: str, target: str, port: int, rate: int, seconds: float) -> int:
-    """``rate`` connections a second for ``seconds``, each a request, an answer and a close. Returns how many were answered."""
+    """``rate`` connections a second for ``seconds``, each a request, an answer and a close. Returns
+    how many were answered."""
     selector = selectors.DefaultSelector()
     begun, opened, good = time.monotonic(), 0, 0
     while True:
@@ -94,7 +111,9 @@ def load(source: str, target: str, port: int, rate: int, seconds: float) -> int:
             sock = socket.socket()
             sock.setblocking(False)
             if source:
-                sock.setsockopt(socket.IPPROTO_IP, 24, 1)  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect
+                sock.setsockopt(
+                    socket.IPPROTO_IP, 24, 1
+                )  # IP_BIND_ADDRESS_NO_PORT: the port is chosen at connect
                 sock.bind((source, 0))
             sock.connect_ex((target, port))
             selector.register(sock, selectors.EVENT_WRITE)
@@ -124,9 +143,15 @@ def main() -> None:
     parser.add_argument("what", choices=("serve", "tcp", "udp", "load"))
     parser.add_argument("words", nargs="*")
     for name, kind, default in (
-        ("source", str, ""), ("count", int, 1), ("size", int, 40), ("sport", int, 0), ("gap", float, 0.01), ("reply", int, 200),
-        ("rate", int, 1000), ("seconds", float, 10.0),
-    ):  # fmt: skip
+        ("source", str, ""),
+        ("count", int, 1),
+        ("size", int, 40),
+        ("sport", int, 0),
+        ("gap", float, 0.01),
+        ("reply", int, 200),
+        ("rate", int, 1000),
+        ("seconds", float, 10.0),
+    ):
         parser.add_argument(f"--{name}", type=kind, default=default)
     parser.add_argument("--reset", action="store_true")
     parser.add_argument("--http", action="store_true")

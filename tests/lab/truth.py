@@ -1,4 +1,5 @@
-"""Kernel trace -> hits.csv: what every rule counted, per connection and direction; checked against the counters."""
+"""Kernel trace -> hits.csv: what every rule counted, per connection and direction; checked against
+the counters."""
 
 from __future__ import annotations
 
@@ -31,12 +32,19 @@ def rule_names(lab: Lab) -> Names:
             texts[table, chain].append(text)
     for table in ("raw", "mangle", "nat", "filter", "security"):
         chain, number = "", 0
-        for line in lab.run("host", "nft", "-a", "list", "table", "ip", table, check=False).splitlines():
+        for line in lab.run(
+            "host", "nft", "-a", "list", "table", "ip", table, check=False
+        ).splitlines():
             opened = re.match(r"\s*chain (\S+) \{", line)
             handle = re.search(r"# handle (\d+)$", line)
             if opened:
                 chain, number = opened[1], 0
-            elif handle and "policy" not in line and not re.match(r"\s*type ", line) and "table" not in line:
+            elif (
+                handle
+                and "policy" not in line
+                and not re.match(r"\s*type ", line)
+                and "table" not in line
+            ):
                 names[table, chain, int(handle[1])] = texts[table, chain][number]
                 number += 1
     return names
@@ -63,12 +71,19 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
     looked: set[int] = set()
 
     def give_up(packet: int) -> None:
-        """No connection came: conntrack called the packet INVALID, does not track it, or raw dropped it before conntrack
-        could look: then nobody called it anything, and it is the client's."""
+        """No connection came: conntrack called the packet INVALID, does not track it, or raw
+        dropped it before conntrack could look: then nobody called it anything, and it is the
+        client's."""
         waiting = early.pop(packet, [])
         unseen = packet not in looked and all(event.table == "raw" for event, *_ in waiting)
         for event, text, length in waiting:
-            key = (_own_tuple(first.get(packet, event)), "original" if unseen else "untracked", event.table, event.chain, text)
+            key = (
+                _own_tuple(first.get(packet, event)),
+                "original" if unseen else "untracked",
+                event.table,
+                event.chain,
+                text,
+            )
             hits[key][0] += 1
             hits[key][1] += length
 
@@ -82,20 +97,30 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
         if event.table == "corrtrace" and event.chain != SEEN:
             continue
         looked |= {event.packet} if event.chain == SEEN else set()
-        shown = current[event.packet]  # the first event of a chain's walk bears the headers and the connection
+        shown = current[
+            event.packet
+        ]  # the first event of a chain's walk bears the headers and the connection
         if shown.connection and not shown.reply and shown.connection not in connections:
             connections[shown.connection] = _own_tuple(first.get(event.packet, shown))
         if shown.connection:  # what raw counted before conntrack looked is the same connection's
             for before, text, length in early.pop(event.packet, []):
-                counted.append((shown.connection, shown.reply, before.table, before.chain, text, length))
-        if event.kind not in (POLICY, RULE) or (event.kind == RULE and not event.handle) or event.table == "corrtrace":
+                counted.append(
+                    (shown.connection, shown.reply, before.table, before.chain, text, length)
+                )
+        if (
+            event.kind not in (POLICY, RULE)
+            or (event.kind == RULE and not event.handle)
+            or event.table == "corrtrace"
+        ):
             continue  # a rule without a handle is the end of a chain
         text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
         length = int.from_bytes(shown.header[2:4], "big")
         if shown.connection:
             counted.append((shown.connection, shown.reply, event.table, event.chain, text, length))
         else:
-            early[event.packet].append((replace(event, header=shown.header, transport=shown.transport), text, length))
+            early[event.packet].append(
+                (replace(event, header=shown.header, transport=shown.transport), text, length)
+            )
     for packet in list(early):
         give_up(packet)
     for number, reply, table, chain, text, length in counted:
@@ -110,6 +135,25 @@ def write_truth(hits: dict[Key, list[int]], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["protocol", "src", "sport", "dst", "dport", "direction", "table", "chain", "rule", "packets", "bytes"])
-        for ((protocol, src, sport, dst, dport), direction, table, chain, rule), (packets, size) in sorted(hits.items()):
-            writer.writerow([protocol, src, sport, dst, dport, direction, table, chain, rule, packets, size])
+        writer.writerow(
+            [
+                "protocol",
+                "src",
+                "sport",
+                "dst",
+                "dport",
+                "direction",
+                "table",
+                "chain",
+                "rule",
+                "packets",
+                "bytes",
+            ]
+        )
+        for ((protocol, src, sport, dst, dport), direction, table, chain, rule), (
+            packets,
+            size,
+        ) in sorted(hits.items()):
+            writer.writerow(
+                [protocol, src, sport, dst, dport, direction, table, chain, rule, packets, size]
+            )

@@ -1,8 +1,7 @@
 """Sentences that answer what people ask, each backed by connections and rules that can be opened.
 
-Each check is a pure function over the tables of an analysis that claims nothing but what exact rows support, says what is
-only possible as such, and says nothing where it does not apply.
-"""
+Each check is a pure function over the tables of an analysis that claims nothing but what exact rows
+support, says what is only possible as such, and says nothing where it does not apply."""
 
 from __future__ import annotations
 
@@ -26,17 +25,34 @@ if TYPE_CHECKING:
 __all__ = ["CHECKS", "Finding", "about", "find"]
 
 CHECKS: tuple[Callable[[Analysis], list[Finding]], ...] = (
-    dropped, rejected, lost, refused, unanswered, dropped_later, expired, older_than_rule, past_input, through_proxy,
-    client_hidden, hairpin, older_than_recording, both_backends,
-)  # fmt: skip
+    dropped,
+    rejected,
+    lost,
+    refused,
+    unanswered,
+    dropped_later,
+    expired,
+    older_than_rule,
+    past_input,
+    through_proxy,
+    client_hidden,
+    hairpin,
+    older_than_recording,
+    both_backends,
+)
 
 
 def find(analysis: Analysis) -> tuple[Finding, ...]:
-    """Everything that is worth saying of a session, most important first; checks that do not apply say nothing."""
+    """Everything that is worth saying of a session, most important first; checks that do not apply
+    say nothing."""
     return tuple(finding for check in CHECKS for finding in check(analysis))
 
 
-def about(findings: Iterable[Finding], connections: Iterable[int] = (), rule: str = "") -> tuple[Finding, ...]:
+def about(
+    findings: Iterable[Finding], connections: Iterable[int] = (), rule: str = ""
+) -> tuple[Finding, ...]:
     """Those that concern one of these connections, or a rule of that name."""
     wanted = set(connections)
-    return tuple(f for f in findings if (rule and rule in f.rules) or not wanted.isdisjoint(f.connections))
+    return tuple(
+        f for f in findings if (rule and rule in f.rules) or not wanted.isdisjoint(f.connections)
+    )

@@ -15,4 +15,8 @@ MARK = "rules in both iptables-"
 
 def both_backends(analysis: Analysis) -> list[Finding]:
     """Every packet meets both, and a rule that is looked for in one may be in the other."""
-    return [Finding("both-backends", f"{w[0].upper()}{w[1:]}.") for w in analysis.warnings if w.startswith(MARK)]
+    return [
+        Finding("both-backends", f"{w[0].upper()}{w[1:]}.")
+        for w in analysis.warnings
+        if w.startswith(MARK)
+    ]

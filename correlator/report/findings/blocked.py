@@ -20,7 +20,16 @@ from correlator.report.findings.rules import (
     texts_of,
     value,
 )
-from correlator.report.findings.words import PORTED, connections_of, listed, numbers, said, sentence, unproven, was
+from correlator.report.findings.words import (
+    PORTED,
+    connections_of,
+    listed,
+    numbers,
+    said,
+    sentence,
+    unproven,
+    was,
+)
 from correlator.report.units import plural
 
 if TYPE_CHECKING:
@@ -33,14 +42,17 @@ _INTERNAL = re.compile(r"! -[sd] \S+ (?:! -[io] \S+ )?-[io] (\S+)(?: ! -[io] \S+
 
 
 def dropped(analysis: Analysis) -> list[Finding]:
-    """Connections whose first packet was dropped, by the rule or policy that did it, and what was missing."""
+    """Connections whose first packet was dropped, by the rule or policy that did it, and what was
+    missing."""
     table = analysis.connections
     mine = table[table["outcome"] == "dropped"]
     if not len(mine):
         return []
     known, hits = published(analysis), hits_of(analysis, mine["connection"])
     findings: list[Finding] = []
-    for (rule, text, status), frame in mine.groupby(["rule", texts_of(analysis, mine), "status"], observed=True, sort=False):
+    for (rule, text, status), frame in mine.groupby(
+        ["rule", texts_of(analysis, mine), "status"], observed=True, sort=False
+    ):
         if str(status) == "ambiguous":
             findings.append(_perhaps(analysis, frame, str(rule)))
             continue
@@ -51,39 +63,69 @@ def dropped(analysis: Analysis) -> list[Finding]:
 
 
 def _by_cause(
-    analysis: Analysis, frame: pd.DataFrame, known: Published, hits: pd.DataFrame, rule: str, text: str
+    analysis: Analysis,
+    frame: pd.DataFrame,
+    known: Published,
+    hits: pd.DataFrame,
+    rule: str,
+    text: str,
 ) -> list[tuple[Why, pd.DataFrame]]:
     """Its connections apart by why they were dropped: one look at those that dialled alike."""
     keys = ["protocol", "dst", "dport", "reply_src", "reply_sport", "in_interface"]
     bare = ~frame["protocol"].isin(PORTED)
-    ends = frame.assign(dport=frame["dport"].where(~bare, 0), reply_sport=frame["reply_sport"].where(~bare, 0))
+    ends = frame.assign(
+        dport=frame["dport"].where(~bare, 0), reply_sport=frame["reply_sport"].where(~bare, 0)
+    )
     group = ends.groupby(keys, observed=True, sort=False).ngroup()
     first = frame[~group.duplicated()]
     told = _reasons(analysis, first, known, hits, rule, text)
     order = {why: i for i, why in enumerate(dict.fromkeys(told))}
-    cause = group.map({number: order[why] for number, why in zip(group[first.index].tolist(), told, strict=True)})
+    cause = group.map(
+        {number: order[why] for number, why in zip(group[first.index].tolist(), told, strict=True)}
+    )
     return [(why, frame[cause == i]) for why, i in order.items()]
 
 
-def _dropped(analysis: Analysis, frame: pd.DataFrame, by: str, why: str, rules: tuple[str, ...], hits: pd.DataFrame) -> Finding:
+def _dropped(
+    analysis: Analysis,
+    frame: pd.DataFrame,
+    by: str,
+    why: str,
+    rules: tuple[str, ...],
+    hits: pd.DataFrame,
+) -> Finding:
     its = hits[hits["connection"].isin(frame["connection"]) & (hits["direction"] == "original")]
     stopped = int(named(its, rules[0])["packets"].sum()) if split(rules[0])[2] else 0
-    later = (its["chain"] == "POSTROUTING").any() or frame["state"].isin(("established", "older")).any()
+    later = (its["chain"] == "POSTROUTING").any() or frame["state"].isin(
+        ("established", "older")
+    ).any()
     later = later or 0 < stopped < int(frame["packets_original"].sum())
     some, verb = ("The first packets of ", "were") if later else ("", was(frame))
     filled = _filled(analysis, why, frame)
-    text = f"{some}{connections_of(analysis, frame)} {verb} dropped by {by}{filled}.{unproven(frame)}"
+    text = (
+        f"{some}{connections_of(analysis, frame)} {verb} dropped by {by}{filled}.{unproven(frame)}"
+    )
     return Finding("dropped", text, numbers(frame), tuple(dict.fromkeys(rules)))
 
 
 def _perhaps(analysis: Analysis, frame: pd.DataFrame, rule: str) -> Finding:
     reason = listed(frame["reason"].astype(str), bound=1)
     by = f", most likely by {rule}," if rule else ""
-    text = f"{connections_of(analysis, frame)} {was(frame)} dropped{by} which is not certain: {reason}."
+    text = (
+        f"{connections_of(analysis, frame)} {was(frame)} dropped{by} which is not certain: "
+        f"{reason}."
+    )
     return Finding("dropped", text, numbers(frame), (rule,) if rule else ())
 
 
-def _reasons(analysis: Analysis, first: pd.DataFrame, known: Published, hits: pd.DataFrame, rule: str, text: str) -> list[Why]:
+def _reasons(
+    analysis: Analysis,
+    first: pd.DataFrame,
+    known: Published,
+    hits: pd.DataFrame,
+    rule: str,
+    text: str,
+) -> list[Why]:
     """Why each of these was dropped there, beyond the rule's own words."""
     table, chain, number = split(rule)
     rows = list(first.itertuples())
@@ -98,7 +140,10 @@ def _reasons(analysis: Analysis, first: pd.DataFrame, known: Published, hits: pd
     if number:
         return [("", ())] * len(rows)
     if chain == "FORWARD":
-        return [_unpublished(analysis, row, known, hits, ": no rule before it accepts {it}") for row in rows]
+        return [
+            _unpublished(analysis, row, known, hits, ": no rule before it accepts {it}")
+            for row in rows
+        ]
     if chain == "INPUT":
         whys = why_not_dnat(known, first, hits)
         return [_not_let_in(row, why) for row, why in zip(rows, whys, strict=True)]
@@ -107,14 +152,22 @@ def _reasons(analysis: Analysis, first: pd.DataFrame, known: Published, hits: pd
 
 def _names_interfaces_only(text: str) -> bool:
     matches = parsed("filter", "DOCKER", 1, text).matches
-    return bool(matches) and all(match.name in ("in-interface", "out-interface") for match in matches)
+    return bool(matches) and all(
+        match.name in ("in-interface", "out-interface") for match in matches
+    )
 
 
 def _raw(analysis: Analysis, row: Any, text: str) -> str:
-    first = ": raw comes first, so neither nat nor filter, where Docker lets published ports in, saw {it}"
+    first = (
+        ": raw comes first, so neither nat nor filter, where Docker lets published ports in, "
+        "saw {it}"
+    )
     away = _RAW.fullmatch(text)
     if away and behind_bridge(analysis.host, str(row.dst)) == away[2]:
-        return f"{first}. Docker 28 and newer write such rules: from outside, a container answers on published ports only"
+        return (
+            f"{first}. Docker 28 and newer write such rules: from outside, a container answers "
+            f"on published ports only"
+        )
     return first
 
 
@@ -122,14 +175,22 @@ def _isolated(analysis: Analysis, row: Any, text: str) -> str:
     """Docker keeps its networks apart."""
     internal = _INTERNAL.fullmatch(text)
     if internal:
-        return f": the network {internal[1]} is internal, so nothing comes in from elsewhere and nothing goes out"
+        return (
+            f": the network {internal[1]} is internal, so nothing comes in from elsewhere and "
+            f"nothing goes out"
+        )
     came, goes = str(row.in_interface), device_of(analysis.host, str(row.reply_src))
     if not came or not goes or came == goes:
         return ": Docker isolates this network"
-    return f": Docker isolates the networks {came} and {goes} from each other (a container can be on both)"
+    return (
+        f": Docker isolates the networks {came} and {goes} from each other (a container can be "
+        f"on both)"
+    )
 
 
-def _unpublished(analysis: Analysis, row: Any, known: Published, hits: pd.DataFrame, end: str) -> Why:
+def _unpublished(
+    analysis: Analysis, row: Any, known: Published, hits: pd.DataFrame, end: str
+) -> Why:
     """What FORWARD would have needed to let a packet to a container pass."""
     protocol, server, port = str(row.protocol), str(row.reply_src), int(row.reply_sport)
     bridge, came = behind_bridge(analysis.host, server), str(row.in_interface)
@@ -142,19 +203,37 @@ def _unpublished(analysis: Analysis, row: Any, known: Published, hits: pd.DataFr
     missing = f"missing is `-I {'DOCKER' if asked else 'FORWARD'} {{accept}}`{{alike}}"
     if (str(row.dst), int(row.dport)) != (server, port):
         hit = hit_names(mine, ("DNAT", "REDIRECT")).get(int(row.connection), "")
-        return f", after {hit or 'DNAT'} led {{it}} to {{server}}{end}. {sentence(missing)}", (hit,) if hit else ()
+        return f", after {hit or 'DNAT'} led {{it}} to {{server}}{end}. {sentence(missing)}", (
+            hit,
+        ) if hit else ()
     names = tuple(dict.fromkeys(known.leading_to(value(server), port)))
     if names:
-        return f"{end}. {listed(names)} publishes {{server}}, and the client dialled the container itself; {missing}", names
+        return (
+            f"{end}. {listed(names)} publishes {{server}}, and the client dialled the container "
+            f"itself; {missing}",
+            names,
+        )
     return f"{end}. The port is not published (no DNAT rule leads to {{server}}); {missing}", ()
 
 
 def _filled(analysis: Analysis, text: str, frame: pd.DataFrame) -> str:
-    """A reason with the rules that were missing for these connections: the first one's, spelled out."""
+    """A reason with the rules that were missing for these connections: the first one's, spelled
+    out."""
     row = frame.iloc[0]
-    server, protocol, bridge = row["reply_src"], row["protocol"], behind_bridge(analysis.host, str(row["reply_src"]))
-    accept = f"-d {server}/32 ! -i {bridge} -o {bridge} -p {protocol} -m {protocol} --dport {row['reply_sport']} -j ACCEPT"
-    alike = "" if len(frame[["protocol", "reply_src", "reply_sport"]].drop_duplicates()) == 1 else " and its like"
+    server, protocol, bridge = (
+        row["reply_src"],
+        row["protocol"],
+        behind_bridge(analysis.host, str(row["reply_src"])),
+    )
+    accept = (
+        f"-d {server}/32 ! -i {bridge} -o {bridge} -p {protocol} -m {protocol} --dport "
+        f"{row['reply_sport']} -j ACCEPT"
+    )
+    alike = (
+        ""
+        if len(frame[["protocol", "reply_src", "reply_sport"]].drop_duplicates()) == 1
+        else " and its like"
+    )
     text = text.replace("{accept}", accept).replace("{alike}", alike)
     return said(analysis, text.replace("{door}", f"-p {protocol} --dport {row['dport']}"), frame)
 
@@ -165,7 +244,11 @@ def _not_let_in(row: Any, why: Why) -> Why:
     if str(row.protocol) not in PORTED:
         return end, ()
     reason = f"{sentence(why[0])}; " if why[0] else ""
-    return f"{end}. {reason}to the host itself `-A INPUT {{door}} -j ACCEPT`{{alike}} would have let {{it}} in", why[1]
+    return (
+        f"{end}. {reason}to the host itself `-A INPUT {{door}} -j ACCEPT`{{alike}} would have let "
+        f"{{it}} in",
+        why[1],
+    )
 
 
 def rejected(analysis: Analysis) -> list[Finding]:
@@ -175,12 +258,20 @@ def rejected(analysis: Analysis) -> list[Finding]:
     findings: list[Finding] = []
     if not len(mine):
         return findings
-    for (rule, text, status), frame in mine.groupby(["rule", texts_of(analysis, mine), "status"], observed=True, sort=False):
+    for (rule, text, status), frame in mine.groupby(
+        ["rule", texts_of(analysis, mine), "status"], observed=True, sort=False
+    ):
         name, what = str(rule), f"{connections_of(analysis, frame)} {was(frame)} rejected"
         if str(status) == "ambiguous":
-            what += f", most likely by {name}, which is not certain: {listed(frame['reason'].astype(str), bound=1)}."
+            what += (
+                f", most likely by {name}, which is not certain: "
+                f"{listed(frame['reason'].astype(str), bound=1)}."
+            )
         else:
-            what += f" by {quoted(name, str(text))}: the client gets {_answer(str(text))}.{unproven(frame)}"
+            what += (
+                f" by {quoted(name, str(text))}: the client gets "
+                f"{_answer(str(text))}.{unproven(frame)}"
+            )
         findings.append(Finding("rejected", what, numbers(frame), (name,) if name else ()))
     return findings
 
@@ -188,27 +279,44 @@ def rejected(analysis: Analysis) -> list[Finding]:
 def _answer(text: str) -> str:
     option = parsed("filter", "FORWARD", 1, text).target.option("--reject-with")
     answer = option.value if option is not None else "icmp-port-unreachable"
-    return "a TCP reset" if answer == "tcp-reset" else f"an ICMP error ({answer.removeprefix('icmp-')})"
+    return (
+        "a TCP reset"
+        if answer == "tcp-reset"
+        else f"an ICMP error ({answer.removeprefix('icmp-')})"
+    )
 
 
 def dropped_later(analysis: Analysis) -> list[Finding]:
     """Packets that a rule dropped or rejected of connections whose first packet no rule stopped."""
     hits, table = analysis.hits_of(targets=("DROP", "REJECT")), analysis.connections
-    stopped = table["connection"].to_numpy()[table["outcome"].isin(("dropped", "rejected")).to_numpy()]
+    stopped = table["connection"].to_numpy()[
+        table["outcome"].isin(("dropped", "rejected")).to_numpy()
+    ]
     mine = hits[hits["status"] != "ambiguous"]
     mine = mine[~mine["connection"].isin(stopped)]
     findings = []
     keys = ["table", "chain", "rule_number", "rule", "target", "direction"]
-    for (of, chain, number, text, target, direction), frame in mine.groupby(keys, observed=True, sort=False):
+    for (of, chain, number, text, target, direction), frame in mine.groupby(
+        keys, observed=True, sort=False
+    ):
         name, packets = f"{of}/{chain}:{number or 'policy'}", int(frame["packets"].sum())
         part = table[table["connection"].isin(frame["connection"])]
-        what, untracked = plural(packets, "answering packet" if direction == "reply" else "packet"), direction == "untracked"
+        what, untracked = (
+            plural(packets, "answering packet" if direction == "reply" else "packet"),
+            direction == "untracked",
+        )
         unknown = ", which conntrack calls INVALID or does not track," if untracked else ""
-        findings.append(Finding(
-            "dropped-later",
-            f"{what} of {connections_of(analysis, part)}{unknown} {'was' if packets == 1 else 'were'} "
-            f"{'dropped' if target == 'DROP' else 'rejected'} by {quoted(name, str(text) if number else f'policy {target}')}"
-            f"{'' if untracked else ', though no rule stopped the first one'}.{unproven(frame)}",
-            numbers(part), (name,),
-        ))  # fmt: skip
+        findings.append(
+            Finding(
+                "dropped-later",
+                f"{what} of {connections_of(analysis, part)}{unknown} "
+                f"{'was' if packets == 1 else 'were'} "
+                f"{'dropped' if target == 'DROP' else 'rejected'} by "
+                f"{quoted(name, str(text) if number else f'policy {target}')}"
+                f"{'' if untracked else ', though no rule stopped the first one'}."
+                f"{unproven(frame)}",
+                numbers(part),
+                (name,),
+            )
+        )
     return findings

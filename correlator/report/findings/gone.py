@@ -1,4 +1,5 @@
-"""Packets that came in and never left, with no rule to blame: what the kernel did where that is known, else what is possible."""
+"""Packets that came in and never left, with no rule to blame: what the kernel did where that is
+known, else what is possible."""
 
 from __future__ import annotations
 
@@ -16,31 +17,54 @@ if TYPE_CHECKING:
 
 
 def lost(analysis: Analysis) -> list[Finding]:
-    """Connections whose packets came in and went nowhere; groups (multicast, broadcast) are not for everyone and left out."""
+    """Connections whose packets came in and went nowhere; groups (multicast, broadcast) are not for
+    everyone and left out."""
     table = analysis.connections
     mine = table[(table["outcome"] == "lost") & table["protocol"].isin(("tcp", "udp", "icmp"))]
     findings = []
-    mine = picked(mine, (analysis.host.address_type(value(str(address))) in SINGLE for address in mine["dst"]))
+    mine = picked(
+        mine, (analysis.host.address_type(value(str(address))) in SINGLE for address in mine["dst"])
+    )
     keys = mine[["src", "reply_src", "in_interface"]].drop_duplicates()
-    reasons = {tuple(row): _reason(analysis, *map(str, row)) for row in keys.itertuples(index=False)}
-    said = [reasons[row] for row in mine[["src", "reply_src", "in_interface"]].itertuples(index=False, name=None)]
-    for (reason, status), frame in mine.groupby([said, mine["status"].astype(str).to_numpy()], sort=False):
+    reasons = {
+        tuple(row): _reason(analysis, *map(str, row)) for row in keys.itertuples(index=False)
+    }
+    said = [
+        reasons[row]
+        for row in mine[["src", "reply_src", "in_interface"]].itertuples(index=False, name=None)
+    ]
+    for (reason, status), frame in mine.groupby(
+        [said, mine["status"].astype(str).to_numpy()], sort=False
+    ):
         text = (
-            f"{connections_of(analysis, frame)} came in by {_interfaces(frame)} and never left, and no rule dropped "
-            f"{'it' if len(frame) == 1 else 'them'}: {reason or _possible(analysis, frame, str(status))}.{_told(analysis, frame)}"
+            f"{connections_of(analysis, frame)} came in by {_interfaces(frame)} and never left, "
+            f"and no rule dropped "
+            f"{'it' if len(frame) == 1 else 'them'}: "
+            f"{reason or _possible(analysis, frame, str(status))}.{_told(analysis, frame)}"
         )
         findings.append(Finding("lost", text, numbers(frame)))
     return findings
 
 
 def _interfaces(frame: pd.DataFrame) -> str:
-    return " and ".join(sorted(set(frame["in_interface"].astype(str)))) or "an interface that was not captured"
+    return (
+        " and ".join(sorted(set(frame["in_interface"].astype(str))))
+        or "an interface that was not captured"
+    )
 
 
 def _told(analysis: Analysis, frame: pd.DataFrame) -> str:
     """Whether this host told the clients itself."""
-    told = {source for source in refusers(analysis, frame).values() if analysis.host.is_local(value(source))}
-    return f" This host told the client so by an ICMP error (from {listed(sorted(told))})." if told else ""
+    told = {
+        source
+        for source in refusers(analysis, frame).values()
+        if analysis.host.is_local(value(source))
+    }
+    return (
+        f" This host told the client so by an ICMP error (from {listed(sorted(told))})."
+        if told
+        else ""
+    )
 
 
 def _reason(analysis: Analysis, source: str, target: str, interface: str) -> str:
@@ -53,28 +77,54 @@ def _reason(analysis: Analysis, source: str, target: str, interface: str) -> str
         return f"no route leads to {target}"
     why = host.turned_away(value(source), interface)
     if why == "martian":
-        return f"the source {source} is this host's own address, and accept_local is off on {interface}"
+        return (
+            f"the source {source} is this host's own address, and accept_local is off on "
+            f"{interface}"
+        )
     if why == "reverse-path":
         back = device_of(host, source)
-        leads = f"the route back to {source} leads to {back}" if back else f"no route leads back to {source}"
+        leads = (
+            f"the route back to {source} leads to {back}"
+            if back
+            else f"no route leads back to {source}"
+        )
         mode = (host.reverse_path or {}).get(interface, 1)
-        return f"rp_filter is {mode} on {interface} and {leads}, so the kernel drops it after PREROUTING"
+        return (
+            f"rp_filter is {mode} on {interface} and {leads}, so the kernel drops it after "
+            f"PREROUTING"
+        )
     return ""
 
 
 SINGLE = ("LOCAL", "UNICAST", "BLACKHOLE")
-CHECKSUMS = "a wrong IP checksum (dropped before any rule) or a wrong TCP or UDP checksum (INVALID to conntrack, so not translated)"
-BEHIND = "nobody answered ARP for the address, traffic control dropped {it}, or the capture lost {it}"
+CHECKSUMS = (
+    "a wrong IP checksum (dropped before any rule) or a wrong TCP or UDP checksum "
+    "(INVALID to conntrack, so not translated)"
+)
+BEHIND = (
+    "nobody answered ARP for the address, traffic control dropped {it}, or the capture lost {it}"
+)
 
 
 def _possible(analysis: Analysis, frame: pd.DataFrame, status: str) -> str:
-    """What is left that could have done it: counters tell whether it met its rules, facts whether its source was believed."""
+    """What is left that could have done it: counters tell whether it met its rules, facts whether
+    its source was believed."""
     if status == "ambiguous":
-        return f"the rules counted fewer packets than came in, so some did not get there; possible are {CHECKSUMS}"
+        return (
+            f"the rules counted fewer packets than came in, so some did not get there; "
+            f"possible are {CHECKSUMS}"
+        )
     route = "no route is missing and the time to live had not run out"
     if status == "exact":
-        return said(analysis, f"by the counters the packets met every rule up to POSTROUTING; {route}; possibly {BEHIND}", frame)
-    settings = "" if analysis.host.reverse_path is not None else "rp_filter (its setting was not saved), "
+        return said(
+            analysis,
+            f"by the counters the packets met every rule up to POSTROUTING; {route}; possibly "
+            f"{BEHIND}",
+            frame,
+        )
+    settings = (
+        "" if analysis.host.reverse_path is not None else "rp_filter (its setting was not saved), "
+    )
     routes = "the time to live had not run out" if not analysis.host.certain else route
     return said(analysis, f"{routes}; possible are {settings}{CHECKSUMS}, or that {BEHIND}", frame)
 
@@ -86,7 +136,9 @@ def expired(analysis: Analysis) -> list[Finding]:
     if not len(mine):
         return []
     text = (
-        f"{connections_of(analysis, mine)} {was(mine)} dropped because the time to live ran out at this host, after PREROUTING "
-        "and before FORWARD: no rule did it. traceroute does so on purpose; else packets go round, or their sender starts too low."
+        f"{connections_of(analysis, mine)} {was(mine)} dropped because the time to live ran out "
+        f"at this host, after PREROUTING "
+        "and before FORWARD: no rule did it. traceroute does so on purpose; else packets go "
+        "round, or their sender starts too low."
     )
     return [Finding("expired", text, numbers(mine))]

@@ -1,4 +1,5 @@
-"""Connections that INPUT (UFW, mostly) would have stopped, and never saw: DNAT sent them through FORWARD."""
+"""Connections that INPUT (UFW, mostly) would have stopped, and never saw: DNAT sent them through
+FORWARD."""
 
 from __future__ import annotations
 
@@ -7,9 +8,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from correlator.report.findings.finding import Finding
-from correlator.report.findings.rules import Rulebook, hit_names, hits_of, quoted, rule_text, rulebooks, value
+from correlator.report.findings.rules import (
+    Rulebook,
+    hit_names,
+    hits_of,
+    quoted,
+    rule_text,
+    rulebooks,
+    value,
+)
 from correlator.report.findings.walked import Walks, walks
-from correlator.report.findings.words import PORTED, connections_of, listed, numbers, picked, said, unproven
+from correlator.report.findings.words import (
+    PORTED,
+    connections_of,
+    listed,
+    numbers,
+    picked,
+    said,
+    unproven,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,20 +38,26 @@ LOOKED_AT = 2000
 
 
 def past_input(analysis: Analysis) -> list[Finding]:
-    """Connections from elsewhere to an address of this host that DNAT led away, and that INPUT would have stopped for
-    certain had it seen them."""
+    """Connections from elsewhere to an address of this host that DNAT led away, and that INPUT
+    would have stopped for certain had it seen them."""
     rules = analysis.rules
     guard = rules[(rules["table"] == "filter") & (rules["chain"] == "INPUT")]
     if not ((guard["rule_number"] > 0) | (guard["target"] == "DROP")).any():
         return []  # it stops nothing
     table = analysis.connections
     away = table["dst"].astype(str).to_numpy() != table["reply_src"].astype(str).to_numpy()
-    away &= (table["in_interface"].astype(str) != "").to_numpy() & table["protocol"].isin(PORTED).to_numpy()
+    away &= (table["in_interface"].astype(str) != "").to_numpy() & table["protocol"].isin(
+        PORTED
+    ).to_numpy()
     mine = table[away]
-    mine = mine[mine["outcome"].isin(("DNAT", "MASQUERADE", "SNAT")) & (mine["status"] != "ambiguous")]
+    mine = mine[
+        mine["outcome"].isin(("DNAT", "MASQUERADE", "SNAT")) & (mine["status"] != "ambiguous")
+    ]
     ends = {*mine["dst"].astype(str), *mine["reply_src"].astype(str)}
     local = {address: analysis.host.is_local(value(address)) for address in ends}
-    here, served = (mine[name].astype(str).map(local).to_numpy(dtype=bool) for name in ("dst", "reply_src"))
+    here, served = (
+        mine[name].astype(str).map(local).to_numpy(dtype=bool) for name in ("dst", "reply_src")
+    )
     mine = mine[here & ~served]
     books = rulebooks(analysis) if len(mine) else []
     if not books or any(_input_of(book) != _input_of(books[0]) for book in books):
@@ -49,7 +72,14 @@ def past_input(analysis: Analysis) -> list[Finding]:
         frame = picked(mine, (one == rule for one in stopped))
         frame = frame[~frame["connection"].isin(seen)]
         if len(frame):
-            findings.append(_finding(analysis, frame, rule, list(dict.fromkeys(dnat[n] for n in numbers(frame) if n in dnat))))
+            findings.append(
+                _finding(
+                    analysis,
+                    frame,
+                    rule,
+                    list(dict.fromkeys(dnat[n] for n in numbers(frame) if n in dnat)),
+                )
+            )
     return findings
 
 
@@ -65,16 +95,28 @@ def _input_of(book: Rulebook) -> dict[str, tuple[str | None, tuple[str, ...]]]:
 
 
 def _stopped(frame: pd.DataFrame, rules: Walks) -> list[str]:
-    """For each connection the rule of INPUT that would have stopped it for certain, or empty; looked at once a kind."""
+    """For each connection the rule of INPUT that would have stopped it for certain, or empty;
+    looked at once a kind."""
     reads = rules.walker.program.reads
     whole = any(one.startswith("set:") for one in reads.fields)
     known = {address: value(address) for address in frame["src"].astype(str).unique()}
-    source, port = frame["src"].astype(str).map(known).to_numpy(dtype=np.int64), frame["sport"].to_numpy(dtype=np.int64)
+    source, port = (
+        frame["src"].astype(str).map(known).to_numpy(dtype=np.int64),
+        frame["sport"].to_numpy(dtype=np.int64),
+    )
     if not whole:
         cuts = [np.array(sorted(one), dtype=np.int64) for one in (reads.addresses, reads.ports)]
-        source, port = (np.searchsorted(cut, values, side="right") for cut, values in zip(cuts, (source, port), strict=True))
+        source, port = (
+            np.searchsorted(cut, values, side="right")
+            for cut, values in zip(cuts, (source, port), strict=True)
+        )
     alike = ["protocol", "dst", "dport", "in_interface", "source", "port"]
-    kind = frame.assign(source=source, port=port).groupby(alike, observed=True, sort=False).ngroup().to_numpy()
+    kind = (
+        frame.assign(source=source, port=port)
+        .groupby(alike, observed=True, sort=False)
+        .ngroup()
+        .to_numpy()
+    )
     _, first = np.unique(kind, return_index=True)
     answers = [_stopper(row, rules) for row in frame.iloc[first[:LOOKED_AT]].itertuples()]
     answers += [""] * (len(first) - len(answers))
@@ -93,9 +135,13 @@ def _stopper(row: Any, rules: Walks) -> str:
 def _finding(analysis: Analysis, frame: pd.DataFrame, rule: str, dnat: list[str]) -> Finding:
     tool, would = "UFW" if "ufw" in rule else "INPUT", quoted(rule, rule_text(analysis, rule))
     text = (
-        f"{tool} did not stop {connections_of(analysis, frame)}: {listed(dnat) or 'DNAT'} sent {{it}} through FORWARD to "
-        f"{{server}}, and no rule of INPUT saw a packet. Without DNAT {would} would have stopped {{it}}; rules for "
+        f"{tool} did not stop {connections_of(analysis, frame)}: {listed(dnat) or 'DNAT'} sent "
+        f"{{it}} through FORWARD to "
+        f"{{server}}, and no rule of INPUT saw a packet. Without DNAT {would} would have stopped "
+        f"{{it}}; rules for "
         "published ports belong in "
         "DOCKER-USER."
     )
-    return Finding("past-input", said(analysis, text + unproven(frame), frame), numbers(frame), (*dnat, rule))
+    return Finding(
+        "past-input", said(analysis, text + unproven(frame), frame), numbers(frame), (*dnat, rule)
+    )

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def halves(analysis: Analysis) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(connections that clients made to docker-proxy, those that it made for them), in the same order."""
+    """(connections that clients made to docker-proxy, those that it made for them), in the same
+    order."""
     table = analysis.connections
     sure = table[(table["linked"] > 0) & (table["status"] != "ambiguous")]
     front = sure[(sure["linked"] > sure["connection"]) & sure["linked"].isin(sure["connection"])]
@@ -35,8 +36,10 @@ def through_proxy(analysis: Analysis) -> list[Finding]:
         mine, its = (picked(half, (one == reason for one in reasons)) for half in (front, back))
         why = said(analysis, reason[0] or "no DNAT rule took {it}", mine)
         text = (
-            f"{connections_of(analysis, mine)} went through docker-proxy and not DNAT: {why}. docker-proxy opened "
-            f"{plural(len(its), 'connection')} of its own to {doors(analysis, its)}.{unproven(mine)}"
+            f"{connections_of(analysis, mine)} went through docker-proxy and not DNAT: {why}. "
+            f"docker-proxy opened "
+            f"{plural(len(its), 'connection')} of its own to "
+            f"{doors(analysis, its)}.{unproven(mine)}"
         )
         findings.append(Finding("docker-proxy", text, (*numbers(mine), *numbers(its)), reason[1]))
     return findings

@@ -1,4 +1,5 @@
-"""The rules of an analysis, parsed; the hits of some connections; addresses as the host routes them."""
+"""The rules of an analysis, parsed; the hits of some connections; addresses as the host routes
+them."""
 
 from __future__ import annotations
 
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
 Why = tuple[str, tuple[str, ...]]
-"""(what is said of the reason, or nothing; the rules that it names). ``{it}``, ``{ports}`` and ``{server}`` in it are filled
-in for all connections of which it is said (:func:`correlator.report.findings.words.said`)."""
+"""(what is said of the reason, or nothing; the rules that it names). ``{it}``, ``{ports}`` and
+``{server}`` in it are filled in for all connections of which it is said
+(:func:`correlator.report.findings.words.said`)."""
 parsed = lru_cache(maxsize=8192)(parse_rule)
 
 
@@ -52,7 +54,12 @@ class Rulebook:
 
     def rules(self, table: str, chain: str = "") -> list[Rule]:
         """The rules of a table, or of one of its chains, in order."""
-        return [r for c in self.ruleset.chains if c.table == table and chain in ("", c.name) for r in c.rules]
+        return [
+            r
+            for c in self.ruleset.chains
+            if c.table == table and chain in ("", c.name)
+            for r in c.rules
+        ]
 
     @cached_property
     def nat_texts(self) -> frozenset[str]:
@@ -66,9 +73,12 @@ def rulebooks(analysis: Analysis) -> list[Rulebook]:
 
 
 def same(one: pd.Series, other: pd.Series) -> npt.NDArray[np.bool_]:
-    """Whether two columns of words say the same, row by row; a comparison of codes, not of words."""
+    """Whether two columns of words say the same, row by row; a comparison of codes, not of
+    words."""
     number = {word: code for code, word in enumerate(one.cat.categories)}
-    table = np.array([number.get(word, -2) for word in other.cat.categories] or [-2], dtype=np.int64)
+    table = np.array(
+        [number.get(word, -2) for word in other.cat.categories] or [-2], dtype=np.int64
+    )
     result: npt.NDArray[np.bool_] = one.cat.codes.to_numpy() == table[other.cat.codes.to_numpy()]
     return result
 
@@ -83,7 +93,9 @@ def split(name: str) -> tuple[str, str, int]:
 def named(frame: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows of rules or hits that bear a rule's name."""
     table, chain, number = split(name)
-    return frame[(frame["rule_number"] == number) & (frame["chain"] == chain) & (frame["table"] == table)]
+    return frame[
+        (frame["rule_number"] == number) & (frame["chain"] == chain) & (frame["table"] == table)
+    ]
 
 
 def rule_text(analysis: Analysis, name: str) -> str:
@@ -98,7 +110,8 @@ def text_of(row: pd.Series) -> str:
 
 
 def texts_of(analysis: Analysis, frame: pd.DataFrame) -> list[str]:
-    """For each of these connections the text of the rule that decided it: names shift from generation to generation."""
+    """For each of these connections the text of the rule that decided it: names shift from
+    generation to generation."""
     hits = hits_of(analysis, frame["connection"])
     names = [str(name) for name in frame["rule"].unique()]
     common = {name: rule_text(analysis, name) for name in names}
@@ -108,8 +121,14 @@ def texts_of(analysis: Analysis, frame: pd.DataFrame) -> list[str]:
         if mine["rule"].nunique() == 1 and split(name)[2]:
             common[name] = str(mine.iloc[0]["rule"])
         elif split(name)[2]:
-            own |= {(int(n), name): str(text) for n, text in zip(mine["connection"], mine["rule"], strict=True)}
-    return [own.get((int(n), str(name)), common[str(name)]) for n, name in zip(frame["connection"], frame["rule"], strict=True)]
+            own |= {
+                (int(n), name): str(text)
+                for n, text in zip(mine["connection"], mine["rule"], strict=True)
+            }
+    return [
+        own.get((int(n), str(name)), common[str(name)])
+        for n, name in zip(frame["connection"], frame["rule"], strict=True)
+    ]
 
 
 def quoted(name: str, text: str) -> str:
@@ -127,5 +146,7 @@ def hit_names(hits: pd.DataFrame, targets: tuple[str, ...], table: str = "nat") 
     mine = hits[hits["target"].isin(targets) & (hits["table"] == table) & (hits["rule_number"] > 0)]
     return {
         int(connection): f"{table}/{chain}:{number}"
-        for connection, chain, number in zip(mine["connection"], mine["chain"], mine["rule_number"], strict=True)
+        for connection, chain, number in zip(
+            mine["connection"], mine["chain"], mine["rule_number"], strict=True
+        )
     }

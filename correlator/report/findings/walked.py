@@ -1,4 +1,5 @@
-"""What a new packet would meet: a connection's first packet walked through rules that it did not go through."""
+"""What a new packet would meet: a connection's first packet walked through rules that it did not go
+through."""
 
 from __future__ import annotations
 
@@ -29,13 +30,21 @@ class Walks:
     certain: bool
 
     def paths(self, row: Any) -> list[Path]:
-        """Every way of a connection's first packet as its client sent it; empty where that cannot be told."""
+        """Every way of a connection's first packet as its client sent it; empty where that cannot
+        be told."""
         if not self.certain or str(row.protocol) not in PROTOCOLS:
             return []
         view = View(
-            PROTOCOLS[str(row.protocol)], value(str(row.src)), value(str(row.dst)), int(row.sport), int(row.dport),
-            in_interface=str(row.in_interface), tcp_flags=SYN, length=LENGTH, ttl=TTL,
-        )  # fmt: skip
+            PROTOCOLS[str(row.protocol)],
+            value(str(row.src)),
+            value(str(row.dst)),
+            int(row.sport),
+            int(row.dport),
+            in_interface=str(row.in_interface),
+            tcp_flags=SYN,
+            length=LENGTH,
+            ttl=TTL,
+        )
         view.original = (view.src, view.sport, view.dst, view.dport)
         view.replied = (view.dst, view.dport, view.src, view.sport)
         try:
@@ -50,6 +59,8 @@ class Walks:
 
 def walks(book: Rulebook, host: Host, without: str = "") -> Walks:
     """New packets against a generation's rules, without those of one table."""
-    program = compile_ruleset(Ruleset(tuple(chain for chain in book.ruleset.chains if chain.table != without)))
+    program = compile_ruleset(
+        Ruleset(tuple(chain for chain in book.ruleset.chains if chain.table != without))
+    )
     reads = program.reads
     return Walks(Walker(program, host), not (reads.lengths or reads.ttls or "tos" in reads.fields))

@@ -23,7 +23,9 @@ def listed(items: Iterable[str], what: str = "", bound: int = LISTED) -> str:
     """``a``, ``a and b``, ``a, b, c and 4 more clients``."""
     found = list(dict.fromkeys(items))
     if len(found) > bound:
-        more = plural(len(found) - bound, f"more {what}") if what else f"{len(found) - bound:,} more"
+        more = (
+            plural(len(found) - bound, f"more {what}") if what else f"{len(found) - bound:,} more"
+        )
         return f"{', '.join(found[:bound])} and {more}"
     return " and ".join([", ".join(found[:-1]), found[-1]] if len(found) > 1 else found)
 
@@ -54,7 +56,11 @@ def ports(frame: pd.DataFrame) -> str:
 
 def who(analysis: Analysis, address: object) -> str:
     """``this host (172.17.0.1)``, ``web (172.17.0.2)``, ``10.0.0.9``."""
-    return f"this host ({address})" if analysis.host.is_local(value(str(address))) else analysis.named(address)
+    return (
+        f"this host ({address})"
+        if analysis.host.is_local(value(str(address)))
+        else analysis.named(address)
+    )
 
 
 def clients(analysis: Analysis, frame: pd.DataFrame) -> str:
@@ -64,7 +70,10 @@ def clients(analysis: Analysis, frame: pd.DataFrame) -> str:
 
 def connections_of(analysis: Analysis, frame: pd.DataFrame) -> str:
     """``3 connections from A to B:80``."""
-    return f"{plural(len(frame), 'connection')} from {clients(analysis, frame)} to {doors(analysis, frame)}"
+    return (
+        f"{plural(len(frame), 'connection')} from {clients(analysis, frame)} to "
+        f"{doors(analysis, frame)}"
+    )
 
 
 def was(frame: pd.DataFrame) -> str:
@@ -78,10 +87,15 @@ def picked(frame: pd.DataFrame, mask: Iterable[bool]) -> pd.DataFrame:
 
 
 def said(analysis: Analysis, text: str, frame: pd.DataFrame) -> str:
-    """A text with ``{it}``, ``{ports}`` and ``{server}`` filled in as they are of these connections."""
+    """A text with ``{it}``, ``{ports}`` and ``{server}`` filled in as they are of these
+    connections."""
     text = text.replace("{it}", "it" if len(frame) == 1 else "them")
     text = text.replace("{ports}", ports(frame)) if "{ports}" in text else text
-    return text.replace("{server}", doors(analysis, frame, server=True)) if "{server}" in text else text
+    return (
+        text.replace("{server}", doors(analysis, frame, server=True))
+        if "{server}" in text
+        else text
+    )
 
 
 def sentence(text: str) -> str:
@@ -96,4 +110,8 @@ def numbers(frame: pd.DataFrame) -> tuple[int, ...]:
 
 def unproven(frame: pd.DataFrame) -> str:
     """What has to be said beside rows that no counter confirms."""
-    return " No counter confirms it: this is what the rules say." if (frame["status"] == "unverified").any() else ""
+    return (
+        " No counter confirms it: this is what the rules say."
+        if (frame["status"] == "unverified").any()
+        else ""
+    )

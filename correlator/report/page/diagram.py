@@ -1,7 +1,8 @@
-"""The packet flow of netfilter as boxes, arrows and words on a plane: what the template draws as SVG.
+"""The packet flow of netfilter as boxes, arrows and words on a plane: what the template draws as
+SVG.
 
-Two layouts of the same flow: ``wide`` from left to right, ``narrow`` from top to bottom. Units are SVG user units.
-"""
+Two layouts of the same flow: ``wide`` from left to right, ``narrow`` from top to bottom. Units are
+SVG user units."""
 
 from __future__ import annotations
 
@@ -18,15 +19,18 @@ LINES = 14
 """Rules that a hook shows; those that drop and the busiest, where more were hit."""
 HEAD, ROW, PAD, PILL = 34, 21, 10, 24
 GLYPH, COUNT = 6.8, 8.6
-"""Widths of a letter of a rule and of a digit of its count, in the widest of the fonts that may come."""
+"""Widths of a letter of a rule and of a digit of its count, in the widest of the fonts that may
+come."""
 DIAMOND = 24
 ENDS = {
-    "dropped: its time to live ran out (before FORWARD)": "dropped: TTL ran out", "ignored: not for this host":
-    "not for this host", "dropped: no route leads there": "dropped: no route",
+    "dropped: its time to live ran out (before FORWARD)": "dropped: TTL ran out",
+    "ignored: not for this host": "not for this host",
+    "dropped: no route leads there": "dropped: no route",
     "goes on out of sight: the target is unknown": "out of sight: unknown target",
     "dropped: its source is this host's own address (martian)": "dropped: martian source",
-    "dropped: no route back to its source by the interface it came in by (rp_filter)": "dropped: rp_filter",
-}  # fmt: skip
+    "dropped: no route back to its source by the interface it came in by (rp_filter)": "dropped: "
+    "rp_filter",
+}
 HARMLESS = ("ignored: not for this host",)
 
 
@@ -47,8 +51,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A hook, or an end of the way (``kind`` wire or host). ``pills`` say what ended in it, below its frame, and
-    whether that is bad."""
+    """A hook, or an end of the way (``kind`` wire or host). ``pills`` say what ended in it, below
+    its frame, and whether that is bad."""
 
     kind: str
     title: str
@@ -110,23 +114,42 @@ class _Plan:
     def hook(self, name: str, x: float, y: float, width: float) -> Box:
         lines = _lines(name, self.flow, self.known, width)
         height = HEAD + sum(ROW for _ in lines) + (PAD if lines else 0)
-        pills = tuple((f"{n:,} {ENDS.get(what, what)}", what not in HARMLESS) for what, n in self.flow.ended.get(name, {}).items())
+        pills = tuple(
+            (f"{n:,} {ENDS.get(what, what)}", what not in HARMLESS)
+            for what, n in self.flow.ended.get(name, {}).items()
+        )
         quiet = not any(name in pair for pair in self.flow.edges)
         self.boxes[name] = Box("hook", name, x, y, width, height, tuple(lines), pills, quiet)
         return self.boxes[name]
 
-    def end(self, key: str, title: str, packets: dict[str, int], place: tuple[float, float, float]) -> Box:
+    def end(
+        self, key: str, title: str, packets: dict[str, int], place: tuple[float, float, float]
+    ) -> Box:
         x, y, width = place
         rows = [
-            Line(HEAD + i * ROW, "port", _squeezed(name, int((width - 24) / 7.3) - len(f"{n:,}")), f"{n:,}", title=name)
+            Line(
+                HEAD + i * ROW,
+                "port",
+                _squeezed(name, int((width - 24) / 7.3) - len(f"{n:,}")),
+                f"{n:,}",
+                title=name,
+            )
             for i, (name, n) in enumerate(totals(packets))
         ]
         self.boxes[key] = Box(
-            "wire" if key != HOST else "host", title, x, y, width, HEAD + ROW * len(rows) + (6 if rows else 0), tuple(rows)
+            "wire" if key != HOST else "host",
+            title,
+            x,
+            y,
+            width,
+            HEAD + ROW * len(rows) + (6 if rows else 0),
+            tuple(rows),
         )
         return self.boxes[key]
 
-    def arrow(self, start: str, end: str, path: str, at: tuple[float, float], anchor: str = "middle") -> Arrow:
+    def arrow(
+        self, start: str, end: str, path: str, at: tuple[float, float], anchor: str = "middle"
+    ) -> Arrow:
         n = self.flow.edges.get((start, end), 0)
         names = {WIRE_IN: "the wire", WIRE_OUT: "the wire", HOST: "this host"}
         title = f"{n:,} packets from {names.get(start, start)} to {names.get(end, end)}"
@@ -163,9 +186,15 @@ def _lines(hook: str, flow: Flow, known: Catalogue, width: float) -> list[Line]:
             indent = 10.0 * min(h.depth, 2)
             room = int((width - 2 * PAD - indent - COUNT * len(number) - 8) / GLYPH)
             add(
-                "rule", _label(entry, room), right=number, lane=h.lane, title=f"{entry.name}  {entry.text}  ({number} packets)",
-                bar=h.packets / most, bad=entry.stops, indent=indent,
-            )  # fmt: skip
+                "rule",
+                _label(entry, room),
+                right=number,
+                lane=h.lane,
+                title=f"{entry.name}  {entry.text}  ({number} packets)",
+                bar=h.packets / most,
+                bad=entry.stops,
+                indent=indent,
+            )
     if left_out:
         add("note", f"and {left_out} more that were hit")
     return lines
@@ -174,7 +203,11 @@ def _lines(hook: str, flow: Flow, known: Catalogue, width: float) -> list[Line]:
 def _label(entry: Entry, room: int) -> str:
     """The rule's name and what it does, as far as there is room."""
     name = f"{entry.chain}:{entry.number}" if entry.number else f"{entry.chain} policy"
-    for text in (f"{name} {entry.short}", f"{_squeezed(name, 22)} {entry.short}", f"{_squeezed(name, 16)} {entry.short}"):
+    for text in (
+        f"{name} {entry.short}",
+        f"{_squeezed(name, 22)} {entry.short}",
+        f"{_squeezed(name, 16)} {entry.short}",
+    ):
         if len(text) <= room:
             return text
     return _squeezed(f"{_squeezed(name, 16)} {entry.short}", room)
@@ -189,7 +222,8 @@ def _squeezed(text: str, room: int) -> str:
 
 
 def wide(flow: Flow, known: Catalogue) -> Diagram:
-    """From left to right: the wire, the hooks of what is forwarded, the wire; below them this host's own."""
+    """From left to right: the wire, the hooks of what is forwarded, the wire; below them this
+    host's own."""
     plan = _Plan(flow, known)
     loop = flow.edges.get(("POSTROUTING", "PREROUTING"), 0)
     top = 44.0 if loop else 8.0
@@ -206,14 +240,38 @@ def wide(flow: Flow, known: Catalogue) -> Diagram:
     route = (537.0, mid)
     arrows = [
         plan.arrow(WIRE_IN, "PREROUTING", f"M{came.x + came.width} {mid}H{pre.x}", (152, mid - 9)),
-        Arrow(f"M{pre.x + pre.width} {mid}H{route[0] - DIAMOND}", _out_of(flow, "PREROUTING"), (484, mid - 9), "middle", "routed"),
-        plan.arrow("PREROUTING", "FORWARD", f"M{route[0] + DIAMOND} {mid}H{forward.x}", (589, mid - 9)),
-        plan.arrow("FORWARD", "POSTROUTING", f"M{forward.x + forward.width} {mid}H{post.x}", (979, mid - 9)),
-        plan.arrow("POSTROUTING", WIRE_OUT, f"M{post.x + post.width} {mid}H{left.x}", (1314, mid - 9)),
-        plan.arrow("PREROUTING", "INPUT", f"M{route[0]} {mid + DIAMOND}V{floor}", (route[0] + 12, floor - 20), "start"),
-        plan.arrow("INPUT", HOST, f"M{inward.x + inward.width} {floor + 17}H{host.x}", (715, floor + 8)),
-        plan.arrow(HOST, "OUTPUT", f"M{host.x + host.width} {floor + 17}H{output.x}", (898, floor + 8)),
-        plan.arrow("OUTPUT", "POSTROUTING", f"M1140 {floor}V{post.bottom}", (1152, floor - 20), "start"),
+        Arrow(
+            f"M{pre.x + pre.width} {mid}H{route[0] - DIAMOND}",
+            _out_of(flow, "PREROUTING"),
+            (484, mid - 9),
+            "middle",
+            "routed",
+        ),
+        plan.arrow(
+            "PREROUTING", "FORWARD", f"M{route[0] + DIAMOND} {mid}H{forward.x}", (589, mid - 9)
+        ),
+        plan.arrow(
+            "FORWARD", "POSTROUTING", f"M{forward.x + forward.width} {mid}H{post.x}", (979, mid - 9)
+        ),
+        plan.arrow(
+            "POSTROUTING", WIRE_OUT, f"M{post.x + post.width} {mid}H{left.x}", (1314, mid - 9)
+        ),
+        plan.arrow(
+            "PREROUTING",
+            "INPUT",
+            f"M{route[0]} {mid + DIAMOND}V{floor}",
+            (route[0] + 12, floor - 20),
+            "start",
+        ),
+        plan.arrow(
+            "INPUT", HOST, f"M{inward.x + inward.width} {floor + 17}H{host.x}", (715, floor + 8)
+        ),
+        plan.arrow(
+            HOST, "OUTPUT", f"M{host.x + host.width} {floor + 17}H{output.x}", (898, floor + 8)
+        ),
+        plan.arrow(
+            "OUTPUT", "POSTROUTING", f"M1140 {floor}V{post.bottom}", (1152, floor - 20), "start"
+        ),
     ]
     if loop:
         arc = f"M{post.x + 60} {top}V{top - 24}H{pre.x + 60}V{top}"
@@ -240,18 +298,59 @@ def narrow(flow: Flow, known: Catalogue) -> Diagram:
     rx = right + w / 2
     turn = post.y + 17
     arrows = [
-        plan.arrow(WIRE_IN, "PREROUTING", f"M{cx} {came.bottom}V{pre.y}", (cx + 10, pre.y - 16), "start"),
-        Arrow(f"M{cx} {pre.bottom}V{route[1] - DIAMOND}", _out_of(flow, "PREROUTING"), (cx + 10, route[1] - 28), "start", "routed"),
-        plan.arrow("PREROUTING", "FORWARD", f"M{cx} {route[1] + DIAMOND}V{forward.y}", (cx + 10, forward.y - 16), "start"),
-        plan.arrow("PREROUTING", "INPUT", f"M{cx + DIAMOND} {route[1]}H{right}", ((cx + DIAMOND + right) / 2, route[1] - 9)),
-        plan.arrow("FORWARD", "POSTROUTING", f"M{cx} {forward.bottom}V{post.y}", (cx + 10, post.y - 20), "start"),
-        plan.arrow("INPUT", HOST, f"M{rx} {inward.bottom}V{host.y}", (rx + 10, host.y - 16), "start"),
-        plan.arrow(HOST, "OUTPUT", f"M{rx} {host.bottom}V{output.y}", (rx + 10, output.y - 16), "start"),
-        plan.arrow("OUTPUT", "POSTROUTING", f"M{rx} {output.bottom}V{turn}H{x + w}", (rx - 70, turn - 8)),
-        plan.arrow("POSTROUTING", WIRE_OUT, f"M{cx} {post.bottom}V{left.y}", (cx + 10, left.y - 16), "start"),
+        plan.arrow(
+            WIRE_IN, "PREROUTING", f"M{cx} {came.bottom}V{pre.y}", (cx + 10, pre.y - 16), "start"
+        ),
+        Arrow(
+            f"M{cx} {pre.bottom}V{route[1] - DIAMOND}",
+            _out_of(flow, "PREROUTING"),
+            (cx + 10, route[1] - 28),
+            "start",
+            "routed",
+        ),
+        plan.arrow(
+            "PREROUTING",
+            "FORWARD",
+            f"M{cx} {route[1] + DIAMOND}V{forward.y}",
+            (cx + 10, forward.y - 16),
+            "start",
+        ),
+        plan.arrow(
+            "PREROUTING",
+            "INPUT",
+            f"M{cx + DIAMOND} {route[1]}H{right}",
+            ((cx + DIAMOND + right) / 2, route[1] - 9),
+        ),
+        plan.arrow(
+            "FORWARD",
+            "POSTROUTING",
+            f"M{cx} {forward.bottom}V{post.y}",
+            (cx + 10, post.y - 20),
+            "start",
+        ),
+        plan.arrow(
+            "INPUT", HOST, f"M{rx} {inward.bottom}V{host.y}", (rx + 10, host.y - 16), "start"
+        ),
+        plan.arrow(
+            HOST, "OUTPUT", f"M{rx} {host.bottom}V{output.y}", (rx + 10, output.y - 16), "start"
+        ),
+        plan.arrow(
+            "OUTPUT", "POSTROUTING", f"M{rx} {output.bottom}V{turn}H{x + w}", (rx - 70, turn - 8)
+        ),
+        plan.arrow(
+            "POSTROUTING",
+            WIRE_OUT,
+            f"M{cx} {post.bottom}V{left.y}",
+            (cx + 10, left.y - 16),
+            "start",
+        ),
     ]
     if loop:
-        arrows.append(Arrow(f"M{x} {turn}H{x - 26}V{pre.y + 17}H{x}", loop, (2, pre.y - 6), "start", "loopback"))
+        arrows.append(
+            Arrow(
+                f"M{x} {turn}H{x - 26}V{pre.y + 17}H{x}", loop, (2, pre.y - 6), "start", "loopback"
+            )
+        )
     height = max(box.reach for box in plan.boxes.values()) + 6
     return Diagram("narrow", 708, height, tuple(plan.boxes.values()), tuple(arrows), (route,))
 

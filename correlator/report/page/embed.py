@@ -1,4 +1,5 @@
-"""Text put into a page so that it stays what it is: JSON inside a script element, sources inlined, their hashes."""
+"""Text put into a page so that it stays what it is: JSON inside a script element, sources inlined,
+their hashes."""
 
 from __future__ import annotations
 
@@ -7,12 +8,17 @@ import hashlib
 import json
 from importlib.resources import files
 
-_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"})
+_ESCAPES = str.maketrans(
+    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+)
 
 
 def json_text(value: object) -> str:
-    """JSON that cannot end the script element it stands in: ``<``, ``>`` and ``&`` only occur within strings, escaped."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain).translate(_ESCAPES)
+    """JSON that cannot end the script element it stands in: ``<``, ``>`` and ``&`` only occur
+    within strings, escaped."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain).translate(
+        _ESCAPES
+    )
 
 
 def _plain(value: object) -> object:

@@ -1,4 +1,5 @@
-"""Rules and policies in the order in which packets meet them, hook by hook; numbered once for the whole page."""
+"""Rules and policies in the order in which packets meet them, hook by hook; numbered once for the
+whole page."""
 
 from __future__ import annotations
 
@@ -9,10 +10,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 HOOKS = {
-    "PREROUTING": ("raw", "mangle", "nat"), "INPUT": ("mangle", "filter", "security", "nat"),
-    "FORWARD": ("mangle", "filter", "security"), "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
+    "PREROUTING": ("raw", "mangle", "nat"),
+    "INPUT": ("mangle", "filter", "security", "nat"),
+    "FORWARD": ("mangle", "filter", "security"),
+    "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
     "POSTROUTING": ("mangle", "nat"),
-}  # fmt: skip
+}
 """The tables of each hook, in the order in which the kernel asks them."""
 
 Key = tuple[str, str, int, str]
@@ -23,8 +26,9 @@ Identity = tuple[str, str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A rule, or a policy (number 0, text ``policy``). ``lane`` is shared by the entries of several generations that are
-    one rule whose number shifted; ``jumps`` tells that the target is a chain."""
+    """A rule, or a policy (number 0, text ``policy``). ``lane`` is shared by the entries of several
+    generations that are one rule whose number shifted; ``jumps`` tells that the target is a
+    chain."""
 
     table: str
     chain: str
@@ -53,7 +57,14 @@ class Entry:
     def short(self) -> str:
         """What it does, in few words: ``DNAT 172.17.0.2:80``, ``to DOCKER``, ``ACCEPT``."""
         words = self.text.split()
-        for option in ("--to-destination", "--to-source", "--to-ports", "--set-xmark", "--set-mark", "--reject-with"):
+        for option in (
+            "--to-destination",
+            "--to-source",
+            "--to-ports",
+            "--set-xmark",
+            "--set-mark",
+            "--reject-with",
+        ):
             if option in words[:-1] and self.number:
                 return f"{self.target} {words[words.index(option) + 1]}"
         if not self.target:
@@ -63,8 +74,9 @@ class Entry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All entries of all generations. ``lanes`` holds the entry that stands for each lane, ``last`` the last generation that
-    had it; ``met`` the (lane, depth) of each (hook, table), in the order of traversal."""
+    """All entries of all generations. ``lanes`` holds the entry that stands for each lane, ``last``
+    the last generation that had it; ``met`` the (lane, depth) of each (hook, table), in the order
+    of traversal."""
 
     entries: tuple[Entry, ...]
     lanes: tuple[int, ...]
@@ -89,31 +101,47 @@ def catalogue(rules: pd.DataFrame) -> Catalogue:
         known.pop(key, None)  # the newest come last, and stand for their lanes
         known[key] = (identity, target, int(row.generation))
         last[identity] = int(row.generation)
-    for (table, chain, _, _), (identity, target, _) in sorted(known.items(), key=lambda item: -item[1][2]):
-        chains.setdefault((table, chain), {})[identity] = target  # as the newest rules have them, what is gone behind
-    for lines in chains.values():  # a policy counts behind the chain's rules, whatever generation brought them
+    for (table, chain, _, _), (identity, target, _) in sorted(
+        known.items(), key=lambda item: -item[1][2]
+    ):
+        chains.setdefault((table, chain), {})[identity] = (
+            target  # as the newest rules have them, what is gone behind
+        )
+    for lines in (
+        chains.values()
+    ):  # a policy counts behind the chain's rules, whatever generation brought them
         for identity in [identity for identity in lines if identity[2] == "policy"]:
             lines[identity] = lines.pop(identity)
     met = {
-        (hook, table): tuple(_visit(chains, table, hook, 0, set())) for hook, tables in HOOKS.items() for table in tables
+        (hook, table): tuple(_visit(chains, table, hook, 0, set()))
+        for hook, tables in HOOKS.items()
+        for table in tables
         if (table, hook) in chains
-    }  # fmt: skip
+    }
     order = dict.fromkeys(identity for lines in met.values() for identity, _ in lines)
     order.update(dict.fromkeys(identity for lines in chains.values() for identity in lines))
     lane = {identity: i for i, identity in enumerate(order)}
     entries = tuple(
-        Entry(*key, target, lane[identity], (key[0], target) in chains) for key, (identity, target, _) in known.items()
+        Entry(*key, target, lane[identity], (key[0], target) in chains)
+        for key, (identity, target, _) in known.items()
     )
     stands = [0] * len(lane)
     for i, entry in enumerate(entries):
         stands[entry.lane] = i
-    numbered = {place: tuple((lane[identity], depth) for identity, depth in lines) for place, lines in met.items()}
+    numbered = {
+        place: tuple((lane[identity], depth) for identity, depth in lines)
+        for place, lines in met.items()
+    }
     return Catalogue(entries, tuple(stands), tuple(last[identity] for identity in lane), numbered)
 
 
 def _visit(
-    chains: dict[tuple[str, str], dict[Identity, str]], table: str, chain: str, depth: int, seen: set[str],
-) -> list[tuple[Identity, int]]:  # fmt: skip
+    chains: dict[tuple[str, str], dict[Identity, str]],
+    table: str,
+    chain: str,
+    depth: int,
+    seen: set[str],
+) -> list[tuple[Identity, int]]:
     """The lines of a chain, each jump followed by the lines of the chain it leads to (once)."""
     seen.add(chain)
     found = []

@@ -1,4 +1,5 @@
-"""What is known of the session itself: when, what was listened to, how it was counted, what was inferred."""
+"""What is known of the session itself: when, what was listened to, how it was counted, what was
+inferred."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
 
 
 def bounds(analysis: Analysis) -> tuple[int, int]:
-    """(first, last) moment of the session in epoch ns: of its connections, else of its ledger; (0, 0) for neither."""
+    """(first, last) moment of the session in epoch ns: of its connections, else of its ledger; (0,
+    0) for neither."""
     table = analysis.connections
     if len(table):
         return int(table["first_seen"].min()), int(table["last_seen"].max())
@@ -31,14 +33,34 @@ def facts(analysis: Analysis, summary: Summary) -> tuple[tuple[str, str], ...]:
         ("First packet", _stamp(first) if len(analysis.connections) else "none"),
         ("Duration", _duration(last - first)),
         ("Frames", ", ".join(f"{name} {n:,}" for name, n in analysis.interfaces.items()) or "none"),
-        ("Counter samples", f"{analysis.samples:,}" if analysis.samples else "none: nothing was counted"),
-        ("Rulesets", plural(analysis.generations, "generation") + (": rules changed" if analysis.generations > 1 else "")),
+        (
+            "Counter samples",
+            f"{analysis.samples:,}" if analysis.samples else "none: nothing was counted",
+        ),
+        (
+            "Rulesets",
+            plural(analysis.generations, "generation")
+            + (": rules changed" if analysis.generations > 1 else ""),
+        ),
         ("Clocks", clock_line(analysis.clock)),
-        ("Clock constraints", f"{drift.consistent:,} of {drift.constraints:,} readings agree" if drift.constraints else ""),
+        (
+            "Clock constraints",
+            f"{drift.consistent:,} of {drift.constraints:,} readings agree"
+            if drift.constraints
+            else "",
+        ),
         ("Policies not counted by the kernel yet", ", ".join(summary.uncounted)),
-        ("Beside a reset", plural(summary.resets, "ledger line") + ": a lower bound only" if summary.resets else ""),
+        (
+            "Beside a reset",
+            plural(summary.resets, "ledger line") + ": a lower bound only"
+            if summary.resets
+            else "",
+        ),
         ("Inferred, as no facts were saved", "; ".join(analysis.inferred)),
-        ("Containers", ", ".join(f"{name} {address}" for address, name in analysis.containers.items())),
+        (
+            "Containers",
+            ", ".join(f"{name} {address}" for address, name in analysis.containers.items()),
+        ),
     ]
     return tuple((what, value) for what, value in pairs if value)
 

@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 WIRE_IN, WIRE_OUT, HOST = "in", "out", "host"
 UNSEEN = "not captured"
-AFTER = {"PREROUTING": ("FORWARD", "INPUT"), "OUTPUT": ("POSTROUTING",), "FORWARD": ("POSTROUTING",)}
+AFTER = {
+    "PREROUTING": ("FORWARD", "INPUT"),
+    "OUTPUT": ("POSTROUTING",),
+    "FORWARD": ("POSTROUTING",),
+}
 """Where a packet goes on to from a hook in which it did not end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A rule (by its lane) in a hook, with the packets that hit it there; ``depth`` of the jumps that led to it."""
+    """A rule (by its lane) in a hook, with the packets that hit it there; ``depth`` of the jumps
+    that led to it."""
 
     lane: int
     depth: int
@@ -31,9 +36,10 @@ class Hit:
 
 @dataclass(frozen=True)
 class Flow:
-    """``hits`` by (hook, table) in the order of traversal, unhit ones too; ``edges`` packets by (from, to), where from and
-    to are hooks, ``in`` (wire), ``out`` (wire) or ``host``; ``ended`` packets by hook and by what became of them there;
-    ``incoming`` and ``outgoing`` packets by interface; ``unplaced`` packets that fit no way."""
+    """``hits`` by (hook, table) in the order of traversal, unhit ones too; ``edges`` packets by
+    (from, to), where from and to are hooks, ``in`` (wire), ``out`` (wire) or ``host``; ``ended``
+    packets by hook and by what became of them there; ``incoming`` and ``outgoing`` packets by
+    interface; ``unplaced`` packets that fit no way."""
 
     hits: dict[tuple[str, str], tuple[Hit, ...]]
     edges: dict[tuple[str, str], int]
@@ -74,22 +80,35 @@ def flow(ways: Iterable[PathView], known: Catalogue) -> Flow:
     listed = {
         (hook, table): tuple(Hit(lane, depth, hits[(hook, table, lane)]) for lane, depth in lines)
         for (hook, table), lines in known.met.items()
-    }  # fmt: skip
+    }
     return Flow(
-        listed, dict(edges), {hook: dict(ends.most_common()) for hook, ends in ended.items()},
-        dict(incoming.most_common()), dict(outgoing.most_common()), unplaced,
-    )  # fmt: skip
+        listed,
+        dict(edges),
+        {hook: dict(ends.most_common()) for hook, ends in ended.items()},
+        dict(incoming.most_common()),
+        dict(outgoing.most_common()),
+        unplaced,
+    )
 
 
 def stations(way: PathView) -> list[str]:
-    """The stops of a way: ``in``, hooks, ``out`` or ``host``; the last is a hook where the packet ended in it.
+    """The stops of a way: ``in``, hooks, ``out`` or ``host``; the last is a hook where the packet
+    ended in it.
 
-    Steps name only hooks in which something happened, so the ones between are filled in by the only order there is.
-    """
+    Steps name only hooks in which something happened, so the ones between are filled in by the only
+    order there is."""
     seen = list(dict.fromkeys(step.hook for step in way.steps))
     end = way.steps[-1]
-    loops = not way.in_interface and bool(way.out_interface) and end.kind == "end" and end.text.startswith("delivered")
-    if loops and seen[0] in ("PREROUTING", "INPUT"):  # loopback, of which OUTPUT and POSTROUTING had nothing to say
+    loops = (
+        not way.in_interface
+        and bool(way.out_interface)
+        and end.kind == "end"
+        and end.text.startswith("delivered")
+    )
+    if loops and seen[0] in (
+        "PREROUTING",
+        "INPUT",
+    ):  # loopback, of which OUTPUT and POSTROUTING had nothing to say
         seen = ["OUTPUT", "POSTROUTING", *seen]
     stops = [HOST if seen[0] in ("OUTPUT", "POSTROUTING") else WIRE_IN]
     if seen[0] == "POSTROUTING":
@@ -114,4 +133,3 @@ def totals(packets: dict[str, int], shown: int = 3) -> tuple[tuple[str, int], ..
     items = list(packets.items())
     rest = sum(n for _, n in items[shown:])
     return (*items[:shown], *([(f"{len(items) - shown} more", rest)] if rest else []))
-

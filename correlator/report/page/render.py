@@ -1,4 +1,5 @@
-"""The page, rendered and written: templates with autoescape, scripts and styles inlined, no network."""
+"""The page, rendered and written: templates with autoescape, scripts and styles inlined, no
+network."""
 
 from __future__ import annotations
 
@@ -56,70 +57,124 @@ def render_page(analysis: Analysis) -> str:
     licence = source("vendor/uPlot.LICENSE")
     script = "\n".join(source(f"assets/{name}.js") for name in SCRIPTS)
     environment = Environment(
-        autoescape=True, loader=FunctionLoader(lambda name: source(f"templates/{name}")), undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"n": "{:,}".format, "signed": "{:+,}".format, "moment": moment, "brief": brief}
+        autoescape=True,
+        loader=FunctionLoader(lambda name: source(f"templates/{name}")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "n": "{:,}".format,
+        "signed": "{:+,}".format,
+        "moment": moment,
+        "brief": brief,
+    }
     return environment.get_template("page.html.j2").render(
         **_context(analysis, found, known, summary, shown),
-        css=Markup("\n".join([source("vendor/uPlot.min.css"), *(source(f"assets/{name}.css") for name in STYLES)])),
-        chart=Markup(chart), licence=licence, script=Markup(script),
+        css=Markup(
+            "\n".join(
+                [source("vendor/uPlot.min.css"), *(source(f"assets/{name}.css") for name in STYLES)]
+            )
+        ),
+        chart=Markup(chart),
+        licence=licence,
+        script=Markup(script),
         policies=(fingerprint(chart), fingerprint(script)),
         data=Markup(json_text(page_data(analysis, known, shown, found))),
-    )  # fmt: skip
+    )
 
 
 def _context(
-    analysis: Analysis, found: tuple[Finding, ...], known: Catalogue, summary: Summary, shown: Shown,
-) -> dict[str, Any]:  # fmt: skip
+    analysis: Analysis, found: tuple[Finding, ...], known: Catalogue, summary: Summary, shown: Shown
+) -> dict[str, Any]:
     """What the templates show by themselves, without a script."""
     off, all_off = residuals(analysis.balances, analysis.explained, known)
     generations, older = rulesets(analysis.rules, analysis.balances, known)
     moves = flow(analysis.ways(), known)
     outcomes = analysis.connections["outcome"].astype(str).value_counts()
     return {
-        "analysis": analysis, "version": __version__, "headline": headline(analysis), "rest": rest_of_it(analysis),
-        "proofs": proofs(analysis, summary, clock_line(analysis.clock)), "summary": summary,
+        "analysis": analysis,
+        "version": __version__,
+        "headline": headline(analysis),
+        "rest": rest_of_it(analysis),
+        "proofs": proofs(analysis, summary, clock_line(analysis.clock)),
+        "summary": summary,
         "findings": [(finding, spelled(finding.text, finding.rules)) for finding in found],
-        "outcomes": [(str(what), int(n), 100 * int(n) / len(analysis.connections)) for what, n in outcomes.items() if n],
-        "bad": BAD, "diagrams": both(moves, known), "flow": moves, "residuals": off, "residuals_all": all_off,
+        "outcomes": [
+            (str(what), int(n), 100 * int(n) / len(analysis.connections))
+            for what, n in outcomes.items()
+            if n
+        ],
+        "bad": BAD,
+        "diagrams": both(moves, known),
+        "flow": moves,
+        "residuals": off,
+        "residuals_all": all_off,
         "ledger_rules": totals(analysis.rules, known),
-        "generations": generations, "generations_left_out": older, "facts": facts(analysis, summary), "shown": shown,
-        "lane_of": named_lanes(analysis, known), "generation_lines": GENERATION_LINES,
-    }  # fmt: skip
+        "generations": generations,
+        "generations_left_out": older,
+        "facts": facts(analysis, summary),
+        "shown": shown,
+        "lane_of": named_lanes(analysis, known),
+        "generation_lines": GENERATION_LINES,
+    }
 
 
 def named_lanes(analysis: Analysis, known: Catalogue) -> dict[str, int]:
-    """Name of a rule -> its lane: where several generations gave the name to several rules, the one that was hit most."""
+    """Name of a rule -> its lane: where several generations gave the name to several rules, the one
+    that was hit most."""
     hits = [total[1] for total in _totals(analysis, known)]
-    return {entry.name: entry.lane for entry in sorted(known.entries, key=lambda entry: hits[entry.lane])}
+    return {
+        entry.name: entry.lane
+        for entry in sorted(known.entries, key=lambda entry: hits[entry.lane])
+    }
 
 
-def page_data(analysis: Analysis, known: Catalogue, shown: Shown, found: tuple[Finding, ...]) -> dict[str, Any]:
-    """What the page's scripts work on. Times are us after ``origin`` (epoch ms with its fraction)."""
+def page_data(
+    analysis: Analysis, known: Catalogue, shown: Shown, found: tuple[Finding, ...]
+) -> dict[str, Any]:
+    """What the page's scripts work on. Times are us after ``origin`` (epoch ms with its
+    fraction)."""
     first, last = bounds(analysis)
     origin = first // 1000 * 1000
     changes = analysis.balances.groupby("generation")["begin"].min()
-    since = {str(number): (int(begin) - origin) // 1000 for number, begin in changes.items() if number}
+    since = {
+        str(number): (int(begin) - origin) // 1000 for number, begin in changes.items() if number
+    }
     return {
-        "origin": origin / 1e6, "end": (last - origin) // 1000, "all": shown.all, "source": analysis.source,
-        "containers": analysis.containers, "counted": bool(analysis.samples), "bad": list(BAD),
+        "origin": origin / 1e6,
+        "end": (last - origin) // 1000,
+        "all": shown.all,
+        "source": analysis.source,
+        "containers": analysis.containers,
+        "counted": bool(analysis.samples),
+        "bad": list(BAD),
         "entries": [[e.table, e.chain, e.number, e.text, e.target, e.lane] for e in known.entries],
-        "lanes": list(known.lanes), "lane_last": list(known.last), "lane_totals": _totals(analysis, known),
-        "lane_hooks": _hooks(known), "connections": connection_columns(shown.rows, origin),
-        **way_columns(analysis, shown.rows, known, origin), "candidates": candidates(analysis, shown.rows, known),
-        "ledger": ledger_columns(analysis.balances, known, origin), "balance": balance(analysis.balances, origin),
-        "changes": since, "findings": [asdict(finding) for finding in found],
-    }  # fmt: skip
+        "lanes": list(known.lanes),
+        "lane_last": list(known.last),
+        "lane_totals": _totals(analysis, known),
+        "lane_hooks": _hooks(known),
+        "connections": connection_columns(shown.rows, origin),
+        **way_columns(analysis, shown.rows, known, origin),
+        "candidates": candidates(analysis, shown.rows, known),
+        "ledger": ledger_columns(analysis.balances, known, origin),
+        "balance": balance(analysis.balances, origin),
+        "changes": since,
+        "findings": [asdict(finding) for finding in found],
+    }
 
 
 def _totals(analysis: Analysis, known: Catalogue) -> list[list[int]]:
-    """Per lane: counted (-1: not), explained, residual packets; counted, explained bytes; connections (an upper bound where
-    generations share some)."""
+    """Per lane: counted (-1: not), explained, residual packets; counted, explained bytes;
+    connections (an upper bound where generations share some)."""
     find = known.find()
     totals = [[-1, 0, 0, -1, 0, 0] for _ in known.lanes]
     for row in analysis.rules.itertuples():
-        mine = totals[known.entries[find[(str(row.table), str(row.chain), int(row.rule_number), str(row.rule))]].lane]
+        mine = totals[
+            known.entries[
+                find[(str(row.table), str(row.chain), int(row.rule_number), str(row.rule))]
+            ].lane
+        ]
         for at, value in ((0, int(row.counted_packets)), (3, int(row.counted_bytes))):
             if value >= 0:
                 mine[at] = max(mine[at], 0) + value

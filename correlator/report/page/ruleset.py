@@ -55,7 +55,8 @@ class ChainLines:
 
 @dataclass(frozen=True, slots=True)
 class GenerationLines:
-    """One generation of the ruleset; ``since`` is when the ledger first tells of it (epoch ns; 0 unknown)."""
+    """One generation of the ruleset; ``since`` is when the ledger first tells of it (epoch ns; 0
+    unknown)."""
 
     number: int
     since: int
@@ -67,18 +68,32 @@ class GenerationLines:
         return sum(len(chain.lines) for chain in self.chains)
 
 
-def rulesets(rules: pd.DataFrame, ledger: pd.DataFrame, known: Catalogue) -> tuple[tuple[GenerationLines, ...], int]:
+def rulesets(
+    rules: pd.DataFrame, ledger: pd.DataFrame, known: Catalogue
+) -> tuple[tuple[GenerationLines, ...], int]:
     """The generations, newest first, and how many older ones are left out."""
     since = ledger.groupby("generation")["begin"].min().to_dict()
     find = known.find()
     rows = [
-        (int(r.generation), str(r.table), str(r.chain), RuleLine(
-            known.entries[find[(str(r.table), str(r.chain), int(r.rule_number), str(r.rule))]].lane, int(r.rule_number),
-            str(r.rule), str(r.target), int(r.counted_packets), int(r.explained_packets), int(r.residual_packets),
-            int(r.connections),
-        ))
+        (
+            int(r.generation),
+            str(r.table),
+            str(r.chain),
+            RuleLine(
+                known.entries[
+                    find[(str(r.table), str(r.chain), int(r.rule_number), str(r.rule))]
+                ].lane,
+                int(r.rule_number),
+                str(r.rule),
+                str(r.target),
+                int(r.counted_packets),
+                int(r.explained_packets),
+                int(r.residual_packets),
+                int(r.connections),
+            ),
+        )
         for r in rules.itertuples()
-    ]  # fmt: skip
+    ]
     found = []
     for number, lines in groupby(rows, key=lambda row: row[0]):
         chains = tuple(

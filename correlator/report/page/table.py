@@ -1,7 +1,7 @@
 """Connections and the ways of their packets as compact columns.
 
-Many connections go the same way, so a way is kept once as a template, in which the connection's own endpoints are
-tokens, and a connection's packets name templates: 5,000 connections take a megabyte.
+Many connections go the same way, so a way is kept once as a template, in which the connection's own
+endpoints are tokens, and a connection's packets name templates: 5,000 connections take a megabyte.
 """
 
 from __future__ import annotations
@@ -24,15 +24,39 @@ if TYPE_CHECKING:
 CONNECTIONS_SHOWN = 20_000
 """Connections of which one page holds rows and ways."""
 CATEGORIES = (
-    "protocol", "src", "dst", "reply_src", "reply_dst", "in_interface", "out_interface", "outcome", "rule", "state", "status",
+    "protocol",
+    "src",
+    "dst",
+    "reply_src",
+    "reply_dst",
+    "in_interface",
+    "out_interface",
+    "outcome",
+    "rule",
+    "state",
+    "status",
     "reason",
-)  # fmt: skip
+)
 NUMBERS = (
-    "connection", "sport", "dport", "reply_sport", "reply_dport", "packets_original", "packets_reply", "bytes_original",
-    "bytes_reply", "linked",
-)  # fmt: skip
-ENDS = (("c", "src", "sport"), ("d", "dst", "dport"), ("s", "reply_src", "reply_sport"), ("n", "reply_dst", "reply_dport"))
-"""Tokens for the endpoints of a connection: client, dialled, server, and whom the server sees (``n``)."""
+    "connection",
+    "sport",
+    "dport",
+    "reply_sport",
+    "reply_dport",
+    "packets_original",
+    "packets_reply",
+    "bytes_original",
+    "bytes_reply",
+    "linked",
+)
+ENDS = (
+    ("c", "src", "sport"),
+    ("d", "dst", "dport"),
+    ("s", "reply_src", "reply_sport"),
+    ("n", "reply_dst", "reply_dport"),
+)
+"""Tokens for the endpoints of a connection: client, dialled, server, and whom the server sees
+(``n``)."""
 
 Template = tuple[object, ...]
 
@@ -50,9 +74,12 @@ class Shown:
         return self.all - len(self.rows)
 
 
-def choose(connections: pd.DataFrame, named: Iterable[int] = (), limit: int = CONNECTIONS_SHOWN) -> Shown:
-    """All connections; where there are more than ``limit``, first those that findings name, then those that did not get
-    through or are not exact, then some of each outcome and rule, then as many of the others as fit, evenly over the session."""
+def choose(
+    connections: pd.DataFrame, named: Iterable[int] = (), limit: int = CONNECTIONS_SHOWN
+) -> Shown:
+    """All connections; where there are more than ``limit``, first those that findings name, then
+    those that did not get through or are not exact, then some of each outcome and rule, then as
+    many of the others as fit, evenly over the session."""
     if len(connections) <= limit:
         return Shown(connections, len(connections))
     outcome = connections["outcome"].astype(str)
@@ -70,7 +97,8 @@ def choose(connections: pd.DataFrame, named: Iterable[int] = (), limit: int = CO
 
 
 def connection_columns(rows: pd.DataFrame, origin: int) -> dict[str, Any]:
-    """Columns of the table: numbers as lists, words as ``{"words": [...], "at": [...]}``, times in us after ``origin``."""
+    """Columns of the table: numbers as lists, words as ``{"words": [...], "at": [...]}``, times in
+    us after ``origin``."""
     columns: dict[str, Any] = {name: rows[name].tolist() for name in NUMBERS}
     for name in CATEGORIES:
         words: dict[str, int] = {}
@@ -81,20 +109,31 @@ def connection_columns(rows: pd.DataFrame, origin: int) -> dict[str, Any]:
     return columns
 
 
-def way_columns(analysis: Analysis, rows: pd.DataFrame, known: Catalogue, origin: int) -> dict[str, Any]:
-    """``templates`` of ways, and ``views``: per connection a flat list of (template, packets, bytes, first, last)."""
+def way_columns(
+    analysis: Analysis, rows: pd.DataFrame, known: Catalogue, origin: int
+) -> dict[str, Any]:
+    """``templates`` of ways, and ``views``: per connection a flat list of (template, packets,
+    bytes, first, last)."""
     find = known.find()
     templates: dict[Template, int] = {}
     views: list[list[int]] = []
-    for row, paths in zip(rows.itertuples(), analysis.paths_of(rows["connection"].to_numpy()), strict=True):
-        tokens = {_end(getattr(row, host), getattr(row, port)): f"{{{token}}}" for token, host, port in reversed(ENDS)}
+    for row, paths in zip(
+        rows.itertuples(), analysis.paths_of(rows["connection"].to_numpy()), strict=True
+    ):
+        tokens = {
+            _end(getattr(row, host), getattr(row, port)): f"{{{token}}}"
+            for token, host, port in reversed(ENDS)
+        }
         flat: list[int] = []
         for path in paths:
             key = _template(path, tokens, find)
             flat += (
-                templates.setdefault(key, len(templates)), path.packets, path.bytes,
-                (path.first_seen - origin) // 1000, (path.last_seen - origin) // 1000,
-            )  # fmt: skip
+                templates.setdefault(key, len(templates)),
+                path.packets,
+                path.bytes,
+                (path.first_seen - origin) // 1000,
+                (path.last_seen - origin) // 1000,
+            )
         views.append(flat)
     return {"templates": [_written(template) for template in templates], "views": views}
 
@@ -105,7 +144,15 @@ def _end(address: object, port: object) -> str:
 
 def _template(path: PathView, tokens: dict[str, str], find: dict[Key, int]) -> Template:
     steps = tuple(_step(step, tokens, find) for step in path.steps)
-    return (path.direction, path.state, path.in_interface, path.out_interface, path.evidence, path.status, steps)
+    return (
+        path.direction,
+        path.state,
+        path.in_interface,
+        path.out_interface,
+        path.evidence,
+        path.status,
+        steps,
+    )
 
 
 def _step(step: Step, tokens: dict[str, str], find: dict[Key, int]) -> tuple[object, ...]:
@@ -114,7 +161,11 @@ def _step(step: Step, tokens: dict[str, str], find: dict[Key, int]) -> tuple[obj
         at = find.get((step.table, step.chain, step.rule_number, step.text), -1)
         if at >= 0:
             return (step.hook, at, step.depth, int(step.certain))
-        return (step.hook, "rule", f"{step.table}/{step.chain}:{step.rule_number or 'policy'}  {step.text}")
+        return (
+            step.hook,
+            "rule",
+            f"{step.table}/{step.chain}:{step.rule_number or 'policy'}  {step.text}",
+        )
     text = step.text
     if step.kind == "nat":
         side, old, arrow, new = text.split(" ")
@@ -128,7 +179,8 @@ def _written(template: Template) -> dict[str, object]:
 
 
 def candidates(analysis: Analysis, rows: pd.DataFrame, known: Catalogue) -> dict[str, list[int]]:
-    """Entries that an ambiguous connection may have hit, by its number: the rows of the hits table that are not exact."""
+    """Entries that an ambiguous connection may have hit, by its number: the rows of the hits table
+    that are not exact."""
     if not (rows["status"] == "ambiguous").any():
         return {}  # the table of all hits takes its time, and is not needed
     hits = analysis.hits

@@ -1,4 +1,5 @@
-"""The time axis: seconds since the start below, the clock of the reports above, as many ticks as fit."""
+"""The time axis: seconds since the start below, the clock of the reports above, as many ticks as
+fit."""
 
 from __future__ import annotations
 
@@ -11,8 +12,26 @@ from correlator.report.plot.text import width
 if TYPE_CHECKING:
     from correlator.report.plot.canvas import Canvas
 
-STEPS = (*(base * 10.0**power for power in range(-7, 1) for base in (1, 2, 5)), 10, 20, 30, 60, 120, 300, 600, 900, 1800, 3600,
-         7200, 10800, 21600, 43200, 86400, 2 * 86400, 7 * 86400)  # fmt: skip
+STEPS = (
+    *(base * 10.0**power for power in range(-7, 1) for base in (1, 2, 5)),
+    10,
+    20,
+    30,
+    60,
+    120,
+    300,
+    600,
+    900,
+    1800,
+    3600,
+    7200,
+    10800,
+    21600,
+    43200,
+    86400,
+    2 * 86400,
+    7 * 86400,
+)
 GAP = 0.35
 """Inches between two labels, at the least."""
 
@@ -48,24 +67,42 @@ def clock(ns: int, step: float) -> str:
 def draw_axis(canvas: Canvas, start: int) -> None:
     """Grid and labels of both axes."""
     theme, begin, end = canvas.theme, canvas.begin, canvas.end
-    step = next(step for step in STEPS if _fits(canvas, begin, end, step, since(math.floor(end / step) * step, step)))
+    step = next(
+        step
+        for step in STEPS
+        if _fits(canvas, begin, end, step, since(math.floor(end / step) * step, step))
+    )
     for time in ticks(begin, end, step):
         canvas.plot.axvline(time, color=theme.grid, linewidth=0.7, zorder=0.5)
         canvas.write(
-            canvas.x(time), canvas.bottom + 0.13 * canvas.scale, since(time, step), size=0.9, ha="center", colour=theme.ink
+            canvas.x(time),
+            canvas.bottom + 0.13 * canvas.scale,
+            since(time, step),
+            size=0.9,
+            ha="center",
+            colour=theme.ink,
         )
-    day = start - start % (86_400 * 10**9)  # clock ticks are round on the clock, not since the start
+    day = start - start % (
+        86_400 * 10**9
+    )  # clock ticks are round on the clock, not since the start
     low, high = (start - day) / 1e9 + begin, (start - day) / 1e9 + end
     step = next(step for step in STEPS if _fits(canvas, low, high, step, clock(start, step)))
     for time in ticks(low, high, step):
         x = canvas.x(time - (start - day) / 1e9)
-        canvas.page.plot([x, x], [canvas.top - 0.05 * canvas.scale, canvas.top], color=theme.muted, linewidth=0.7)
+        canvas.page.plot(
+            [x, x], [canvas.top - 0.05 * canvas.scale, canvas.top], color=theme.muted, linewidth=0.7
+        )
         text = clock(day + round(time * 1e6) * 1000, step)
-        canvas.write(x, canvas.top - 0.13 * canvas.scale, text, size=0.9, ha="center", colour=theme.muted)
+        canvas.write(
+            x, canvas.top - 0.13 * canvas.scale, text, size=0.9, ha="center", colour=theme.muted
+        )
 
 
 def _fits(canvas: Canvas, begin: float, end: float, step: float, sample: str) -> bool:
     """Whether labels as wide as ``sample`` at every ``step`` leave a gap between them."""
     if (end - begin) / step > 60:
         return False
-    return step / (end - begin) * (canvas.right - canvas.left) >= width(sample, canvas.theme.size * 0.9) + GAP * canvas.scale
+    return (
+        step / (end - begin) * (canvas.right - canvas.left)
+        >= width(sample, canvas.theme.size * 0.9) + GAP * canvas.scale
+    )

@@ -1,8 +1,8 @@
-"""The sheet that a picture is drawn on: one axes for what lies on the time axis, one over all of the figure for words.
+"""The sheet that a picture is drawn on: one axes for what lies on the time axis, one over all of
+the figure for words.
 
-Both measure y in inches from the top, so that nothing overlaps that was laid out not to. Figures are made without pyplot:
-nothing global changes, and a notebook shows what is returned.
-"""
+Both measure y in inches from the top, so that nothing overlaps that was laid out not to. Figures
+are made without pyplot: nothing global changes, and a notebook shows what is returned."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ class Timeline(Figure):
 
     def _repr_png_(self) -> bytes:
         data = BytesIO()
-        self.savefig(data, format="png", dpi=min(self.dpi, SHOWN_DPI), facecolor=self.get_facecolor())
+        self.savefig(
+            data, format="png", dpi=min(self.dpi, SHOWN_DPI), facecolor=self.get_facecolor()
+        )
         return data.getvalue()
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """``left`` to ``right`` and ``top`` to ``bottom`` (inches) is the plot, over which times ``begin`` to ``end`` lie."""
+    """``left`` to ``right`` and ``top`` to ``bottom`` (inches) is the plot, over which times
+    ``begin`` to ``end`` lie."""
 
     figure: Figure
     plot: Any
@@ -64,14 +67,30 @@ class Canvas:
         return inches / (self.right - self.left) * (self.end - self.begin)
 
     def write(
-        self, x: float, y: float, text: str, *, size: float = 1.0, colour: str | None = None, weight: str = "normal",
-        ha: str = "left", va: str = "center",
-    ) -> None:  # fmt: skip
+        self,
+        x: float,
+        y: float,
+        text: str,
+        *,
+        size: float = 1.0,
+        colour: str | None = None,
+        weight: str = "normal",
+        ha: str = "left",
+        va: str = "center",
+    ) -> None:
         """One line of words; ``size`` as a multiple of the theme's."""
         self.page.text(
-            x, y, printable(text), fontsize=self.theme.size * size, color=colour or self.theme.ink, fontweight=weight, ha=ha, va=va,
-            family=SANS, parse_math=False,
-        )  # fmt: skip
+            x,
+            y,
+            printable(text),
+            fontsize=self.theme.size * size,
+            color=colour or self.theme.ink,
+            fontweight=weight,
+            ha=ha,
+            va=va,
+            family=SANS,
+            parse_math=False,
+        )
 
 
 def segments(x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> list[Floats]:
@@ -80,12 +99,21 @@ def segments(x0: Floats, y0: Floats, x1: Floats, y1: Floats) -> list[Floats]:
 
 
 def make_canvas(
-    theme: Theme, height: float, left: float, right: float, top: float, bottom: float, begin: float, end: float
+    theme: Theme,
+    height: float,
+    left: float,
+    right: float,
+    top: float,
+    bottom: float,
+    begin: float,
+    end: float,
 ) -> Canvas:
     """A sheet of the theme's width and ``height`` inches."""
     figure = Timeline(figsize=(theme.width, height), dpi=theme.dpi, facecolor=theme.background)
     wide = theme.width
-    plot = figure.add_axes((left / wide, 1 - bottom / height, (right - left) / wide, (bottom - top) / height))
+    plot = figure.add_axes(
+        (left / wide, 1 - bottom / height, (right - left) / wide, (bottom - top) / height)
+    )
     page = figure.add_axes((0, 0, 1, 1))
     for axes, x, y in ((plot, (begin, end), (bottom, top)), (page, (0, wide), (height, 0))):
         axes.set_xlim(*x)

@@ -1,4 +1,5 @@
-"""Many events as few numbers: bins, and what falls into them. Pure arithmetic on arrays, times in seconds."""
+"""Many events as few numbers: bins, and what falls into them. Pure arithmetic on arrays, times in
+seconds."""
 
 from __future__ import annotations
 
@@ -13,7 +14,8 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 OWN, BINS = 480, 240
-"""Up to so many intervals of the counters are drawn as they are; more are summed into so many bins."""
+"""Up to so many intervals of the counters are drawn as they are; more are summed into so many
+bins."""
 
 NOISE = 1e-6
 """Packets: what is less than that from a whole number is that number."""
@@ -22,10 +24,9 @@ NOISE = 1e-6
 def choose_edges(begin: Floats, end: Floats, low: float, high: float) -> tuple[Floats, bool]:
     """(edges, whether they are the intervals' own) for a window from ``low`` to ``high``.
 
-    ``begin`` and ``end`` (l,) are the counters' intervals; where they are few enough to be told apart, their own borders
-    serve, so that every number is what a counter counted; else at most ``BINS`` equal ones of a round width. Edges reach over
-    the whole window.
-    """
+    ``begin`` and ``end`` (l,) are the counters' intervals; where they are few enough to be told
+    apart, their own borders serve, so that every number is what a counter counted; else at most
+    ``BINS`` equal ones of a round width. Edges reach over the whole window."""
     own = np.unique(np.concatenate([begin, end]))
     if not len(own) or len(own) > OWN:
         step = round_step(max(high - low, 1e-6) / BINS)
@@ -44,7 +45,8 @@ def round_step(least: float) -> float:
 
 
 def spread(begin: Floats, end: Floats, amount: Floats, edges: Floats) -> Floats:
-    """Sums per bin (b,) of amounts (n,) that lie evenly over their stretches; what lies inside of ``edges`` is kept whole."""
+    """Sums per bin (b,) of amounts (n,) that lie evenly over their stretches; what lies inside of
+    ``edges`` is kept whole."""
     width = end - begin
     short = width <= 1e-3 * float(np.diff(edges).min())
     points, _ = np.histogram(((begin + end) / 2)[short], bins=edges, weights=amount[short])
@@ -66,13 +68,15 @@ def _ramps(start: Floats, rate: Floats, at: Floats) -> Floats:
 
 
 def _clean(sums: Floats) -> Floats:
-    """Without the rounding errors of sums of floats: whole numbers are whole, and nothing is nothing."""
+    """Without the rounding errors of sums of floats: whole numbers are whole, and nothing is
+    nothing."""
     whole = np.rint(sums)
     return np.where(np.abs(sums - whole) < NOISE, whole, sums)
 
 
 def packets_between(first: Floats, last: Floats, packets: Ints, edges: Floats) -> Floats:
-    """Packets per bin (b,) of hits (n,): one at ``first``, one at ``last``, the others evenly between."""
+    """Packets per bin (b,) of hits (n,): one at ``first``, one at ``last``, the others evenly
+    between."""
     points = np.concatenate([first, last[packets > 1]])
     found, _ = np.histogram(points, bins=edges)
     many = packets > 2
@@ -87,10 +91,11 @@ def open_between(first: Floats, last: Floats, edges: Floats) -> Ints:
 
 
 def lanes(first: Floats, last: Floats, apart: float, most: int) -> Ints | None:
-    """Lane (n,) of each stretch, so that none of one lane lie closer than ``apart``; None where ``most`` do not suffice.
+    """Lane (n,) of each stretch, so that none of one lane lie closer than ``apart``; None where
+    ``most`` do not suffice.
 
-    ``first`` is sorted. The lowest free lane is taken, so the number of lanes is how many were open at once.
-    """
+    ``first`` is sorted. The lowest free lane is taken, so the number of lanes is how many were open
+    at once."""
     free = np.full(most, -np.inf)
     lane = np.zeros(len(first), dtype=np.int64)
     for i, (begin, end) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):

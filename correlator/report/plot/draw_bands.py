@@ -64,16 +64,31 @@ def _spans(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -
             continue
         lines = segments(band.begin[some], y[some], band.end[some], y[some])
         canvas.plot.add_collection(
-            LineCollection(lines, colors=colour, linewidths=wide, linestyles=style, capstyle="butt", zorder=3)
+            LineCollection(
+                lines, colors=colour, linewidths=wide, linestyles=style, capstyle="butt", zorder=3
+            )
         )
         size = (4.6 if alone else 3.4) * canvas.scale * (1.35 if band.outcome in REFUSED else 1)
         canvas.plot.plot(
-            band.begin[some], y[some], MARKERS.get(band.outcome, "o"), color=colour, markersize=size, zorder=4, clip_on=False,
-            markerfacecolor=theme.background if doubtful else colour, markeredgewidth=0.7,
-        )  # fmt: skip
+            band.begin[some],
+            y[some],
+            MARKERS.get(band.outcome, "o"),
+            color=colour,
+            markersize=size,
+            zorder=4,
+            clip_on=False,
+            markerfacecolor=theme.background if doubtful else colour,
+            markeredgewidth=0.7,
+        )
         if band.outcome in REFUSED:
             canvas.plot.plot(
-                band.end[some], y[some], MARKERS[band.outcome], color=colour, markersize=size, zorder=4, markeredgewidth=0.7
+                band.end[some],
+                y[some],
+                MARKERS[band.outcome],
+                color=colour,
+                markersize=size,
+                zorder=4,
+                markeredgewidth=0.7,
             )
 
 
@@ -82,14 +97,30 @@ def _density(canvas: Canvas, data: TimelineData, band: Band, top: float, bottom:
     base, room = bottom - 0.05 * canvas.scale, bottom - top - 0.12 * canvas.scale
     height = base - room * band.open / max(int(band.open.max(initial=0)), 1)
     hatch = HATCHES.get(band.outcome, "") if theme.hatched else ""
-    canvas.plot.stairs(height, data.edges, baseline=base, fill=True, facecolor=colour, alpha=0.55, edgecolor=colour, hatch=hatch,
-                       linewidth=0, zorder=3)  # fmt: skip
+    canvas.plot.stairs(
+        height,
+        data.edges,
+        baseline=base,
+        fill=True,
+        facecolor=colour,
+        alpha=0.55,
+        edgecolor=colour,
+        hatch=hatch,
+        linewidth=0,
+        zorder=3,
+    )
     canvas.plot.stairs(height, data.edges, baseline=base, color=colour, linewidth=0.8, zorder=4)
     if band.outcome in REFUSED and len(band) <= FEW:
         canvas.plot.plot(
-            band.begin, np.full(len(band), base), MARKERS[band.outcome], color=colour, markersize=3.6 * canvas.scale, zorder=5,
-            markeredgecolor=theme.background, markeredgewidth=0.3,
-        )  # fmt: skip
+            band.begin,
+            np.full(len(band), base),
+            MARKERS[band.outcome],
+            color=colour,
+            markersize=3.6 * canvas.scale,
+            zorder=5,
+            markeredgecolor=theme.background,
+            markeredgewidth=0.3,
+        )
 
 
 def _words(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -> None:
@@ -97,20 +128,38 @@ def _words(canvas: Canvas, band: Band, top: float, bottom: float, alone: bool) -
     refused = band.outcome in REFUSED
     label, room = band.label, canvas.left - PAD - 0.28 * canvas.scale
     if alone:
-        label = elide(label, room, theme.size * 0.92, weight="bold" if refused else "normal", keep=" by ")
-    canvas.page.plot([PAD + 0.06], [middle], MARKERS.get(band.outcome, "o"), color=theme.colour(band.outcome),
-                     markersize=(5.2 if refused else 4.4) * canvas.scale)  # fmt: skip
+        label = elide(
+            label, room, theme.size * 0.92, weight="bold" if refused else "normal", keep=" by "
+        )
+    canvas.page.plot(
+        [PAD + 0.06],
+        [middle],
+        MARKERS.get(band.outcome, "o"),
+        color=theme.colour(band.outcome),
+        markersize=(5.2 if refused else 4.4) * canvas.scale,
+    )
     canvas.write(
-        PAD + 0.2 * canvas.scale, middle, label, size=0.92 if alone else 1.0, weight="bold" if refused else "normal",
+        PAD + 0.2 * canvas.scale,
+        middle,
+        label,
+        size=0.92 if alone else 1.0,
+        weight="bold" if refused else "normal",
         colour=theme.colour(band.outcome) if refused else theme.ink,
-    )  # fmt: skip
+    )
     peak = "" if alone else f"{int(band.open.max(initial=0)):,}"
     columns(canvas, middle, f"{band.packets:,}", "" if alone else f"{len(band):,}", peak)
 
 
-def columns(canvas: Canvas, y: float, *words: str, colour: str | None = None, size: float = 0.92) -> None:
+def columns(
+    canvas: Canvas, y: float, *words: str, colour: str | None = None, size: float = 0.92
+) -> None:
     """The numbers at the right: packets, connections, peak."""
     for i, word in enumerate(reversed(words)):
         canvas.write(
-            canvas.theme.width - PAD - NUMBER * canvas.scale * i, y, word, ha="right", size=size, colour=colour or canvas.theme.ink
+            canvas.theme.width - PAD - NUMBER * canvas.scale * i,
+            y,
+            word,
+            ha="right",
+            size=size,
+            colour=colour or canvas.theme.ink,
         )

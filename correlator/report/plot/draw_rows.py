@@ -1,4 +1,5 @@
-"""Draws rules: what was counted and explained as one line, red where they differ, and hits as marks where they are few."""
+"""Draws rules: what was counted and explained as one line, red where they differ, and hits as marks
+where they are few."""
 
 from __future__ import annotations
 
@@ -43,12 +44,33 @@ def draw_rows(canvas: Canvas, data: TimelineData, tops: list[float], height: flo
 def _presence(canvas: Canvas, data: TimelineData, row: Row, base: float) -> None:
     """A baseline where the rule was there, dots where it was not."""
     theme = canvas.theme
-    canvas.plot.plot([data.begin, data.end], [base, base], color=theme.muted, linewidth=0.6, linestyle=(0, (1, 4)), zorder=1)
+    canvas.plot.plot(
+        [data.begin, data.end],
+        [base, base],
+        color=theme.muted,
+        linewidth=0.6,
+        linestyle=(0, (1, 4)),
+        zorder=1,
+    )
     for begin, end in row.there:
         begin, end = max(begin, data.begin), min(end, data.end)
         if begin < end:
-            canvas.plot.plot([begin, end], [base, base], color=theme.background, linewidth=1.4, zorder=1.1, solid_capstyle="butt")
-            canvas.plot.plot([begin, end], [base, base], color=theme.muted, linewidth=0.6, zorder=1.2, solid_capstyle="butt")
+            canvas.plot.plot(
+                [begin, end],
+                [base, base],
+                color=theme.background,
+                linewidth=1.4,
+                zorder=1.1,
+                solid_capstyle="butt",
+            )
+            canvas.plot.plot(
+                [begin, end],
+                [base, base],
+                color=theme.muted,
+                linewidth=0.6,
+                zorder=1.2,
+                solid_capstyle="butt",
+            )
 
 
 def _density(canvas: Canvas, data: TimelineData, row: Row, base: float, room: float) -> None:
@@ -62,9 +84,26 @@ def _density(canvas: Canvas, data: TimelineData, row: Row, base: float, room: fl
 
     if row.unconfirmed.any():
         whole = level(row.explained + row.unconfirmed)
-        canvas.plot.stairs(whole, data.edges, baseline=base, fill=True, color=theme.loose, alpha=0.35, linewidth=0, zorder=2)
+        canvas.plot.stairs(
+            whole,
+            data.edges,
+            baseline=base,
+            fill=True,
+            color=theme.loose,
+            alpha=0.35,
+            linewidth=0,
+            zorder=2,
+        )
         shown = np.where(row.unconfirmed > 0, whole, np.nan)
-        canvas.plot.stairs(shown, data.edges, baseline=base, color=line, linewidth=0.7, linestyle=(0, (1.5, 1)), zorder=2.2)
+        canvas.plot.stairs(
+            shown,
+            data.edges,
+            baseline=base,
+            color=line,
+            linewidth=0.7,
+            linestyle=(0, (1.5, 1)),
+            zorder=2.2,
+        )
     if row.explained.any():
         canvas.plot.stairs(
             level(row.explained),
@@ -78,17 +117,22 @@ def _density(canvas: Canvas, data: TimelineData, row: Row, base: float, room: fl
         )
     if row.explained.any() and data.own:
         shown = np.where(row.explained > 0, level(row.explained), np.nan)
-        canvas.plot.stairs(shown, data.edges, baseline=base, color=line, linewidth=0.8 * canvas.scale, zorder=2.3)
+        canvas.plot.stairs(
+            shown, data.edges, baseline=base, color=line, linewidth=0.8 * canvas.scale, zorder=2.3
+        )
 
 
 def _gaps(canvas: Canvas, data: TimelineData, row: Row, base: float, room: float) -> None:
-    """The difference of counted and explained, red and hatched, over a red shade as high as the row."""
+    """The difference of counted and explained, red and hatched, over a red shade as high as the
+    row."""
     theme, peak = canvas.theme, max(row.peak, 1e-9)
     least, thin = 0.05 * canvas.scale, canvas.seconds(0.025 * canvas.scale)
     shades, boxes = [], []
     for i in np.flatnonzero((row.over > 0) | (row.under > 0)).tolist():
         begin, end = data.edges[i], data.edges[i + 1]
-        begin, long = (begin, end - begin) if end - begin >= thin else ((begin + end - thin) / 2, thin)
+        begin, long = (
+            (begin, end - begin) if end - begin >= thin else ((begin + end - thin) / 2, thin)
+        )
         low, high = row.explained[i] - row.under[i], row.explained[i] + row.over[i]
         tall = max(room * (high - low) / peak, least)
         boxes.append(Rectangle((begin, base - room * low / peak - tall), long, tall))
@@ -97,10 +141,17 @@ def _gaps(canvas: Canvas, data: TimelineData, row: Row, base: float, room: float
         if len(row.bytes_off):
             _bytes_off(canvas, row, base)
         return
-    canvas.plot.add_collection(PatchCollection(shades, facecolor=theme.gap, edgecolor="none", alpha=0.16, zorder=2.4))
+    canvas.plot.add_collection(
+        PatchCollection(shades, facecolor=theme.gap, edgecolor="none", alpha=0.16, zorder=2.4)
+    )
     canvas.plot.add_collection(
         PatchCollection(
-            boxes, facecolor=theme.background, edgecolor=theme.gap, hatch="//////", linewidth=0.9 * canvas.scale, zorder=2.5
+            boxes,
+            facecolor=theme.background,
+            edgecolor=theme.gap,
+            hatch="//////",
+            linewidth=0.9 * canvas.scale,
+            zorder=2.5,
         )
     )
     _bytes_off(canvas, row, base)
@@ -109,16 +160,26 @@ def _gaps(canvas: Canvas, data: TimelineData, row: Row, base: float, room: float
 def _bytes_off(canvas: Canvas, row: Row, base: float) -> None:
     if len(row.bytes_off):
         canvas.plot.plot(
-            row.bytes_off, np.full(len(row.bytes_off), base), "D", markersize=4 * canvas.scale, color=canvas.theme.gap,
-            markerfacecolor=canvas.theme.background, zorder=5,
-        )  # fmt: skip
+            row.bytes_off,
+            np.full(len(row.bytes_off), base),
+            "D",
+            markersize=4 * canvas.scale,
+            color=canvas.theme.gap,
+            markerfacecolor=canvas.theme.background,
+            zorder=5,
+        )
 
 
 def _marks(canvas: Canvas, row: Row, base: float, height: float, below: bool) -> None:
-    """A tick where each hit of a connection was first and last seen, joined; below the line where counters stand on it."""
+    """A tick where each hit of a connection was first and last seen, joined; below the line where
+    counters stand on it."""
     assert row.marks is not None
     theme, marks = canvas.theme, row.marks
-    top, bottom = (base + 0.04 * height, base + 0.22 * height) if below else (base - 0.5 * height, base + 0.1 * height)
+    top, bottom = (
+        (base + 0.04 * height, base + 0.22 * height)
+        if below
+        else (base - 0.5 * height, base + 0.1 * height)
+    )
     colours = [theme.colour(word) for word in marks.outcome]
     several = marks.packets > 1
     styles = ["dotted" if doubt else "solid" for doubt in marks.ambiguous.tolist()]
@@ -126,22 +187,37 @@ def _marks(canvas: Canvas, row: Row, base: float, height: float, below: bool) ->
     for times in (marks.begin, marks.end):
         ticks = segments(times, high, times, low)
         canvas.plot.add_collection(
-            LineCollection(ticks, colors=colours, linewidths=1.2 * canvas.scale, linestyles=styles, zorder=4)
+            LineCollection(
+                ticks, colors=colours, linewidths=1.2 * canvas.scale, linestyles=styles, zorder=4
+            )
         )
     joined = segments(marks.begin, middle, marks.end, middle)
-    canvas.plot.add_collection(LineCollection(joined, colors=colours, linewidths=0.5 * canvas.scale, zorder=3.5))
+    canvas.plot.add_collection(
+        LineCollection(joined, colors=colours, linewidths=0.5 * canvas.scale, zorder=3.5)
+    )
     if row.drops:
         times = np.unique(np.concatenate([marks.begin, marks.end[several]]))
         canvas.plot.plot(
-            times, np.full(len(times), (top + bottom) / 2), MARKERS["dropped"], color=theme.colour("dropped"),
-            markersize=6 * canvas.scale, markeredgecolor=theme.background, markeredgewidth=0.4, zorder=5,
-        )  # fmt: skip
+            times,
+            np.full(len(times), (top + bottom) / 2),
+            MARKERS["dropped"],
+            color=theme.colour("dropped"),
+            markersize=6 * canvas.scale,
+            markeredgecolor=theme.background,
+            markeredgewidth=0.4,
+            zorder=5,
+        )
 
 
 def row_width(row: Row, theme: Theme) -> float:
     """Inches that a row's words take, whole."""
     name = width(_name(row), theme.size, weight="bold" if _stands_out(row) else "normal")
-    return _indent(theme, row) + name + (NAME_GAP + 0.1) * theme.size / 8.5 + width(_text(row), 0.88 * theme.size)
+    return (
+        _indent(theme, row)
+        + name
+        + (NAME_GAP + 0.1) * theme.size / 8.5
+        + width(_text(row), 0.88 * theme.size)
+    )
 
 
 def _stands_out(row: Row) -> bool:
@@ -165,14 +241,28 @@ def _words(canvas: Canvas, row: Row, middle: float, peak: str) -> None:
     total = f"{'~' if row.about else ''}{row.packets:,}"
     columns(canvas, middle, total, f"{row.connections:,}", peak)
     if row.residual or row.gaps:
-        word = f"{row.residual:+,}".replace("-", MINUS) if row.residual else "bytes" if len(row.bytes_off) else "±"
+        word = (
+            f"{row.residual:+,}".replace("-", MINUS)
+            if row.residual
+            else "bytes"
+            if len(row.bytes_off)
+            else "±"
+        )
         canvas.write(
-            theme.width - PAD - 3 * NUMBER * canvas.scale, middle, word, size=0.92, weight="bold", colour=theme.gap, ha="right"
+            theme.width - PAD - 3 * NUMBER * canvas.scale,
+            middle,
+            word,
+            size=0.92,
+            weight="bold",
+            colour=theme.gap,
+            ha="right",
         )
 
 
 def _peak(row: Row) -> str:
-    return f"{row.peak:,.0f}" if row.peak >= 10 or row.peak == round(row.peak) else f"{row.peak:.2g}"
+    return (
+        f"{row.peak:,.0f}" if row.peak >= 10 or row.peak == round(row.peak) else f"{row.peak:.2g}"
+    )
 
 
 def _name(row: Row) -> str:

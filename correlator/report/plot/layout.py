@@ -1,4 +1,5 @@
-"""Where everything goes, in inches from the top: worked out before anything is drawn, so that nothing overlaps."""
+"""Where everything goes, in inches from the top: worked out before anything is drawn, so that
+nothing overlaps."""
 
 from __future__ import annotations
 
@@ -55,16 +56,37 @@ def lay_out(data: TimelineData, theme: Theme) -> Layout:
     headers, rows, bottom = _rows(data, theme, rules + (0.2 * scale if data.changes else 0.0))
     bottom += 0.04 * scale
     legend = flow(items(data, theme), theme)
-    below = [(line, False) for note in data.notes for line in wrap(printable(note), room, 0.92 * theme.size, NOTES)]
-    below += [(line, True) for text in _warnings(data) for line in wrap(printable(text), room, 0.92 * theme.size, NOTES, "bold")]
+    below = [
+        (line, False)
+        for note in data.notes
+        for line in wrap(printable(note), room, 0.92 * theme.size, NOTES)
+    ]
+    below += [
+        (line, True)
+        for text in _warnings(data)
+        for line in wrap(printable(text), room, 0.92 * theme.size, NOTES, "bold")
+    ]
     height = bottom + 0.42 * scale + LINE * scale * len(legend) + 0.165 * scale * len(below) + PAD
-    widths = [PAD + row_width(row, theme) for row in data.rows] + [PAD + band_width(band, theme) for band in data.bands]
+    widths = [PAD + row_width(row, theme) for row in data.rows] + [
+        PAD + band_width(band, theme) for band in data.bands
+    ]
     left = max(min(max(widths, default=0.0), theme.label * theme.width), LEAST)
     numbers = (NUMBER * (3 + data.gaps) + 0.24) * scale
     return Layout(
-        title=title, subtitle=subtitle, left=left, numbers=numbers, top=top, bands=strips, rules=rules, headers=headers, rows=rows,
-        bottom=bottom, legend=legend, below=below, height=height,
-    )  # fmt: skip
+        title=title,
+        subtitle=subtitle,
+        left=left,
+        numbers=numbers,
+        top=top,
+        bands=strips,
+        rules=rules,
+        headers=headers,
+        rows=rows,
+        bottom=bottom,
+        legend=legend,
+        below=below,
+        height=height,
+    )
 
 
 def _strips(data: TimelineData, theme: Theme, y: float) -> list[tuple[float, float]]:
@@ -78,7 +100,9 @@ def _strips(data: TimelineData, theme: Theme, y: float) -> list[tuple[float, flo
     return found
 
 
-def _rows(data: TimelineData, theme: Theme, y: float) -> tuple[list[tuple[float, str]], list[float], float]:
+def _rows(
+    data: TimelineData, theme: Theme, y: float
+) -> tuple[list[tuple[float, str]], list[float], float]:
     """(headers, rows, where they end): a header wherever hook or table change."""
     headers, rows = [], []
     for i, row in enumerate(data.rows):
@@ -91,10 +115,16 @@ def _rows(data: TimelineData, theme: Theme, y: float) -> tuple[list[tuple[float,
 
 
 def _subtitle(data: TimelineData, theme: Theme, room: float) -> list[list[tuple[str, bool]]]:
-    """Lines of (text, whether it is red): what the counters say stands behind whose session it is, or below it."""
+    """Lines of (text, whether it is red): what the counters say stands behind whose session it is,
+    or below it."""
     session, balance = printable(data.subtitle), printable(data.balance)
     red = data.gaps
-    if width(session, theme.size) + GAP * theme.size / 8.5 + width(balance, theme.size, weight="bold") <= room:
+    if (
+        width(session, theme.size)
+        + GAP * theme.size / 8.5
+        + width(balance, theme.size, weight="bold")
+        <= room
+    ):
         return [[(session, False), (balance, red)]]
     lines = [[(line, False)] for line in wrap(session, room, theme.size, 2)]
     return lines + [[(line, red)] for line in wrap(balance, room, theme.size, 2, "bold")]
@@ -103,4 +133,7 @@ def _subtitle(data: TimelineData, theme: Theme, room: float) -> list[list[tuple[
 def _warnings(data: TimelineData) -> list[str]:
     shown = [f"Warning: {warning}" for warning in data.warnings[:WARNINGS]]
     more = len(data.warnings) - len(shown)
-    return [*shown, *([f"... and {more} more warnings: correlator replay shows them"] if more > 0 else [])]
+    return [
+        *shown,
+        *([f"... and {more} more warnings: correlator replay shows them"] if more > 0 else []),
+    ]

@@ -43,13 +43,17 @@ def items(data: TimelineData, theme: Theme) -> list[Item]:
         words = "packets counted, all explained" if data.compared else "packets that hit the rule"
         found.append(Item(words, _area(theme.area if data.own else theme.dense, theme.line)))
     if any(row.drops and row.explained.any() and data.compared for row in data.rows):
-        found.append(Item("packets dropped", _area(theme.colour("dropped"), theme.colour("dropped"))))
+        found.append(
+            Item("packets dropped", _area(theme.colour("dropped"), theme.colour("dropped")))
+        )
     if any(row.over.any() or row.under.any() for row in data.rows):
         found.append(Item("counted ≠ explained", _gap))
     if any(len(row.bytes_off) for row in data.rows):
         found.append(Item("only bytes differ", _mark("D", theme.gap, True)))
     if any(row.unconfirmed.any() for row in data.rows):
-        found.append(Item("hits that no counter confirms", _area(theme.loose, theme.line, dashed=True)))
+        found.append(
+            Item("hits that no counter confirms", _area(theme.loose, theme.line, dashed=True))
+        )
     if any(row.marks is not None for row in data.rows):
         found.append(Item("hits of one connection (its colour)", _hit))
     if any(len(row.resets) for row in data.rows):
@@ -99,10 +103,24 @@ def _span(outcome: str, dotted: bool = False) -> Draw:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         colour, wide = canvas.theme.colour(outcome), HANDLE * canvas.scale
         style = (0, (1, 1)) if dotted else "solid"
-        canvas.page.plot([x, x + wide], [y, y], color=colour, linewidth=2.4 * canvas.scale, linestyle=style, solid_capstyle="butt")
+        canvas.page.plot(
+            [x, x + wide],
+            [y, y],
+            color=colour,
+            linewidth=2.4 * canvas.scale,
+            linestyle=style,
+            solid_capstyle="butt",
+        )
         size = (6 if outcome in REFUSED else 5) * canvas.scale
         face = canvas.theme.background if dotted else colour
-        canvas.page.plot([x + 0.3 * wide], [y], MARKERS.get(outcome, "o"), color=colour, markersize=size, markerfacecolor=face)
+        canvas.page.plot(
+            [x + 0.3 * wide],
+            [y],
+            MARKERS.get(outcome, "o"),
+            color=colour,
+            markersize=size,
+            markerfacecolor=face,
+        )
 
     return draw
 
@@ -113,17 +131,27 @@ def _area(area: str, line: str, dashed: bool = False) -> Draw:
         heights = [y + 0.0 * s, y - 0.075 * s, y - 0.03 * s]
         edges = [x, x + wide / 3, x + 2 * wide / 3, x + wide]
         canvas.page.stairs(
-            heights, edges, baseline=y + 0.06 * s, fill=True, color=area, alpha=0.35 if dashed else 0.75, linewidth=0
+            heights,
+            edges,
+            baseline=y + 0.06 * s,
+            fill=True,
+            color=area,
+            alpha=0.35 if dashed else 0.75,
+            linewidth=0,
         )
         style = (0, (1.5, 1)) if dashed else "solid"
-        canvas.page.stairs(heights, edges, baseline=y + 0.06 * s, color=line, linewidth=0.8 * s, linestyle=style)
+        canvas.page.stairs(
+            heights, edges, baseline=y + 0.06 * s, color=line, linewidth=0.8 * s, linestyle=style
+        )
 
     return draw
 
 
 def _gap(canvas: Canvas, x: float, y: float) -> None:
     s, theme = canvas.scale, canvas.theme
-    canvas.page.add_patch(Rectangle((x, y - 0.08 * s), HANDLE * s, 0.16 * s, facecolor=theme.gap, alpha=0.16))
+    canvas.page.add_patch(
+        Rectangle((x, y - 0.08 * s), HANDLE * s, 0.16 * s, facecolor=theme.gap, alpha=0.16)
+    )
     canvas.page.add_patch(
         Rectangle(
             (x, y - 0.05 * s),
@@ -141,7 +169,12 @@ def _mark(marker: str, colour: str, hollow: bool) -> Draw:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         face = canvas.theme.background if hollow else colour
         canvas.page.plot(
-            [x + HANDLE * canvas.scale / 2], [y], marker, color=colour, markerfacecolor=face, markersize=5 * canvas.scale
+            [x + HANDLE * canvas.scale / 2],
+            [y],
+            marker,
+            color=colour,
+            markerfacecolor=face,
+            markersize=5 * canvas.scale,
         )
 
     return draw
@@ -159,7 +192,13 @@ def _line(colour: str) -> Draw:
     def draw(canvas: Canvas, x: float, y: float) -> None:
         s = canvas.scale
         middle = x + HANDLE * s / 2
-        canvas.page.plot([middle, middle], [y - 0.09 * s, y + 0.09 * s], color=colour, linewidth=1.2 * s, linestyle=(0, (4, 2)))
+        canvas.page.plot(
+            [middle, middle],
+            [y - 0.09 * s, y + 0.09 * s],
+            color=colour,
+            linewidth=1.2 * s,
+            linestyle=(0, (4, 2)),
+        )
 
     return draw
 
@@ -168,6 +207,12 @@ def _shade(canvas: Canvas, x: float, y: float) -> None:
     s, theme = canvas.scale, canvas.theme
     canvas.page.add_patch(
         Rectangle(
-            (x, y - 0.07 * s), HANDLE * s, 0.14 * s, facecolor=theme.shade, edgecolor=theme.muted, hatch="....", linewidth=0.4
+            (x, y - 0.07 * s),
+            HANDLE * s,
+            0.14 * s,
+            facecolor=theme.shade,
+            edgecolor=theme.muted,
+            hatch="....",
+            linewidth=0.4,
         )
     )

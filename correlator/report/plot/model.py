@@ -1,4 +1,5 @@
-"""What a picture shows, as numbers: built by :mod:`correlator.report.plot.data`, drawn by the others, and tested as it is.
+"""What a picture shows, as numbers: built by :mod:`correlator.report.plot.data`, drawn by the
+others, and tested as it is.
 
 Times are seconds since ``start``; arrays are float64 or int64 as named.
 """
@@ -21,11 +22,12 @@ MINUS = "\N{MINUS SIGN}"
 
 @dataclass(frozen=True)
 class Band:
-    """Connections that share an outcome, drawn as one strip; where there are few, each is a band of its own.
+    """Connections that share an outcome, drawn as one strip; where there are few, each is a band of
+    its own.
 
-    ``number``, ``begin``, ``end`` and ``ambiguous`` (n,) are the connections'; ``lane`` (n,) where each has a span, else
-    None and ``open`` (b,), the connections open in each bin, is drawn. ``packets`` in both directions.
-    """
+    ``number``, ``begin``, ``end`` and ``ambiguous`` (n,) are the connections'; ``lane`` (n,) where
+    each has a span, else None and ``open`` (b,), the connections open in each bin, is drawn.
+    ``packets`` in both directions."""
 
     outcome: str
     label: str
@@ -44,7 +46,8 @@ class Band:
 
 @dataclass(frozen=True)
 class Marks:
-    """Hits drawn one by one: a connection and direction each; all (m,). ``outcome`` is the connection's."""
+    """Hits drawn one by one: a connection and direction each; all (m,). ``outcome`` is the
+    connection's."""
 
     begin: Floats
     end: Floats
@@ -57,12 +60,13 @@ class Marks:
 class Row:
     """One rule (or policy).
 
-    ``explained``, ``over``, ``under`` and ``unconfirmed`` are packets per bin (b,): what packets explain of what was
-    counted, what was counted beyond it, what was not counted of it, and hits that no counter confirms (before the first
-    sample, after the last one, or of a policy that is not counted). ``bytes_off`` (k,) are times of intervals in which only
-    bytes differ, ``resets`` (r,) times at which the counter was found reset, ``there`` the stretches in which the rule
-    existed. ``counted`` is -1 without counters; ``about`` says that a sum was split at the window's border.
-    """
+    ``explained``, ``over``, ``under`` and ``unconfirmed`` are packets per bin (b,): what packets
+    explain of what was counted, what was counted beyond it, what was not counted of it, and hits
+    that no counter confirms (before the first sample, after the last one, or of a policy that is
+    not counted). ``bytes_off`` (k,) are times of intervals in which only bytes differ, ``resets``
+    (r,) times at which the counter was found reset, ``there`` the stretches in which the rule
+    existed. ``counted`` is -1 without counters; ``about`` says that a sum was split at the window's
+    border."""
 
     name: str
     hook: str
@@ -110,10 +114,10 @@ class Change:
 class TimelineData:
     """All of a picture.
 
-    ``start`` is epoch ns; the window is ``begin`` to ``end``; ``edges`` (b+1,) are the bins of every row, the counters' own
-    intervals where ``own``; ``compared`` where counted stands against explained; ``covered`` is the stretch that counters
-    cover. ``balance`` says whether counters and packets agree. ``notes`` and ``warnings`` are the lines below the picture.
-    """
+    ``start`` is epoch ns; the window is ``begin`` to ``end``; ``edges`` (b+1,) are the bins of
+    every row, the counters' own intervals where ``own``; ``compared`` where counted stands against
+    explained; ``covered`` is the stretch that counters cover. ``balance`` says whether counters and
+    packets agree. ``notes`` and ``warnings`` are the lines below the picture."""
 
     title: str
     subtitle: str
@@ -137,5 +141,6 @@ class TimelineData:
         return any(row.gaps for row in self.rows)
 
     def dense(self, row: Row) -> bool:
-        """Whether the row is a density: always beside counters, else where its hits are too many for marks."""
+        """Whether the row is a density: always beside counters, else where its hits are too many
+        for marks."""
         return self.compared or row.marks is None

@@ -1,5 +1,5 @@
-"""The rules of all generations in the order in which a packet meets them: hook by hook, table by table, chains where they
-are jumped to."""
+"""The rules of all generations in the order in which a packet meets them: hook by hook, table by
+table, chains where they are jumped to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ BASES = tuple((hook, table) for hook in BASE_CHAINS for table in HOOKS[hook])
 
 @dataclass(frozen=True)
 class Line:
-    """A rule or policy that stays the same when others come and go: table, chain, text and ``occurrence`` among equals.
+    """A rule or policy that stays the same when others come and go: table, chain, text and
+    ``occurrence`` among equals.
 
     ``numbers`` is its number in each generation that has it.
     """
@@ -52,7 +53,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a line stands: under which hook, how many jumps deep, and from which ``also`` hooks its chain is reached."""
+    """Where a line stands: under which hook, how many jumps deep, and from which ``also`` hooks its
+    chain is reached."""
 
     line: int
     hook: str
@@ -61,7 +63,8 @@ class Place:
 
 
 class Book:
-    """Every line of the ``rules`` table, and the line that a row of ``hits`` or ``ledger`` speaks of."""
+    """Every line of the ``rules`` table, and the line that a row of ``hits`` or ``ledger`` speaks
+    of."""
 
     def __init__(self, rules: pd.DataFrame) -> None:
         """``rules`` as :data:`correlator.dataset.schema.RULES` declares it."""
@@ -69,7 +72,11 @@ class Book:
         self._of: dict[tuple[str, str, str, int], int] = {}
         self._numbered: dict[tuple[int, str, str, int, str], int] = {}
         self._chains: dict[tuple[str, str], list[int]] = {}
-        again = rules.groupby(["generation", "table", "chain", "rule"], observed=True).cumcount().to_numpy()
+        again = (
+            rules.groupby(["generation", "table", "chain", "rule"], observed=True)
+            .cumcount()
+            .to_numpy()
+        )
         behind: dict[tuple[int, str, str], int] = {}
         for row, occurrence in zip(rules.itertuples(), again.tolist(), strict=True):
             key = (str(row.table), str(row.chain), str(row.rule), occurrence)
@@ -92,9 +99,10 @@ class Book:
     def named(self, table: str, chain: str, number: int) -> tuple[int, ...]:
         """The lines that bear that number in any generation."""
         return tuple(
-            i for i, line in enumerate(self.lines)
+            i
+            for i, line in enumerate(self.lines)
             if (line.table, line.chain) == (table, chain) and number in line.numbers.values()
-        )  # fmt: skip
+        )
 
     def lines_of(self, frame: pd.DataFrame) -> Ints:
         """The line of every row of ``hits`` or ``ledger`` (n,); -1 where it has none."""
@@ -122,7 +130,8 @@ class Book:
         return self._of.get((key[0], key[1], key[3], 0), -1)
 
     def traverse(self, moved: Collection[int], wanted: Collection[int]) -> list[Place]:
-        """The ``wanted`` lines in traversal order; a chain stands where a jump that ``moved`` first leads to it."""
+        """The ``wanted`` lines in traversal order; a chain stands where a jump that ``moved`` first
+        leads to it."""
         chains: dict[tuple[str, str], tuple[str, int]] = {}
         reached: dict[tuple[str, str], list[str]] = {}
         order: list[tuple[int, str, int]] = []
@@ -137,26 +146,40 @@ class Book:
                     if chains.setdefault(key, (hook, int(every))) == (hook, int(every)):
                         order.append((at, hook, depth))
         placed = {at for at, _, _ in order}
-        order += [(at, "", 0) for chain in self._chains.values() for at in chain if at not in placed]
+        order += [
+            (at, "", 0) for chain in self._chains.values() for at in chain if at not in placed
+        ]
         return self._places(order, reached, wanted)
 
     def _places(
-        self, order: list[tuple[int, str, int]], reached: dict[tuple[str, str], list[str]], wanted: Collection[int]
+        self,
+        order: list[tuple[int, str, int]],
+        reached: dict[tuple[str, str], list[str]],
+        wanted: Collection[int],
     ) -> list[Place]:
         """In the order of hooks and their tables, whichever pass found them."""
         rank = {key: i for i, key in enumerate(BASES)}
         unique = dict.fromkeys(order)
-        rows = sorted(unique, key=lambda row: rank.get((row[1], self.lines[row[0]].table), len(rank)))
+        rows = sorted(
+            unique, key=lambda row: rank.get((row[1], self.lines[row[0]].table), len(rank))
+        )
         places = []
         for at, hook, depth in rows:
             line = self.lines[at]
             if at in wanted:
-                also = tuple(other for other in reached.get((line.table, line.chain), ()) if other != hook)
+                also = tuple(
+                    other for other in reached.get((line.table, line.chain), ()) if other != hook
+                )
                 places.append(Place(at, hook, depth, also))
         return places
 
     def _walk(
-        self, key: tuple[str, str], moved: Collection[int], every: bool, depth: int, within: set[tuple[str, str]]
+        self,
+        key: tuple[str, str],
+        moved: Collection[int],
+        every: bool,
+        depth: int,
+        within: set[tuple[str, str]],
     ) -> Iterator[tuple[int, int]]:
         """(line, depth) of a chain and of those that it jumps to, each chain once."""
         if key in within:

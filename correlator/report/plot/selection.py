@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a session is shown: rules by name, connections of one client, a stretch of time; everything by default."""
+    """What of a session is shown: rules by name, connections of one client, a stretch of time;
+    everything by default."""
 
     rules: tuple[str, ...] = ()
     client: str | None = None
@@ -30,8 +31,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class Selection:
-    """Masks over connections (c,) and ledger lines (l,), and the lines of the book behind the latter. ``wanted`` lines are those
-    that were named (with none, all are), ``theirs`` (c,) the connections of the client that was named, None without one."""
+    """Masks over connections (c,) and ledger lines (l,), and the lines of the book behind the
+    latter. ``wanted`` lines are those that were named (with none, all are), ``theirs`` (c,) the
+    connections of the client that was named, None without one."""
 
     book: Book
     begin: int
@@ -45,7 +47,9 @@ class Selection:
     def hits(self, table: pd.DataFrame) -> tuple[Ints, Bools]:
         """The lines of the book behind rows of hits (h,), and which of them are shown."""
         lines, number = self.book.lines_of(table), table["connection"].to_numpy()
-        mine = ((table["last_seen"] >= self.begin) & (table["first_seen"] <= self.end)).to_numpy() & (lines >= 0)
+        mine = (
+            (table["last_seen"] >= self.begin) & (table["first_seen"] <= self.end)
+        ).to_numpy() & (lines >= 0)
         if self.theirs is not None:
             mine &= self.theirs[number - 1] & (number > 0)
         return lines, mine & np.isin(lines, list(self.wanted)) if self.wanted else mine

@@ -12,11 +12,24 @@ if TYPE_CHECKING:
 
 ARROW = "→"
 WORDS = {
-    "--dport": "dport", "--dports": "dports", "--sport": "sport", "--sports": "sports", "--destination-port": "dport",
-    "--source-port": "sport", "--ctstate": "", "--state": "", "--dst-type": "to", "--src-type": "from", "--mark": "mark",
-    "--probability": "random", "--comment": "", "--match-set": "set", "--icmp-type": "type", "--limit": "limit",
+    "--dport": "dport",
+    "--dports": "dports",
+    "--sport": "sport",
+    "--sports": "sports",
+    "--destination-port": "dport",
+    "--source-port": "sport",
+    "--ctstate": "",
+    "--state": "",
+    "--dst-type": "to",
+    "--src-type": "from",
+    "--mark": "mark",
+    "--probability": "random",
+    "--comment": "",
+    "--match-set": "set",
+    "--icmp-type": "type",
+    "--limit": "limit",
     "--length": "length",
-}  # fmt: skip
+}
 BUILTIN = {"-s": "from", "-d": "to", "-i": "in", "-o": "out", "-p": "", "-f": "fragment"}
 HIDDEN = frozenset(("--mode", "--limit-burst"))
 STATES = {"RELATED,ESTABLISHED": "established", "ESTABLISHED,RELATED": "established"}
@@ -25,8 +38,8 @@ STATES = {"RELATED,ESTABLISHED": "established", "ESTABLISHED,RELATED": "establis
 def short_rule(table: str, chain: str, number: int, text: str, target: str) -> str:
     """``tcp dport 80, not in docker0 → DNAT 172.17.0.2:80``; ``policy DROP`` for a policy.
 
-    A rule that cannot be read stands as it was written: nothing is left out of what is not understood.
-    """
+    A rule that cannot be read stands as it was written: nothing is left out of what is not
+    understood."""
     if not number:
         return f"policy {target}"
     try:
@@ -40,8 +53,11 @@ def short_rule(table: str, chain: str, number: int, text: str, target: str) -> s
 
 
 def _conditions(rule: Rule) -> list[str]:
-    """What the rule asks, the protocol joined to its ports, addresses and interfaces behind them."""
-    protocol = next((_option(match.options[0]) for match in rule.matches if match.name == "protocol"), "")
+    """What the rule asks, the protocol joined to its ports, addresses and interfaces behind
+    them."""
+    protocol = next(
+        (_option(match.options[0]) for match in rule.matches if match.name == "protocol"), ""
+    )
     first, rest = protocol, list[str]()
     for match in rule.matches:
         if match.name == "protocol":
@@ -80,7 +96,17 @@ def _value(option: Option) -> str:
 
 def _target(rule: Rule) -> str:
     values = [
-        " ".join(option.values).removesuffix("/0x0") for option in rule.target.options
-        if option.name in ("--to-destination", "--to-source", "--to-ports", "--set-xmark", "--reject-with", "--log-prefix", "--to")
-    ]  # fmt: skip
+        " ".join(option.values).removesuffix("/0x0")
+        for option in rule.target.options
+        if option.name
+        in (
+            "--to-destination",
+            "--to-source",
+            "--to-ports",
+            "--set-xmark",
+            "--reject-with",
+            "--log-prefix",
+            "--to",
+        )
+    ]
     return " ".join([rule.target.name or "(counts only)", *(value.strip() for value in values)])

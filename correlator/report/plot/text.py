@@ -21,7 +21,9 @@ HINTING = 1.04
 def width(text: str, size: float, family: str = SANS, weight: str = "normal") -> float:
     """Inches that ``text`` takes."""
     shown = printable(text, family)
-    wide, _, _ = text_to_path.get_text_width_height_descent(shown, FontProperties(family=family, size=size, weight=weight), False)
+    wide, _, _ = text_to_path.get_text_width_height_descent(
+        shown, FontProperties(family=family, size=size, weight=weight), False
+    )
     return float(wide) / 72 * HINTING
 
 
@@ -33,20 +35,32 @@ def _glyphs(family: str) -> frozenset[int]:
 def printable(text: str, family: str = SANS) -> str:
     """The text with what the font cannot draw as a box, and on one line."""
     known = _glyphs(family)
-    return "".join(c if ord(c) in known and c.isprintable() else "□" for c in re.sub(r"[\t\r\n]+", " ", text))
+    return "".join(
+        c if ord(c) in known and c.isprintable() else "□" for c in re.sub(r"[\t\r\n]+", " ", text)
+    )
 
 
-def elide(text: str, room: float, size: float, family: str = SANS, weight: str = "normal", keep: str = "") -> str:
-    """The text in at most ``room`` inches, with an ellipsis for what is cut; what follows the last ``keep`` is cut last."""
+def elide(
+    text: str, room: float, size: float, family: str = SANS, weight: str = "normal", keep: str = ""
+) -> str:
+    """The text in at most ``room`` inches, with an ellipsis for what is cut; what follows the last
+    ``keep`` is cut last."""
     if width(text, size, family, weight) <= room:
         return text
     at = text.rfind(keep) if keep else -1
-    tail = text[at:].strip() if at > 0 and width("… " + text[at:], size, family, weight) <= 0.9 * room else ""
+    tail = (
+        text[at:].strip()
+        if at > 0 and width("… " + text[at:], size, family, weight) <= 0.9 * room
+        else ""
+    )
     head = text[: len(text) - len(tail)] if tail else text
     short, long = 0, len(head)
     while short < long:  # the longest head that fits
         middle = (short + long + 1) // 2
-        fits = width(head[:middle].rstrip() + "…" + (" " + tail if tail else ""), size, family, weight) <= room
+        fits = (
+            width(head[:middle].rstrip() + "…" + (" " + tail if tail else ""), size, family, weight)
+            <= room
+        )
         short, long = (middle, long) if fits else (short, middle - 1)
     return head[:short].rstrip(" ,") + "…" + (" " + tail if tail else "")
 

@@ -19,7 +19,10 @@ def title(strips: tuple[Band, ...], rows: tuple[Row, ...], choice: Choice) -> st
     counts: dict[str, int] = {}
     for strip in strips:
         counts[strip.outcome] = counts.get(strip.outcome, 0) + len(strip)
-    ordered = sorted(counts.items(), key=lambda item: (-item[1], OUTCOMES.index(item[0]) if item[0] in OUTCOMES else 99))
+    ordered = sorted(
+        counts.items(),
+        key=lambda item: (-item[1], OUTCOMES.index(item[0]) if item[0] in OUTCOMES else 99),
+    )
     parts = ", ".join(f"{number:,} {word}" for word, number in ordered)
     whose = f" of {choice.client}" if choice.client is not None else ""
     hit = f" that hit {' or '.join(choice.rules)}" if choice.rules else ""
@@ -39,25 +42,45 @@ def balance(analysis: Analysis, rows: tuple[Row, ...], compared: bool) -> str:
     """Whether counters and packets agree."""
     if not compared:
         counters = analysis.samples > 1
-        return "hits as packets explain them (counters do not tell clients apart)" if counters else "no counters confirm these hits"
+        return (
+            "hits as packets explain them (counters do not tell clients apart)"
+            if counters
+            else "no counters confirm these hits"
+        )
     counted = sum(row.counted for row in rows)
-    over, under = (sum(round(float(getattr(row, name).sum())) for row in rows) for name in ("over", "under"))
+    over, under = (
+        sum(round(float(getattr(row, name).sum())) for row in rows) for name in ("over", "under")
+    )
     gaps = sum(row.gaps for row in rows)
     if not gaps:
-        return f"{plural(counted, 'hit')} counted, every one explained by packets" if counted else "nothing was counted"
+        return (
+            f"{plural(counted, 'hit')} counted, every one explained by packets"
+            if counted
+            else "nothing was counted"
+        )
     parts = [f"{over:,} not explained by any packet"] if over else []
     parts += [f"{under:,} explained but not counted"] if under else []
     return f"{plural(counted, 'hit')} counted; in red: {' and '.join(parts) or 'bytes that differ'}"
 
 
 def notes(
-    analysis: Analysis, choice: Choice, rows: tuple[Row, ...], edges: Floats, own: bool, compared: bool, hidden: int
+    analysis: Analysis,
+    choice: Choice,
+    rows: tuple[Row, ...],
+    edges: Floats,
+    own: bool,
+    compared: bool,
+    hidden: int,
 ) -> tuple[str, ...]:
-    """What has to be known to read the picture: the clocks, the scale, what was recorded and what is left out."""
+    """What has to be known to read the picture: the clocks, the scale, what was recorded and what
+    is left out."""
     frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
     recorded = [f"Frames: {frames or 'none'}"]
     if analysis.samples:
-        recorded.append(f"{plural(analysis.samples, 'counter sample')}, {plural(analysis.generations, 'generation')} of rules")
+        recorded.append(
+            f"{plural(analysis.samples, 'counter sample')}, "
+            f"{plural(analysis.generations, 'generation')} of rules"
+        )
     dense = compared or any(row.marks is None for row in rows)
     lines = [
         f"Clock: {clock_line(analysis.clock)}.",
@@ -66,21 +89,33 @@ def notes(
     if analysis.inferred:
         lines.append(f"Inferred, no facts were saved: {'; '.join(analysis.inferred)}.")
     if choice.client is not None and analysis.samples > 1:
-        lines.append("Counters count the packets of all clients, so they are not compared with one client's hits.")
+        lines.append(
+            "Counters count the packets of all clients, so they are not compared with one "
+            "client's hits."
+        )
     hooks = list(dict.fromkeys(hook for row in rows for hook in row.also))
     if hooks:
         lines.append(
-            f"({', '.join(f'+{hook}' for hook in hooks)}): the rule's chain is reached from there, too; its hits are of both."
+            f"({', '.join(f'+{hook}' for hook in hooks)}): the rule's chain is reached from "
+            f"there, too; its hits are of both."
         )
     if compared and (choice.begin is not None or choice.end is not None):
-        lines.append("Intervals between two counter samples that reach into this stretch of time are shown and counted whole.")
+        lines.append(
+            "Intervals between two counter samples that reach into this stretch of time are shown "
+            "and counted whole."
+        )
     if hidden:
-        lines.append(f"{plural(hidden, 'rule')} more moved and balance; they are not drawn (--rule shows any).")
+        lines.append(
+            f"{plural(hidden, 'rule')} more moved and balance; they are not drawn (--rule shows "
+            f"any)."
+        )
     return tuple(lines)
 
 
 def _scale(edges: Floats, own: bool, compared: bool) -> str:
     widths = sorted((edges[1:] - edges[:-1]).tolist())
     width = span(widths[len(widths) // 2] * 1e9).lstrip("+")
-    per = f"interval between two counter samples (about {width})" if own and compared else f"{width}"
+    per = (
+        f"interval between two counter samples (about {width})" if own and compared else f"{width}"
+    )
     return f"Heights: packets per {per}, each row on its own scale (its peak is at the right)."

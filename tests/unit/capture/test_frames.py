@@ -41,7 +41,8 @@ FRAMES = {
     "tagged": (_frame(0x8100, b"\0\7\x08\0" + _ip(17), bytes(100)), 46),
     "arp": (_frame(0x0806, bytes(28), bytes(20)), 42),
 }
-"""Each with the length of its headers by the RFCs (791, 793, 768, 792, 8200, 802.1Q), or of ARP whole."""
+"""Each with the length of its headers by the RFCs (791, 793, 768, 792, 8200, 802.1Q), or of ARP
+whole."""
 
 
 def _laid_out(frames: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -54,21 +55,34 @@ def _laid_out(frames: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def test_headers_only() -> None:
-    """Kept are headers, by what the RFCs say of each kind of frame, alone and among others, and never more than is there."""
+    """Kept are headers, by what the RFCs say of each kind of frame, alone and among others, and
+    never more than is there."""
     names = list(FRAMES)
     words, at = _laid_out([FRAMES[name][0] for name in names])
     sizes = np.array([len(FRAMES[name][0]) for name in names])
     expected = {name: FRAMES[name][1] for name in names}
     every = np.ones(len(at), dtype=bool)
-    assert dict(zip(names, header_lengths(words, at, sizes, every).tolist(), strict=True)) == expected
-    assert dict(zip(names, any_header_lengths(words.view(np.uint8), at * 4, sizes, every).tolist(), strict=True)) == expected
+    assert (
+        dict(zip(names, header_lengths(words, at, sizes, every).tolist(), strict=True)) == expected
+    )
+    assert (
+        dict(
+            zip(
+                names,
+                any_header_lengths(words.view(np.uint8), at * 4, sizes, every).tolist(),
+                strict=True,
+            )
+        )
+        == expected
+    )
     for i, name in enumerate(names):
         assert header_lengths(words, at[[i]], sizes[[i]], every[[i]]).tolist() == [expected[name]]
     assert header_lengths(words, at, np.full(len(at), 37), every).max() == 37
 
 
 def test_quick_lengths_are_the_general_ones() -> None:
-    """Frames of random bytes, most of them nearly IP: both ways of telling the length agree on all of them."""
+    """Frames of random bytes, most of them nearly IP: both ways of telling the length agree on all
+    of them."""
     random = np.random.default_rng(5)
     frames = []
     for _ in range(3000):
@@ -88,7 +102,8 @@ def test_quick_lengths_are_the_general_ones() -> None:
 
 @pytest.mark.parametrize("misleading", [False, True])
 def test_frames_are_found_by_their_chain(misleading: bool) -> None:
-    """Each header is found where the one before it says, also where a frame's bytes look like a header."""
+    """Each header is found where the one before it says, also where a frame's bytes look like a
+    header."""
     random = np.random.default_rng(9)
     words, expected, place = np.zeros(40_000, dtype=np.uint32), [], 12
     for _ in range(900):
@@ -103,7 +118,8 @@ def test_frames_are_found_by_their_chain(misleading: bool) -> None:
 
 
 def test_blocks_hold_the_frames_in_their_order() -> None:
-    """Frames of many lengths, written together: a reader of pcapng finds each one's bytes, time, direction and length."""
+    """Frames of many lengths, written together: a reader of pcapng finds each one's bytes, time,
+    direction and length."""
     random = np.random.default_rng(3)
     frames = [random.bytes(int(size)) for size in random.integers(1, 90, 400)]
     words, at = _laid_out(frames)
@@ -113,9 +129,21 @@ def test_blocks_hold_the_frames_in_their_order() -> None:
     data, place = bytes(pcapng.packets(batch)), 0
     for i, frame in enumerate(frames):
         kind, length, interface, high, low, captured, wire = struct.unpack_from("=7I", data, place)
-        assert (kind, interface, high << 32 | low, captured, wire) == (6, i % 3, i + (7 << 40), len(frame), len(frame) + 5)
+        assert (kind, interface, high << 32 | low, captured, wire) == (
+            6,
+            i % 3,
+            i + (7 << 40),
+            len(frame),
+            len(frame) + 5,
+        )
         assert data[place + 28 : place + 28 + captured] == frame
         assert set(data[place + 28 + captured : place + length - 16]) <= {0}
-        assert struct.unpack_from("=HHIII", data, place + length - 16) == (2, 4, i % 2 + 1, 0, length)
+        assert struct.unpack_from("=HHIII", data, place + length - 16) == (
+            2,
+            4,
+            i % 2 + 1,
+            0,
+            length,
+        )
         place += length
     assert place == len(data)

@@ -31,7 +31,8 @@ class _Clocks:
 
 
 def test_a_stepped_clock_does_not_tear_the_time_line() -> None:
-    """Frames stamped before and after a step of the realtime clock, either way, get the times that passed; the step is told."""
+    """Frames stamped before and after a step of the realtime clock, either way, get the times that
+    passed; the step is told."""
     for step in (3 * SECOND, -3 * SECOND, 40 * MS):
         clocks = _Clocks()
         clock = SessionClock(clocks.realtime, clocks.monotonic)
@@ -57,7 +58,8 @@ def test_a_stepped_clock_does_not_tear_the_time_line() -> None:
 
 
 def test_slewing_is_no_step() -> None:
-    """A realtime clock that is brought into line slowly (both clocks run faster) is none of our business."""
+    """A realtime clock that is brought into line slowly (both clocks run faster) is none of our
+    business."""
     clocks = _Clocks()
     clock = SessionClock(clocks.realtime, clocks.monotonic)
     for _ in range(100):
@@ -81,15 +83,20 @@ class _Source:
         begin = self.clocks.monotonic()
         self.clocks.passed += self.takes
         self.count += 1
-        return Reading(begin, self.clocks.monotonic(), self.learned, np.array([[0, 0], [self.count, 60 * self.count]]))
+        return Reading(
+            begin,
+            self.clocks.monotonic(),
+            self.learned,
+            np.array([[0, 0], [self.count, 60 * self.count]]),
+        )
 
     def close(self) -> None:
         """Nothing is held."""
 
 
 def test_the_interval_is_kept_and_late_samples_are_noted(tmp_path: Path) -> None:
-    """Samples come at multiples of the interval however long each takes; one that comes late says how late, those that
-    were left out are counted; only changes are written."""
+    """Samples come at multiples of the interval however long each takes; one that comes late says
+    how late, those that were left out are counted; only changes are written."""
     clocks = _Clocks()
     source = _Source(clocks)
     folder = Folder(tmp_path / "s")
@@ -102,11 +109,15 @@ def test_the_interval_is_kept_and_late_samples_are_noted(tmp_path: Path) -> None
             clocks.passed += 370 * MS  # nobody ran us
         sampler.sample_if_due()
     folder.close()
-    records = [json.loads(line) for line in (tmp_path / "s" / "samples.jsonl").read_text().splitlines()]
+    records = [
+        json.loads(line) for line in (tmp_path / "s" / "samples.jsonl").read_text().splitlines()
+    ]
     samples = [record for record in records if "begin" in record]
     assert [record.get("ruleset") for record in records if "ruleset" in record] == [1]
     places = [(record["begin"] - 10 * SECOND) / (100 * MS) for record in samples]
-    on_time = [place % 1 for place, record in zip(places, samples, strict=True) if "late" not in record]
+    on_time = [
+        place % 1 for place, record in zip(places, samples, strict=True) if "late" not in record
+    ]
     assert max(on_time) < 0.08
     late = [record["late"] for record in samples if "late" in record]
     assert len(late) == 1

@@ -13,12 +13,20 @@ from correlator.dataset.pcapng import interface, section
 from correlator.decode import pcapng
 from correlator.decode.frames import padded
 
-NUMBERS = (st.integers(0, 2**62), st.integers(0, 2), st.integers(0, 2**40), st.integers(-1, 2), st.integers(0, 1))
+NUMBERS = (
+    st.integers(0, 2**62),
+    st.integers(0, 2),
+    st.integers(0, 2**40),
+    st.integers(-1, 2),
+    st.integers(0, 1),
+)
 FRAMES = st.lists(st.tuples(st.binary(max_size=70), *NUMBERS), max_size=30)
 COMMENTS = (b"", b"nat/DOCKER:2 DNAT", "né".encode() * 9)
 
 
-def written(frames: list[tuple[bytes, int, int, int, int, int]], comments: tuple[bytes, ...] = COMMENTS) -> bytes:
+def written(
+    frames: list[tuple[bytes, int, int, int, int, int]], comments: tuple[bytes, ...] = COMMENTS
+) -> bytes:
     """A file of (data, time, direction, packet, comment, interface)."""
     sources = [b"".join(frame[0] for frame in frames if frame[5] == n) for n in (0, 1)]
     at, starts = [0, 0], []
@@ -29,8 +37,16 @@ def written(frames: list[tuple[bytes, int, int, int, int, int]], comments: tuple
     columns = [np.array([frame[i] for frame in frames], dtype=np.int64) for i in range(1, 6)]
     time, direction, packet, comment, source = columns
     batch = Commented(
-        source, np.array(starts, dtype=np.int64), size, size + 1000, time, source, direction, packet, comment
-    )  # fmt: skip
+        source,
+        np.array(starts, dtype=np.int64),
+        size,
+        size + 1000,
+        time,
+        source,
+        direction,
+        packet,
+        comment,
+    )
     head = section("test") + interface("a", 1, 0) + interface("b", 1, 0)
     return head + bytes(blocks(batch, [padded(data) for data in sources], comments))
 
@@ -52,7 +68,9 @@ def options(data: bytes, start: int, kept: int) -> dict[int, bytes]:
 
 
 @given(FRAMES)
-def test_what_is_read_is_what_was_written(frames: list[tuple[bytes, int, int, int, int, int]]) -> None:
+def test_what_is_read_is_what_was_written(
+    frames: list[tuple[bytes, int, int, int, int, int]],
+) -> None:
     """Any frames, times, directions, packet ids and comments come back as they were, in order."""
     data = written(frames)
     found = pcapng.index(data, "x", None, "x")
@@ -61,7 +79,12 @@ def test_what_is_read_is_what_was_written(frames: list[tuple[bytes, int, int, in
     for i, (frame, time, direction, packet, comment, source) in enumerate(frames):
         start, kept = int(found.start[i]), int(found.captured[i])
         assert data[start : start + kept] == frame
-        assert (found.time[i], found.wire[i], found.direction[i], found.interface[i]) == (time, kept + 1000, direction, source)
+        assert (found.time[i], found.wire[i], found.direction[i], found.interface[i]) == (
+            time,
+            kept + 1000,
+            direction,
+            source,
+        )
         expected = {1: COMMENTS[comment]} if comment >= 0 else {}
         expected |= {2: struct.pack("=I", direction)} if direction else {}
         expected |= {5: struct.pack("=Q", packet)} if packet else {}

@@ -21,7 +21,11 @@ JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["ifname", "address", "addr_info", "local", "dst", "dev", "prefsrc", "linkinfo"]), inner, max_size=4
+            st.sampled_from(
+                ["ifname", "address", "addr_info", "local", "dst", "dev", "prefsrc", "linkinfo"]
+            ),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=8,
@@ -45,7 +49,9 @@ def test_nothing_known_is_no_error(tmp_path: Path) -> None:
     assert facts.is_bridge("docker0")
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(name=st.sampled_from(["addr.json", "link.json", "route.json"]), value=JSON)
 def test_any_json_is_read_or_refused(name: str, value: object, tmp_path: Path) -> None:
     """JSON of any shape is read as far as it makes sense, or refused in one line."""

@@ -17,10 +17,14 @@ from correlator.errors import InputError
 from tests.conftest import CAPTURES
 
 FRAME = bytes.fromhex(
-    "020000000001020000000002" "0800" "4500003c8ba4400040060000ac1f2001ac110002"
+    "020000000001020000000002"
+    "0800"
+    "4500003c8ba4400040060000ac1f2001ac110002"
     "a0870050000000010000000250120200abcd0000" + "61" * 20
-)  # fmt: skip
-QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+)
+QUICK = settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 def pcap(frames: list[tuple[int, int, bytes]], order: str, nano: bool, link: int = 1) -> bytes:
@@ -35,7 +39,11 @@ def pcap(frames: list[tuple[int, int, bytes]], order: str, nano: bool, link: int
 def block(kind: int, body: bytes, order: str) -> bytes:
     """A pcapng block."""
     body += bytes(-len(body) % 4)
-    return struct.pack(f"{order}II", kind, 12 + len(body)) + body + struct.pack(f"{order}I", 12 + len(body))
+    return (
+        struct.pack(f"{order}II", kind, 12 + len(body))
+        + body
+        + struct.pack(f"{order}I", 12 + len(body))
+    )
 
 
 def read_or_refuse(path: Path) -> Capture | None:
@@ -77,7 +85,10 @@ def test_fields_are_those_of_the_headers(tmp_path: Path) -> None:
     assert (row["length"], row["payload_length"], row["mac_dst"]) == (60, 20, 0x020000000001)
 
 
-@pytest.mark.parametrize("name", ["published/eth0.pcap", "published/docker0.pcap", "fragments/eth0.pcap", "user/eth0.pcap"])
+@pytest.mark.parametrize(
+    "name",
+    ["published/eth0.pcap", "published/docker0.pcap", "fragments/eth0.pcap", "user/eth0.pcap"],
+)
 def test_scapy_reads_the_same(name: str) -> None:
     """scapy, an independent reader, sees the same addresses, ports, lengths and times."""
     from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -89,7 +100,12 @@ def test_scapy_reads_the_same(name: str) -> None:
     for row, packet in zip(ours.itertuples(), theirs, strict=True):
         ip = packet[IP]
         assert row.length == ip.len
-        assert (row.ttl, row.protocol, row.ip_id, row.fragment_offset) == (ip.ttl, ip.proto, ip.id, ip.frag * 8)
+        assert (row.ttl, row.protocol, row.ip_id, row.fragment_offset) == (
+            ip.ttl,
+            ip.proto,
+            ip.id,
+            ip.frag * 8,
+        )
         assert row.src == int.from_bytes(bytes(map(int, ip.src.split("."))), "big")
         assert abs(row.time - int(packet.time * 10**9)) < 2
         if ip.frag == 0 and (TCP in ip or UDP in ip) and ICMP not in ip:
@@ -105,10 +121,21 @@ def test_pcapng_interfaces_drops_and_directions(order: str, tmp_path: Path) -> N
         options = option(2, name, order) + option(9, resolution, order) + option(0, b"", order)
         data += block(1, struct.pack(f"{order}HHI", 1, 0, 128) + options, order)
     for number, stamp, flags in ((0, 5_000_000_007, 1), (1, 5_000_009, 2)):
-        body = struct.pack(f"{order}IIIII", number, stamp >> 32, stamp & 0xFFFFFFFF, len(FRAME), len(FRAME))
-        body += FRAME + bytes(-len(FRAME) % 4) + option(2, struct.pack(f"{order}I", flags), order) + option(0, b"", order)
+        body = struct.pack(
+            f"{order}IIIII", number, stamp >> 32, stamp & 0xFFFFFFFF, len(FRAME), len(FRAME)
+        )
+        body += (
+            FRAME
+            + bytes(-len(FRAME) % 4)
+            + option(2, struct.pack(f"{order}I", flags), order)
+            + option(0, b"", order)
+        )
         data += block(6, body, order)
-    data += block(5, struct.pack(f"{order}III", 0, 0, 0) + option(5, struct.pack(f"{order}Q", 17), order), order)
+    data += block(
+        5,
+        struct.pack(f"{order}III", 0, 0, 0) + option(5, struct.pack(f"{order}Q", 17), order),
+        order,
+    )
     path = tmp_path / "all.pcapng"
     path.write_bytes(data)
     capture = read_packets(path)
@@ -118,7 +145,10 @@ def test_pcapng_interfaces_drops_and_directions(order: str, tmp_path: Path) -> N
     assert [i.dropped for i in capture.interfaces] == [17, None]
 
 
-@pytest.mark.skipif(shutil.which("editcap") is None and not Path("/usr/bin/editcap").exists(), reason="needs tshark's editcap")
+@pytest.mark.skipif(
+    shutil.which("editcap") is None and not Path("/usr/bin/editcap").exists(),
+    reason="needs tshark's editcap",
+)
 def test_a_pcapng_of_wireshark_is_the_pcap(tmp_path: Path) -> None:
     """What Wireshark's editcap writes from a pcap reads as that pcap."""
     source = CAPTURES / "published" / "eth0.pcap"
@@ -132,10 +162,12 @@ def test_vlan_raw_and_cooked_links(tmp_path: Path) -> None:
     """802.1Q, raw IP and both cooked headers lead to the same IP header."""
     ip = FRAME[14:]
     kinds = {
-        1: FRAME[:12] + bytes.fromhex("81000064") + FRAME[12:], 101: ip,
+        1: FRAME[:12] + bytes.fromhex("81000064") + FRAME[12:],
+        101: ip,
         113: bytes.fromhex("000400010006020000000002") + b"\0\0\x08\0" + ip,
-        276: bytes.fromhex("0800000000000003000104060200000000020000") + ip, 0: b"\2\0\0\0" + ip,
-    }  # fmt: skip
+        276: bytes.fromhex("0800000000000003000104060200000000020000") + ip,
+        0: b"\2\0\0\0" + ip,
+    }
     for link, frame in kinds.items():
         path = tmp_path / f"{link}.pcap"
         path.write_bytes(pcap([(1, 0, frame)], "<", True, link))
@@ -154,18 +186,25 @@ def test_unknown_link_types_are_refused(tmp_path: Path) -> None:
 
 
 def test_columns_have_their_declared_dtypes() -> None:
-    """The packet table is exactly what columns.py declares, also where captures are put together."""
+    """The packet table is exactly what columns.py declares, also where captures are put
+    together."""
     parts = [read_packets(CAPTURES / "published" / f"{name}.pcap") for name in ("eth0", "docker0")]
     whole = concat(parts)
-    assert {name: str(dtype) for name, dtype in whole.packets.dtypes.items()} == {n: d for n, (d, _) in COLUMNS.items()}
+    assert {name: str(dtype) for name, dtype in whole.packets.dtypes.items()} == {
+        n: d for n, (d, _) in COLUMNS.items()
+    }
     assert np.all(np.diff(whole.packets["time"]) >= 0)
     assert len(whole.packets) == sum(len(part.packets) for part in parts)
 
 
 @QUICK
-@given(cut=st.integers(0, 4000), flips=st.lists(st.tuples(st.integers(0, 11_000), st.integers(0, 255)), max_size=12))
+@given(
+    cut=st.integers(0, 4000),
+    flips=st.lists(st.tuples(st.integers(0, 11_000), st.integers(0, 255)), max_size=12),
+)
 def test_damage_never_surprises(cut: int, flips: list[tuple[int, int]], tmp_path: Path) -> None:
-    """Whatever is cut off or overwritten, a pcap is read as far as it goes or refused in one line."""
+    """Whatever is cut off or overwritten, a pcap is read as far as it goes or refused in one
+    line."""
     data = bytearray((CAPTURES / "published" / "eth0.pcap").read_bytes())
     for place, value in flips:
         data[place % len(data)] = value

@@ -14,7 +14,11 @@ from correlator.firewall import quick_log
 from correlator.firewall.counter_log import CounterLog, parse_counter_log
 from tests.conftest import CAPTURES
 
-COUNT = st.one_of(st.integers(0, 12), st.integers(0, 2**63 - 1), st.sampled_from([9, 10, 99, 100, 10**18 - 1, 10**18, 2**63 - 1]))
+COUNT = st.one_of(
+    st.integers(0, 12),
+    st.integers(0, 2**63 - 1),
+    st.sampled_from([9, 10, 99, 100, 10**18 - 1, 10**18, 2**63 - 1]),
+)
 STEPS = st.lists(st.sampled_from([0, 0, 1, 2, 30]), min_size=5, max_size=5)
 NAMES = ("begin", "end", "generation", "packets", "packets_high", "bytes", "bytes_high")
 
@@ -77,8 +81,13 @@ DAMAGE = st.sampled_from(
 
 @st.composite
 def logs(draw: st.DrawFn) -> bytes:
-    """Logs of every kind: changing rules, widths and times; cut, damaged, with other ends of lines."""
-    kinds = draw(st.sampled_from([(PLAIN,), (DUMPED,), (PLAIN, OTHER), (PLAIN, DUMPED), (LISTED,), (PLAIN, LISTED)]))
+    """Logs of every kind: changing rules, widths and times; cut, damaged, with other ends of
+    lines."""
+    kinds = draw(
+        st.sampled_from(
+            [(PLAIN,), (DUMPED,), (PLAIN, OTHER), (PLAIN, DUMPED), (LISTED,), (PLAIN, LISTED)]
+        )
+    )
     time = draw(st.sampled_from(TIMES))
     kind, parts = kinds[0], []
     values: list[int] = []
@@ -87,14 +96,22 @@ def logs(draw: st.DrawFn) -> bytes:
         if not values or draw(st.integers(0, 4)) == 0:
             values = draw(st.lists(COUNT, min_size=3, max_size=5))
         else:
-            values = [min(value + more, 2**63 - 1) for value, more in zip(values, draw(STEPS), strict=False)]
+            values = [
+                min(value + more, 2**63 - 1)
+                for value, more in zip(values, draw(STEPS), strict=False)
+            ]
         moment = second if draw(st.integers(0, 9)) else draw(st.integers(0, 59))
         fraction = draw(st.integers(0, 999_999_999))
         text = kind.replace("%%", f"{moment:02d}")
         pieces = text.split("%")
-        body = "".join(f"{piece}{values[i % len(values)]}" for i, piece in enumerate(pieces[:-1])) + pieces[-1]
+        body = (
+            "".join(f"{piece}{values[i % len(values)]}" for i, piece in enumerate(pieces[:-1]))
+            + pieces[-1]
+        )
         stamp = time if draw(st.integers(0, 14)) else draw(st.sampled_from(TIMES))
-        parts.append(stamp.format(1_790_000_000 + moment, fraction, moment // 60, moment % 60) + "\n" + body)
+        parts.append(
+            stamp.format(1_790_000_000 + moment, fraction, moment // 60, moment % 60) + "\n" + body
+        )
     text = draw(st.sampled_from(["", "", "preamble\n"])) + "".join(parts)
     if draw(st.integers(0, 3)) == 0:
         place = draw(st.integers(0, len(text)))
@@ -103,7 +120,11 @@ def logs(draw: st.DrawFn) -> bytes:
         text = text[: draw(st.integers(0, len(text)))]
     if draw(st.integers(0, 7)) == 0:
         text = text.replace("\n", "\r\n")
-    return text.encode() if draw(st.integers(0, 9)) else text.encode("utf-8").replace(b"tcp", b"\xff\xe2\x80", 1)
+    return (
+        text.encode()
+        if draw(st.integers(0, 9))
+        else text.encode("utf-8").replace(b"tcp", b"\xff\xe2\x80", 1)
+    )
 
 
 def read(log: str | bytes) -> CounterLog | str:
@@ -115,7 +136,8 @@ def read(log: str | bytes) -> CounterLog | str:
 
 
 def assert_same(log: bytes) -> CounterLog | str:
-    """Bytes (many at once) and text (one by one) are read to the same values, rulesets, warnings, errors."""
+    """Bytes (many at once) and text (one by one) are read to the same values, rulesets, warnings,
+    errors."""
     one, many = read(log.decode("utf-8", "replace")), read(log)
     if isinstance(one, str) or isinstance(many, str):
         assert one == many
@@ -150,7 +172,9 @@ def test_many_at_once_are_one_by_one(step: int) -> None:
     assert refused[0] > refused[1]
 
 
-@pytest.mark.parametrize("path", sorted(CAPTURES.glob("*/*.log")), ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize(
+    "path", sorted(CAPTURES.glob("*/*.log")), ids=lambda path: f"{path.parent.name}-{path.stem}"
+)
 def test_recorded_logs_are_read_the_same(path: object) -> None:
     """The shipped logs, too: real iptables-save output and listings."""
     assert isinstance(path, type(CAPTURES))
@@ -158,7 +182,8 @@ def test_recorded_logs_are_read_the_same(path: object) -> None:
 
 
 def test_what_is_written_is_read() -> None:
-    """A hundred snapshots with numbers of every width give these numbers, in the order of the ruleset's entries."""
+    """A hundred snapshots with numbers of every width give these numbers, in the order of the
+    ruleset's entries."""
     rng = np.random.default_rng(3)
     wanted = np.sort(10 ** rng.integers(0, 18, (100, 8)) + rng.integers(0, 9, (100, 8)), axis=0)
     snapshots = []
@@ -168,6 +193,11 @@ def test_what_is_written_is_read() -> None:
         snapshots.append(f"{1_790_000_000 + number}.5\n{body}")
     log = parse_counter_log("".join(snapshots).encode(), "log")
     names = [entry.name for entry in log.rulesets[0].entries]
-    assert names == ["filter/INPUT:1", "filter/INPUT:policy", "filter/FORWARD:policy", "filter/mine:1"]
+    assert names == [
+        "filter/INPUT:1",
+        "filter/INPUT:policy",
+        "filter/FORWARD:policy",
+        "filter/mine:1",
+    ]
     for layer, first in ((log.packets[0], 0), (log.bytes[0], 1)):
         np.testing.assert_array_equal(layer, wanted[:, [4 + first, first, 2 + first, 6 + first]])

@@ -1,4 +1,5 @@
-"""The walk of one packet: verdicts, jumps, policies, unknowns; and properties that hold for any ruleset."""
+"""The walk of one packet: verdicts, jumps, policies, unknowns; and properties that hold for any
+ruleset."""
 
 from __future__ import annotations
 
@@ -14,7 +15,10 @@ from correlator.firewall.program import compile_ruleset
 from correlator.firewall.view import Host, Route, View
 from correlator.firewall.walk import Passage, Path, TooManyPathsError, Walker
 
-HOST = Host(frozenset({0x0A000001, 0xAC110001}), routes=(Route(0xAC110000, 16, "docker0"), Route(0, 0, "eth0")))
+HOST = Host(
+    frozenset({0x0A000001, 0xAC110001}),
+    routes=(Route(0xAC110000, 16, "docker0"), Route(0, 0, "eth0")),
+)
 CLIENT, SERVER = 0x0A000009, 0xAC110002
 
 
@@ -22,7 +26,9 @@ def walk(rules: str, dst: int = SERVER, dport: int = 80, **more: object) -> list
     """Every path of a NEW packet that came in on eth0."""
     view = View(6, CLIENT, dst, 40000, dport, in_interface="eth0", tcp_flags=2, length=60)
     passage = Passage(view, enters=True, **more)  # type: ignore[arg-type]
-    return Walker(compile_ruleset(parse_iptables_save(rules)), HOST, frozenset({"eth0", "docker0"})).walk(passage)
+    return Walker(
+        compile_ruleset(parse_iptables_save(rules)), HOST, frozenset({"eth0", "docker0"})
+    ).walk(passage)
 
 
 def names(rules: str, path: Path) -> list[str]:
@@ -49,13 +55,20 @@ COMMIT
 def test_goto_returns_to_the_caller_of_its_chain() -> None:
     """A RETURN from a chain that was gone to goes back to where its caller was jumped from."""
     (path,) = walk(CHAINS)
-    assert names(CHAINS, path) == ["filter/FORWARD:1", "filter/A:2", "filter/B:1", "filter/FORWARD:2"]
+    assert names(CHAINS, path) == [
+        "filter/FORWARD:1",
+        "filter/A:2",
+        "filter/B:1",
+        "filter/FORWARD:2",
+    ]
     assert path.end == "sent"
 
 
 def test_what_falls_off_the_end_is_the_policys() -> None:
     """A RETURN from a base chain is the policy's, which counts it and decides."""
-    rules = "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i eth0 -j RETURN\n-A FORWARD -j ACCEPT\nCOMMIT\n"
+    rules = (
+        "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i eth0 -j RETURN\n-A FORWARD -j ACCEPT\nCOMMIT\n"
+    )
     (path,) = walk(rules)
     assert names(rules, path) == ["filter/FORWARD:1", "filter/FORWARD:policy"]
     assert path.end == "dropped"
@@ -64,8 +77,10 @@ def test_what_falls_off_the_end_is_the_policys() -> None:
 def test_an_unknown_condition_forks_and_the_wire_prunes() -> None:
     """Chance is unknown: both ways are possible until the destination is seen."""
     rules = (
-        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m statistic --mode random --probability 0.5 -p tcp -j DNAT "
-        "--to-destination 172.17.0.2:80\n-A PREROUTING -p tcp -j DNAT --to-destination 172.17.0.3:80\nCOMMIT\n"
+        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m statistic --mode random --probability "
+        "0.5 -p tcp -j DNAT "
+        "--to-destination 172.17.0.2:80\n-A PREROUTING -p tcp -j DNAT --to-destination "
+        "172.17.0.3:80\nCOMMIT\n"
     )
     assert len(walk(rules, dst=0x0A000001)) == 2
     (path,) = walk(rules, dst=0x0A000001, destination=(0xAC110003, 80))
@@ -83,29 +98,52 @@ def test_an_unknown_target_ends_the_path_and_says_so() -> None:
 def test_marks_are_carried_from_table_to_table() -> None:
     """A mark that nat sets is what filter asks for; xor, and, or work on it."""
     rules = (
-        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j MARK --set-xmark 0x4000/0x4000\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\n"
+        "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -j MARK --set-xmark "
+        "0x4000/0x4000\nCOMMIT\n*filter\n:FORWARD DROP [0:0]\n"
         "-A FORWARD -m mark ! --mark 0x4000/0x4000 -j DROP\n-A FORWARD -j ACCEPT\nCOMMIT\n"
     )
     (path,) = walk(rules)
     assert names(rules, path)[-1] == "filter/FORWARD:2"
 
 
-CONDITION = st.sampled_from([
-    "-p tcp", "-p udp", "! -p tcp", "-i eth0", "! -i eth0", "-o docker0", "-s 10.0.0.0/8", "-d 172.17.0.2/32",
-    "-m conntrack --ctstate NEW", "-m conntrack --ctstate ESTABLISHED", "-m statistic --mode random --probability 0.5",
-    "-m frobnicate --much", "-m length --length 60", "-p tcp -m tcp --dport 80", "-p tcp -m tcp --dport 81", "",
-])  # fmt: skip
-TARGET = st.sampled_from(["ACCEPT", "DROP", "RETURN", "U1", "U2", "LOG", "REJECT --reject-with tcp-reset", ""])
+CONDITION = st.sampled_from(
+    [
+        "-p tcp",
+        "-p udp",
+        "! -p tcp",
+        "-i eth0",
+        "! -i eth0",
+        "-o docker0",
+        "-s 10.0.0.0/8",
+        "-d 172.17.0.2/32",
+        "-m conntrack --ctstate NEW",
+        "-m conntrack --ctstate ESTABLISHED",
+        "-m statistic --mode random --probability 0.5",
+        "-m frobnicate --much",
+        "-m length --length 60",
+        "-p tcp -m tcp --dport 80",
+        "-p tcp -m tcp --dport 81",
+        "",
+    ]
+)
+TARGET = st.sampled_from(
+    ["ACCEPT", "DROP", "RETURN", "U1", "U2", "LOG", "REJECT --reject-with tcp-reset", ""]
+)
 LINE = st.tuples(st.lists(CONDITION, max_size=2, unique=True), TARGET)
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(LINE, max_size=6), st.lists(LINE, max_size=4), st.lists(LINE, max_size=3))
 def test_every_path_is_a_walk(base: list, one: list, two: list) -> None:  # type: ignore[type-arg]
-    """For any ruleset: some path is there, paths are distinct, a path ends once, and each of its hits can follow the
-    one before it: the next rule or a later one of the same chain, the first of a chain that was jumped to, or a caller's."""
+    """For any ruleset: some path is there, paths are distinct, a path ends once, and each of its
+    hits can follow the one before it: the next rule or a later one of the same chain, the first of
+    a chain that was jumped to, or a caller's."""
     text = "*filter\n:FORWARD ACCEPT [0:0]\n:U1 - [0:0]\n:U2 - [0:0]\n"
-    for chain, lines in (("FORWARD", base), ("U1", [x for x in one if x[1] != "U1"]), ("U2", [x for x in two if x[1][:1] != "U"])):
+    for chain, lines in (
+        ("FORWARD", base),
+        ("U1", [x for x in one if x[1] != "U1"]),
+        ("U2", [x for x in two if x[1][:1] != "U"]),
+    ):
         for conditions, target in lines:
             text += f"-A {chain} {' '.join(conditions)}{' -j ' + target if target else ''}\n"
     text += "COMMIT\n"
@@ -142,8 +180,15 @@ def test_every_path_is_a_walk(base: list, one: list, two: list) -> None:  # type
         ("10.0.0.1", 0, True, ""),  # accept_local
     ],
 )
-def test_sources_are_checked_as_the_settings_say(source: str, mode: int, own: bool, why: str) -> None:
-    """rp_filter strict and loose and accept_local, as ip-sysctl.rst tells (all: captures/gone, traced by the kernel)."""
-    host = replace(HOST, reverse_path={"eth0": mode}, own_sources=frozenset({"eth0"}) if own else frozenset())
+def test_sources_are_checked_as_the_settings_say(
+    source: str, mode: int, own: bool, why: str
+) -> None:
+    """rp_filter strict and loose and accept_local, as ip-sysctl.rst tells (all: captures/gone,
+    traced by the kernel)."""
+    host = replace(
+        HOST, reverse_path={"eth0": mode}, own_sources=frozenset({"eth0"}) if own else frozenset()
+    )
     assert host.turned_away(int(IPv4Address(source)), "eth0") == why
-    assert HOST.turned_away(int(IPv4Address(source)), "eth0") == ""  # where no setting tells, nothing is claimed
+    assert (
+        HOST.turned_away(int(IPv4Address(source)), "eth0") == ""
+    )  # where no setting tells, nothing is claimed

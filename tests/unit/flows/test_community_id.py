@@ -14,16 +14,27 @@ from correlator.flows.community_id import community_ids, icmp_ports
 
 ADDRESSES = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0x0A000001, 0x0A000002]))
 PORTS = st.one_of(st.integers(0, 65535), st.sampled_from([80, 443]))
-TUPLES = st.lists(st.tuples(st.sampled_from([1, 2, 6, 17, 47, 132]), ADDRESSES, PORTS, ADDRESSES, PORTS), min_size=1)
+TUPLES = st.lists(
+    st.tuples(st.sampled_from([1, 2, 6, 17, 47, 132]), ADDRESSES, PORTS, ADDRESSES, PORTS),
+    min_size=1,
+)
 
 
 def ours(tuples: list[tuple[int, int, int, int, int]]) -> list[str]:
-    """What we make of (protocol, source, its port, destination, its port); ICMP's ports are type and code."""
-    protocol, src, sport, dst, dport = (np.array(column, dtype=np.int64) for column in zip(*tuples, strict=True))
+    """What we make of (protocol, source, its port, destination, its port); ICMP's ports are type
+    and code."""
+    protocol, src, sport, dst, dport = (
+        np.array(column, dtype=np.int64) for column in zip(*tuples, strict=True)
+    )
     source, target, one_way = icmp_ports(sport, dport)
     icmp = protocol == 1
     return community_ids(
-        protocol, src, np.where(icmp, source, sport), dst, np.where(icmp, target, dport), icmp & one_way
+        protocol,
+        src,
+        np.where(icmp, source, sport),
+        dst,
+        np.where(icmp, target, dport),
+        icmp & one_way,
     ).tolist()  # type: ignore[no-any-return]
 
 
@@ -36,8 +47,11 @@ def theirs(protocol: int, src: int, sport: int, dst: int, dport: int) -> str:
 
 @given(TUPLES)
 def test_equals_corelights_package(tuples: list[tuple[int, int, int, int, int]]) -> None:
-    """Any tuples of any protocol, ICMP with any type and code, get the ID that Corelight's package gives."""
-    tuples = [(p, s, sp % 256, d, dp % 256) if p == 1 else (p, s, sp, d, dp) for p, s, sp, d, dp in tuples]
+    """Any tuples of any protocol, ICMP with any type and code, get the ID that Corelight's package
+    gives."""
+    tuples = [
+        (p, s, sp % 256, d, dp % 256) if p == 1 else (p, s, sp, d, dp) for p, s, sp, d, dp in tuples
+    ]
     assert ours(tuples) == [theirs(*one) for one in tuples]
 
 

@@ -23,14 +23,24 @@ from correlator.flows.conntrack import (
 MS = 1_000_000
 
 
-def run(packets: list[tuple[int, bool, int]], protocol: int = 6, dropped: tuple[int, ...] = (), older: bool = False) -> list[Label]:
-    """Labels of (milliseconds, forward, kind); ``dropped`` are those that never reached the end of their way."""
+def run(
+    packets: list[tuple[int, bool, int]],
+    protocol: int = 6,
+    dropped: tuple[int, ...] = (),
+    older: bool = False,
+) -> list[Label]:
+    """Labels of (milliseconds, forward, kind); ``dropped`` are those that never reached the end of
+    their way."""
     tracker = Tracker(protocol, older, True)
     count = len(packets)
     return tracker.run(
-        [t * MS for t, _, _ in packets], [f for _, f, _ in packets], [k for _, _, k in packets],
-        [i in dropped for i in range(count)], [False] * count, [False] * count,
-    )  # fmt: skip
+        [t * MS for t, _, _ in packets],
+        [f for _, f, _ in packets],
+        [k for _, _, k in packets],
+        [i in dropped for i in range(count)],
+        [False] * count,
+        [False] * count,
+    )
 
 
 def test_a_handshake_is_new_until_answered() -> None:
@@ -57,7 +67,14 @@ def test_a_retransmitted_syn_is_not_walked_again() -> None:
 
 def test_a_syn_on_time_wait_is_another_connection() -> None:
     """After both ends closed, a SYN of the same tuple is NEW and walks nat."""
-    closed = [(0, True, SYN), (1, False, SYNACK), (2, True, ACK), (3, True, FIN), (4, False, FIN), (5, True, ACK)]
+    closed = [
+        (0, True, SYN),
+        (1, False, SYNACK),
+        (2, True, ACK),
+        (3, True, FIN),
+        (4, False, FIN),
+        (5, True, ACK),
+    ]
     labels = run([*closed, (500, True, SYN)])
     assert labels[-1].state == S_NEW
     assert labels[-1].destination_nat
@@ -92,13 +109,25 @@ def test_a_lost_answer_costs_nothing_else() -> None:
 
 
 def test_silence_ends_a_udp_flow() -> None:
-    """After 30 silent seconds the same endpoints are another connection; after 120 where it had lasted for two."""
+    """After 30 silent seconds the same endpoints are another connection; after 120 where it had
+    lasted for two."""
     asked = [(0, True, QUERY), (10, False, QUERY)]
-    assert [label.connection for label in run([*asked, (40_000, True, QUERY)], protocol=17)] == [0, 0, 1]
+    assert [label.connection for label in run([*asked, (40_000, True, QUERY)], protocol=17)] == [
+        0,
+        0,
+        1,
+    ]
     stream = [*asked, (5_000, True, QUERY), (100_000, True, QUERY), (230_000, True, QUERY)]
     assert [label.connection for label in run(stream, protocol=17)] == [0, 0, 0, 0, 1]
 
 
 def test_kinds_of_segments() -> None:
     """RST before SYN before FIN before ACK (get_conntrack_index)."""
-    assert [tcp_kind(flags) for flags in (0x02, 0x12, 0x11, 0x10, 0x14, 0x06)] == [SYN, SYNACK, FIN, ACK, RST, RST]
+    assert [tcp_kind(flags) for flags in (0x02, 0x12, 0x11, 0x10, 0x14, 0x06)] == [
+        SYN,
+        SYNACK,
+        FIN,
+        ACK,
+        RST,
+        RST,
+    ]

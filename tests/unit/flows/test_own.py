@@ -18,7 +18,13 @@ def records(*frames: tuple[int, int, int, int, int], odd: int = 0) -> np.ndarray
     """Frames as (ms, name of the packet, interface, wire, ttl)."""
     result = np.zeros(len(frames), dtype=RECORD)
     for row, (time, name, interface, wire, ttl) in zip(result, frames, strict=True):
-        row["time"], row["interface"], row["wire"], row["ttl"], row["odd"] = time * 1_000_000, interface, wire, ttl, odd
+        row["time"], row["interface"], row["wire"], row["ttl"], row["odd"] = (
+            time * 1_000_000,
+            interface,
+            wire,
+            ttl,
+            odd,
+        )
         row["key"] = keyed(name, ttl + (wire == OUT))
     return result
 
@@ -51,7 +57,8 @@ def counted(*frames: tuple[int, int, int, int, int], odd: int = 0) -> np.ndarray
 
 
 def test_a_forwarded_packet_votes_on_both_interfaces() -> None:
-    """In on one, out of the other with its TTL one less: a vote for each; seen the other way round, a vote against each."""
+    """In on one, out of the other with its TTL one less: a vote for each; seen the other way round,
+    a vote against each."""
     tally = counted((0, 7, 0, IN, 64), (1, 7, 1, OUT, 63))
     assert tally[:2, AGREE].tolist() == [1, 1]
     tally = counted((0, 7, 0, OUT, 64), (1, 7, 1, IN, 63))
@@ -67,7 +74,10 @@ def test_only_neighbours_in_time_vote() -> None:
 
 
 def test_frames_that_may_vote_are_unknown() -> None:
-    """Of frames of which only id and protocol are known, two that may be one packet are counted on both interfaces, others
-    are not."""
-    assert counted((0, 7, 0, IN, 64), (1, 7, 1, OUT, 63), odd=KEYLESS)[:2, UNKNOWN].tolist() == [1, 1]
+    """Of frames of which only id and protocol are known, two that may be one packet are counted on
+    both interfaces, others are not."""
+    assert counted((0, 7, 0, IN, 64), (1, 7, 1, OUT, 63), odd=KEYLESS)[:2, UNKNOWN].tolist() == [
+        1,
+        1,
+    ]
     assert not counted((0, 7, 0, IN, 64), (1, 7, 1, OUT, 64), odd=KEYLESS)[:, UNKNOWN].any()

@@ -10,13 +10,22 @@ from hypothesis import strategies as st
 from correlator.reconcile.solver import Group, solve
 
 OPTION = st.dictionaries(st.integers(0, 3), st.integers(1, 3), max_size=3)
-GROUP = st.builds(lambda size, options: Group(size, tuple(options)), st.integers(1, 3), st.lists(OPTION, min_size=1, max_size=3))
+GROUP = st.builds(
+    lambda size, options: Group(size, tuple(options)),
+    st.integers(1, 3),
+    st.lists(OPTION, min_size=1, max_size=3),
+)
 
 
 def splits(group: Group) -> list[tuple[int, ...]]:
     """Every way to deal the members of a group to its options."""
     count = len(group.options)
-    return sorted({tuple(pick.count(j) for j in range(count)) for pick in combinations_with_replacement(range(count), group.size)})
+    return sorted(
+        {
+            tuple(pick.count(j) for j in range(count))
+            for pick in combinations_with_replacement(range(count), group.size)
+        }
+    )
 
 
 def total(groups: list[Group], solution: tuple[tuple[int, ...], ...], number: int) -> int:
@@ -31,7 +40,8 @@ def total(groups: list[Group], solution: tuple[tuple[int, ...], ...], number: in
 @settings(max_examples=150, deadline=None)
 @given(st.lists(GROUP, min_size=1, max_size=4), st.data())
 def test_all_solutions_are_found_and_no_other(groups: list[Group], data: st.DataObject) -> None:
-    """For sums that some hidden choice meets, each group's counts are exactly those of all solutions."""
+    """For sums that some hidden choice meets, each group's counts are exactly those of all
+    solutions."""
     hidden = tuple(data.draw(st.sampled_from(splits(group))) for group in groups)
     slack = data.draw(st.integers(0, 1))
     numbers = sorted({n for group in groups for option in group.options for n in option})

@@ -17,14 +17,19 @@ from correlator.reconcile.timetable import Timetable
 MS, SECOND = 1_000_000, 1_000_000_000
 RULES = "*filter\n:FORWARD ACCEPT [0:0]\n{}COMMIT\n"
 RULESETS = tuple(
-    parse_iptables_save(RULES.format(f"-A FORWARD -s 10.0.0.{number} -j DROP\n" if number else ""), "here") for number in range(4)
+    parse_iptables_save(
+        RULES.format(f"-A FORWARD -s 10.0.0.{number} -j DROP\n" if number else ""), "here"
+    )
+    for number in range(4)
 )
 
 
 def timetable(generation: list[int], every: int, clock: Clock) -> Timetable:
     """Of readings ``every`` ns that take 2 ms each, of these generations."""
     begin = np.arange(len(generation), dtype=np.int64) * every
-    counters = SimpleNamespace(samples=len(generation), begin=begin, end=begin + 2 * MS, generation=np.array(generation))
+    counters = SimpleNamespace(
+        samples=len(generation), begin=begin, end=begin + 2 * MS, generation=np.array(generation)
+    )
     stages = Stages(RULESETS, register(RULESETS), frozenset())
     return Timetable.of(stages, counters, clock)  # type: ignore[arg-type]
 
@@ -36,7 +41,8 @@ def met(table: Timetable, low: int, high: int) -> tuple[int, int]:
 
 
 def test_between_two_readings_either_may_have_been_met() -> None:
-    """From when the last reading before a change began until the first one after it ended, nobody knows."""
+    """From when the last reading before a change began until the first one after it ended, nobody
+    knows."""
     table = timetable([0, 0, 1, 1], 100 * MS, Clock())
     assert met(table, 99 * MS, 99 * MS) == (0, 0)
     assert met(table, 100 * MS, 100 * MS) == (0, 1)
@@ -55,14 +61,25 @@ def test_the_clocks_offset_moves_it() -> None:
 
 @settings(deadline=None)
 @given(
-    steps=st.lists(st.integers(0, 1), min_size=1, max_size=3 * 4), every=st.sampled_from([50 * MS, 3 * SECOND]),
-    packets=st.lists(st.tuples(st.integers(-SECOND, 40 * SECOND), st.sampled_from([0, 8_000, 150 * MS])), max_size=60),
-    offset=st.sampled_from([0, 700 * MS, -3 * SECOND]), drift=st.sampled_from([0.0, 180.0]),
-)  # fmt: skip
-def test_stretches_say_the_same(steps: list[int], every: int, packets: list[tuple[int, int]], offset: int, drift: float) -> None:
+    steps=st.lists(st.integers(0, 1), min_size=1, max_size=3 * 4),
+    every=st.sampled_from([50 * MS, 3 * SECOND]),
+    packets=st.lists(
+        st.tuples(st.integers(-SECOND, 40 * SECOND), st.sampled_from([0, 8_000, 150 * MS])),
+        max_size=60,
+    ),
+    offset=st.sampled_from([0, 700 * MS, -3 * SECOND]),
+    drift=st.sampled_from([0.0, 180.0]),
+)
+def test_stretches_say_the_same(
+    steps: list[int], every: int, packets: list[tuple[int, int]], offset: int, drift: float
+) -> None:
     """Cut up by stretches of time, every packet has the stage that it has by itself, once."""
     generation = np.minimum(np.cumsum(steps), 3).tolist()
-    table = timetable(generation, every, Clock(offset=offset, drift_ppm=drift, reference=5 * SECOND, source="given"))
+    table = timetable(
+        generation,
+        every,
+        Clock(offset=offset, drift_ppm=drift, reference=5 * SECOND, source="given"),
+    )
     came, span = np.array(sorted(packets), dtype=np.int64).reshape(-1, 2).T
     stage = np.full(len(came), -1, dtype=np.int64)
     for which, number in table.stretches(came, span.astype(np.int32)):

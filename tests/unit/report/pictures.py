@@ -1,8 +1,8 @@
-"""The pictures that are compared, and how: ``python -m tests.unit.report.pictures`` draws the baseline anew.
+"""The pictures that are compared, and how: ``python -m tests.unit.report.pictures`` draws the
+baseline anew.
 
-Words are left out: they are tested as words, and their rendering differs between versions of matplotlib. What remains is
-drawn small.
-"""
+Words are left out: they are tested as words, and their rendering differs between versions of
+matplotlib. What remains is drawn small."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ PICTURES: dict[str, Make] = {
     "gap": lambda folder: draw(correlator.load(lossy(folder / "gap"))),
     "replaced": lambda folder: draw(load("replaced")),
     "zeroed": lambda folder: draw(load("zeroed"), rules=["nat/DOCKER:2", "filter/DOCKER-USER:1"]),
-    "late": lambda folder: draw(correlator.load(with_log(folder / "late", lambda text: "".join(samples(text)[4:22])))),
+    "late": lambda folder: draw(
+        correlator.load(with_log(folder / "late", lambda text: "".join(samples(text)[4:22])))
+    ),
     "no-counters": lambda folder: draw(correlator.load(without_counters(folder / "rules"))),
 }
 
@@ -66,7 +68,9 @@ def main() -> None:
             continue
         with TemporaryDirectory() as folder:
             drawn = render(make(Path(folder)), Path(folder) / "picture.png")
-            Image.open(drawn).convert("RGB").quantize(128).save(BASELINE / f"{name}.png", optimize=True)
+            Image.open(drawn).convert("RGB").quantize(128).save(
+                BASELINE / f"{name}.png", optimize=True
+            )
             print(BASELINE / f"{name}.png", (BASELINE / f"{name}.png").stat().st_size)
 
 

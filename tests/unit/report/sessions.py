@@ -16,7 +16,8 @@ from correlator.reconcile.analysis import Analysis
 from tests.conftest import CAPTURES
 
 CLIENTS, DENIED = bytes((172, 31, 32)), bytes((172, 31, 40, 9))
-"""Clients outside; the one that a rule of the recording drops, which keeps its address and moves on in its ports."""
+"""Clients outside; the one that a rule of the recording drops, which keeps its address and moves on
+in its ports."""
 
 IGMP, ICMP, ECHO = 2, 1, (0, 8)
 
@@ -54,12 +55,17 @@ def tiled(copies: int) -> Analysis:
 
 
 def tile(folder: Path, copies: int) -> Path:
-    """Copies of the recording ``published`` one after the other, each with connections of its own; counters count on."""
+    """Copies of the recording ``published`` one after the other, each with connections of its own;
+    counters count on."""
     shutil.copytree(CAPTURES / "published", folder)
     (folder / "listing.log").unlink()
     for pcap in folder.glob("*.pcap"):
         data = pcap.read_bytes()
-        parts = (record(t + late(k), w, _moved(f, k)) for k in range(copies) for t, w, f in list(frames(data)))
+        parts = (
+            record(t + late(k), w, _moved(f, k))
+            for k in range(copies)
+            for t, w, f in list(frames(data))
+        )
         pcap.write_bytes(data[:24] + b"".join(parts))
     log = folder / "counters.log"
     log.write_text(_tile_log(log.read_text(), copies))
@@ -88,7 +94,9 @@ def _later(number: bytes | bytearray, copy: int) -> bytes:
 def _tile_log(text: str, copies: int) -> str:
     parts = samples(text)
     count = re.compile(r"\[(\d+):(\d+)\]")
-    first, last = ([tuple(map(int, found)) for found in count.findall(part)] for part in (parts[0], parts[-1]))
+    first, last = (
+        [tuple(map(int, found)) for found in count.findall(part)] for part in (parts[0], parts[-1])
+    )
     step = [(b[0] - a[0], b[1] - a[1]) for a, b in zip(first, last, strict=True)]
 
     def counted(part: str, copy: int) -> str:
@@ -119,12 +127,15 @@ def shift(text: str, ns: int) -> str:
 
 
 def thinned(folder: Path, keep: Callable[[int], bool], name: str = "published") -> Path:
-    """A recording whose pcaps lost the frames whose time (ns since the first of them all) is not to ``keep``."""
+    """A recording whose pcaps lost the frames whose time (ns since the first of them all) is not to
+    ``keep``."""
     shutil.copytree(CAPTURES / name, folder)
     first = min(t for pcap in folder.glob("*.pcap") for t, _, _ in frames(pcap.read_bytes()))
     for pcap in folder.glob("*.pcap"):
         data = pcap.read_bytes()
-        pcap.write_bytes(data[:24] + b"".join(record(t, w, f) for t, w, f in frames(data) if keep(t - first)))
+        pcap.write_bytes(
+            data[:24] + b"".join(record(t, w, f) for t, w, f in frames(data) if keep(t - first))
+        )
     return folder
 
 
@@ -147,7 +158,8 @@ def without_counters(folder: Path, name: str = "published") -> Path:
 
 
 GAP = (2_000_000_000, 2_200_000_000)
-"""The stretch of ``published`` that :func:`lossy` loses: connections of the host to itself and of the container."""
+"""The stretch of ``published`` that :func:`lossy` loses: connections of the host to itself and of
+the container."""
 
 
 def lossy(folder: Path) -> Path:

@@ -1,8 +1,8 @@
-"""Findings, each from a recorded case: what is said, and that nothing is said where it does not apply.
+"""Findings, each from a recorded case: what is said, and that nothing is said where it does not
+apply.
 
-What has to be said follows from how each case is made (tests/lab/asked.py, tests/lab/cases.py), and the kernel's own trace of
-it is held against what is claimed.
-"""
+What has to be said follows from how each case is made (tests/lab/asked.py, tests/lab/cases.py), and
+the kernel's own trace of it is held against what is claimed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ SPEAKS = {
     older_than_recording: {"older"},
     both_backends: set(),
 }
-"""The recordings in which each has something to say, by how they were made (rules in both backends: in the live tests)."""
+"""The recordings in which each has something to say, by how they were made (rules in both backends:
+in the live tests)."""
 
 
 def test_every_check_is_run_and_tried() -> None:
@@ -86,48 +87,58 @@ def test_nothing_is_said_where_it_does_not_apply(check: object) -> None:
 def test_dropped_by_a_rule() -> None:
     """A rule of the administrator, with its text and the clients; a rule of UFW."""
     assert texts(dropped(load("user"))) == [
-        f"2 connections from {B} to {HOST}:80 were dropped by filter/DOCKER-USER:1 (-s {B}/32 -i eth0 -p tcp -m multiport --dports "
-        '80,443 -m comment --comment "office is blocked" -j DROP), in the chain that Docker leaves to the administrator.'
+        f"2 connections from {B} to {HOST}:80 were dropped by filter/DOCKER-USER:1 (-s {B}/32 -i "
+        f"eth0 -p tcp -m multiport --dports "
+        '80,443 -m comment --comment "office is blocked" -j DROP), in the chain that Docker '
+        "leaves to the administrator."
     ]
-    assert f"1 connection from {B} to {HOST}:22 was dropped by filter/ufw-user-input:1 (-s {B}/32 -j DROP)." in texts(
-        dropped(load("ufw"))
+    assert (
+        f"1 connection from {B} to {HOST}:22 was dropped by filter/ufw-user-input:1 (-s {B}/32 -j "
+        f"DROP)." in texts(dropped(load("ufw")))
     )
 
 
 def test_dropped_by_a_policy_names_the_rule_that_was_missing() -> None:
-    """FORWARD's policy: the port is not published, or its DNAT has no ACCEPT; the rule that would have let it pass is spelled
-    out. INPUT's: the port is not published, and what would let it in to the host."""
+    """FORWARD's policy: the port is not published, or its DNAT has no ACCEPT; the rule that would
+    have let it pass is spelled out. INPUT's: the port is not published, and what would let it in to
+    the host."""
     said = texts(dropped(load("shut")))
     assert (
-        f"1 connection from {A} to 172.18.0.2:9000 was dropped by filter/FORWARD:policy (policy DROP): no rule before "
+        f"1 connection from {A} to 172.18.0.2:9000 was dropped by filter/FORWARD:policy (policy "
+        f"DROP): no rule before "
         "it accepts it. "
         "The port is not published (no DNAT rule leads to 172.18.0.2:9000); missing is "
         "`-I DOCKER -d 172.18.0.2/32 ! -i br-app -o br-app -p tcp -m tcp --dport 9000 -j ACCEPT`."
     ) in said
     assert (
-        f"1 connection from {B} to {HOST}:8443 was dropped by filter/FORWARD:policy (policy DROP), after nat/DOCKER:4 led it to "
+        f"1 connection from {B} to {HOST}:8443 was dropped by filter/FORWARD:policy (policy "
+        f"DROP), after nat/DOCKER:4 led it to "
         "172.18.0.2:443: no rule before it accepts it. Missing is "
         "`-I DOCKER -d 172.18.0.2/32 ! -i br-app -o br-app -p tcp -m tcp --dport 443 -j ACCEPT`."
     ) in said
     assert (
-        f"1 connection from {A} to {HOST}:8000 was dropped by filter/INPUT:policy (policy DROP): no rule before it "
+        f"1 connection from {A} to {HOST}:8000 was dropped by filter/INPUT:policy (policy DROP): "
+        f"no rule before it "
         "accepts it. No DNAT "
-        "rule names tcp port 8000: not published; to the host itself `-A INPUT -p tcp --dport 8000 -j ACCEPT` would have let it in."
+        "rule names tcp port 8000: not published; to the host itself `-A INPUT -p tcp --dport "
+        "8000 -j ACCEPT` would have let it in."
     ) in texts(dropped(load("ufw")))
 
 
 def test_dropped_by_dockers_own_default() -> None:
-    """Docker 28 and newer end a bridge's rules with a DROP of their own: the port is not published, or the client is on
-    another network."""
+    """Docker 28 and newer end a bridge's rules with a DROP of their own: the port is not published,
+    or the client is on another network."""
     said = texts(dropped(load("modern")))
     assert (
-        f"1 connection from {A} to 172.17.0.2:9000 was dropped by filter/DOCKER:6 (! -i docker0 -o docker0 -j DROP). "
+        f"1 connection from {A} to 172.17.0.2:9000 was dropped by filter/DOCKER:6 (! -i docker0 "
+        f"-o docker0 -j DROP). "
         "The port is not "
         "published (no DNAT rule leads to 172.17.0.2:9000); missing is "
         "`-I DOCKER -d 172.17.0.2/32 ! -i docker0 -o docker0 -p tcp -m tcp --dport 9000 -j ACCEPT`."
     ) in said
     assert (
-        "1 connection from 172.18.0.2 to 172.17.0.2:9000 was dropped by filter/DOCKER:6 (! -i docker0 -o docker0 -j DROP): Docker "
+        "1 connection from 172.18.0.2 to 172.17.0.2:9000 was dropped by filter/DOCKER:6 (! -i "
+        "docker0 -o docker0 -j DROP): Docker "
         "isolates the networks br-app and docker0 from each other (a container can be on both)."
     ) in said
 
@@ -135,11 +146,14 @@ def test_dropped_by_dockers_own_default() -> None:
 def test_dropped_by_isolation() -> None:
     """Docker keeps two networks apart, and an internal one from everything."""
     assert (
-        "1 connection from 172.17.0.2 to 172.18.0.2:80 was dropped by filter/DOCKER-ISOLATION-STAGE-2:1 (-o br-app -j "
+        "1 connection from 172.17.0.2 to 172.18.0.2:80 was dropped by "
+        "filter/DOCKER-ISOLATION-STAGE-2:1 (-o br-app -j "
         "DROP): Docker "
         "isolates the networks docker0 and br-app from each other (a container can be on both)."
     ) in texts(dropped(load("shut")))
-    inside = [text for text in texts(dropped(load("modern"))) if "the network br-in is internal" in text]
+    inside = [
+        text for text in texts(dropped(load("modern"))) if "the network br-in is internal" in text
+    ]
     assert [text.split(" (")[0] for text in inside] == [
         "1 connection from 172.17.0.2 to 172.19.0.2:80 was dropped by filter/DOCKER-INTERNAL:1",
         f"1 connection from 172.19.0.2 to {A}:8080 was dropped by filter/DOCKER-INTERNAL:2",
@@ -150,9 +164,11 @@ def test_dropped_by_isolation() -> None:
 def test_dropped_in_raw(name: str, asked: str) -> None:
     """raw dropped it before Docker's nat and filter rules saw it."""
     assert (
-        f"1 connection from {A} to 172.17.0.2:80 was dropped by raw/PREROUTING:1 (-d 172.17.0.2/32 ! -i docker0 "
+        f"1 connection from {A} to 172.17.0.2:80 was dropped by raw/PREROUTING:1 (-d "
+        f"172.17.0.2/32 ! -i docker0 "
         f"{asked}-j DROP): raw "
-        "comes first, so neither nat nor filter, where Docker lets published ports in, saw it. Docker 28 and newer "
+        "comes first, so neither nat nor filter, where Docker lets published ports in, saw it. "
+        "Docker 28 and newer "
         "write such rules: "
         "from outside, a container answers on published ports only."
     ) in texts(dropped(load(name)))
@@ -162,72 +178,96 @@ def test_rejected_tells_what_the_client_gets() -> None:
     """A TCP reset, or an ICMP error of that type."""
     said = texts(rejected(load("user")))
     assert [text.rpartition(": ")[2] for text in said] == [
-        "the client gets an ICMP error (port-unreachable).", "the client gets a TCP reset.",
-    ]  # fmt: skip
-    assert said[1].startswith(f"3 connections from {A} to {HOST}:8181 were rejected by filter/DOCKER-USER:2 (-i eth0 -p tcp ")
+        "the client gets an ICMP error (port-unreachable).",
+        "the client gets a TCP reset.",
+    ]
+    assert said[1].startswith(
+        f"3 connections from {A} to {HOST}:8181 were rejected by filter/DOCKER-USER:2 (-i eth0 -p "
+        f"tcp "
+    )
 
 
 def test_refused_by_this_host() -> None:
-    """No rule stopped it and nothing listened: not published, on another address, on loopback only, kept from DNAT, or in
-    between two rulesets."""
+    """No rule stopped it and nothing listened: not published, on another address, on loopback only,
+    kept from DNAT, or in between two rulesets."""
     nothing = "reached this host and was refused by a reset, as where nothing listens."
     said = texts(refused(load("published")))
-    assert f"1 connection from {A} to {HOST}:8081 {nothing} No DNAT rule names tcp port 8081: not published." in said
     assert (
-        f"1 connection from 172.17.0.2 to {HOST}:80 {nothing} nat/DOCKER:1 (-i docker0 -j RETURN) keeps it from the DNAT rules "
+        f"1 connection from {A} to {HOST}:8081 {nothing} No DNAT rule names tcp port 8081: not "
+        f"published." in said
+    )
+    assert (
+        f"1 connection from 172.17.0.2 to {HOST}:80 {nothing} nat/DOCKER:1 (-i docker0 -j RETURN) "
+        f"keeps it from the DNAT rules "
         "behind it."
     ) in said
     assert (
-        f"1 connection from {B} to {HOST}:9999/udp reached this host and was refused by an ICMP error of this host "
+        f"1 connection from {B} to {HOST}:9999/udp reached this host and was refused by an ICMP "
+        f"error of this host "
         f"({HOST}), as where "
         "nothing listens. No DNAT rule names udp port 9999: not published."
     ) in said
-    elsewhere = f"1 connection from {A} to {HOST}:5432 {nothing} nat/DOCKER:3 publishes tcp port 5432 on {OTHER_HOST} only."
+    elsewhere = (
+        f"1 connection from {A} to {HOST}:5432 {nothing} nat/DOCKER:3 publishes tcp port "
+        f"5432 on {OTHER_HOST} only."
+    )
     assert texts(refused(load("shut"))) == [elsewhere]
-    loopback = f"1 connection from {A} to {HOST}:8080 {nothing} nat/DOCKER:2 publishes tcp port 8080 on 127.0.0.1 only."
+    loopback = (
+        f"1 connection from {A} to {HOST}:8080 {nothing} nat/DOCKER:2 publishes tcp port "
+        f"8080 on 127.0.0.1 only."
+    )
     assert texts(refused(load("proxy"))) == [loopback]
     (between,) = refused(load("replaced"))
-    assert between.text.endswith("publish tcp port 80 came or went while this was recorded, and then none of them was there.")
+    assert between.text.endswith(
+        "publish tcp port 80 came or went while this was recorded, and then none of them was there."
+    )
 
 
 def test_refused_by_a_container_or_not_answered() -> None:
-    """Every rule let them pass: what listens, or answers, is not this host's business; and a rule that drops answers."""
+    """Every rule let them pass: what listens, or answers, is not this host's business; and a rule
+    that drops answers."""
     modern = load("modern")
     assert texts(refused(modern)) == [
-        f"1 connection from {A} to {HOST}:81 got through every rule to 172.17.0.2:81 and was refused by a reset, as where nothing "
+        f"1 connection from {A} to {HOST}:81 got through every rule to 172.17.0.2:81 and was "
+        f"refused by a reset, as where nothing "
         "listens."
     ]
     assert texts(unanswered(modern)) == [
-        f"1 connection from {A} to {HOST}:82 passed every rule and left by docker0 to 172.17.0.2:82, and no answer was "
+        f"1 connection from {A} to {HOST}:82 passed every rule and left by docker0 to "
+        f"172.17.0.2:82, and no answer was "
         "seen: look at "
         "the server, or at its way back."
     ]
     (later,) = dropped_later(modern)
     assert dialled(modern, later) == {(A, HOST, 83)}
     assert re.fullmatch(
-        rf"\d answering packets of 1 connection from {A} to {HOST}:83 were dropped by filter/DOCKER-USER:1 \(-s 172.17.0.2/32 "
+        rf"\d answering packets of 1 connection from {A} to {HOST}:83 were dropped by "
+        rf"filter/DOCKER-USER:1 \(-s 172.17.0.2/32 "
         r"-p tcp -m tcp --sport 83 -j DROP\), though no rule stopped the first one\.",
         later.text,
     )
 
 
 def test_gone_with_no_rule_to_blame() -> None:
-    """rp_filter and a missing route are told for certain, by the host's settings and routes; a neighbour that is not there is
-    possible, and that the host said so by ICMP."""
+    """rp_filter and a missing route are told for certain, by the host's settings and routes; a
+    neighbour that is not there is possible, and that the host said so by ICMP."""
     gone = load("gone")
     by = {next(iter(dialled(gone, finding)))[:2]: finding.text for finding in lost(gone)}
     came = "came in by eth0 and never left, and no rule dropped"
     assert by["10.99.0.1", HOST] == (
-        f"1 connection from 10.99.0.1 to {HOST}:80 {came} it: rp_filter is 1 on eth0 and the route back to 10.99.0.1 "
+        f"1 connection from 10.99.0.1 to {HOST}:80 {came} it: rp_filter is 1 on eth0 and the "
+        f"route back to 10.99.0.1 "
         "leads to docker0, "
         "so the kernel drops it after PREROUTING."
     )
     assert by[A, "10.50.0.1"] == (
-        f"2 connections from {A} to 10.50.0.1:80 and 10.50.0.1 (icmp) {came} them: no route leads to 10.50.0.1. This host told the "
+        f"2 connections from {A} to 10.50.0.1:80 and 10.50.0.1 (icmp) {came} them: no route leads "
+        f"to 10.50.0.1. This host told the "
         f"client so by an ICMP error (from {HOST})."
     )
     assert by[B, HOST].startswith(
-        f"1 connection from {B} to {HOST}:81 {came} it: by the counters the packets met every rule up to POST"
+        f"1 connection from {B} to {HOST}:81 {came} it: by the counters the packets met every "
+        f"rule up to POST"
     )
     assert "possibly nobody answered ARP for the address" in by[B, HOST]
 
@@ -246,36 +286,51 @@ def test_time_to_live() -> None:
     """It ran out here, by no rule."""
     (said,) = texts(expired(load("ttl")))
     assert said.startswith(
-        f"2 connections from {A} and 172.17.0.2 to 172.17.0.2 (icmp) and {B} (icmp) were dropped because the time to "
+        f"2 connections from {A} and 172.17.0.2 to 172.17.0.2 (icmp) and {B} (icmp) were dropped "
+        f"because the time to "
         "live ran out at "
         "this host, after PREROUTING and before FORWARD: no rule did it."
     )
 
 
 def test_older_than_a_rule() -> None:
-    """Flows that began before their rule: it is there and would match, and conntrack keeps the old answer."""
+    """Flows that began before their rule: it is there and would match, and conntrack keeps the old
+    answer."""
     said = texts(older_than_rule(load("stale")))
     old = "is older than a change of the rules"
     assert said == [
-        f"1 connection from {A} to {HOST}:5353/udp {old}: nat/DOCKER:3 (! -i docker0 -p udp -m udp --dport 5353 -j DNAT "
-        "--to-destination 172.17.0.3:53) would send a new one to 172.17.0.3:53/udp, but conntrack keeps the answer of the first "
+        f"1 connection from {A} to {HOST}:5353/udp {old}: nat/DOCKER:3 (! -i docker0 -p udp -m "
+        f"udp --dport 5353 -j DNAT "
+        "--to-destination 172.17.0.3:53) would send a new one to 172.17.0.3:53/udp, but conntrack "
+        "keeps the answer of the first "
         "packet: it goes on to 172.17.0.2:53/udp and hits no nat rule.",
-        f"1 connection from {A} to {HOST}:5354/udp {old}: nat/DOCKER:1 (! -i docker0 -p udp -m udp --dport 5354 -j DNAT "
-        "--to-destination 172.17.0.2:53) would send a new one to 172.17.0.2:53/udp, but conntrack keeps the answer of the first "
+        f"1 connection from {A} to {HOST}:5354/udp {old}: nat/DOCKER:1 (! -i docker0 -p udp -m "
+        f"udp --dport 5354 -j DNAT "
+        "--to-destination 172.17.0.2:53) would send a new one to 172.17.0.2:53/udp, but conntrack "
+        "keeps the answer of the first "
         f"packet: it goes on to {HOST}:5354/udp and hits no nat rule.",
     ]
     (older,) = older_than_recording(load("older"))
-    assert dialled(load("older"), older) == {(A, HOST, 80), ("172.17.0.2", A, 8080), (A, HOST, 5353)}
+    assert dialled(load("older"), older) == {
+        (A, HOST, 80),
+        ("172.17.0.2", A, 8080),
+        (A, HOST, 5353),
+    }
 
 
 def test_past_input() -> None:
-    """UFW would have stopped them, and DNAT sent them past it: by its rule for the port, and by the one for the client."""
+    """UFW would have stopped them, and DNAT sent them past it: by its rule for the port, and by the
+    one for the client."""
     ufw, by = load("ufw"), {}
     for finding in past_input(ufw):
         by[next(iter(dialled(ufw, finding)))[0]] = finding
-    past = "nat/DOCKER:2 sent them through FORWARD to 172.17.0.2:80, and no rule of INPUT saw a packet. Without DNAT"
+    past = (
+        "nat/DOCKER:2 sent them through FORWARD to 172.17.0.2:80, and no rule of INPUT saw a "
+        "packet. Without DNAT"
+    )
     assert by[A].text == (
-        f"UFW did not stop 2 connections from {A} to {HOST}:80: {past} filter/ufw-user-input:3 (-p tcp -m tcp --dport 80 -j DROP) "
+        f"UFW did not stop 2 connections from {A} to {HOST}:80: {past} filter/ufw-user-input:3 "
+        f"(-p tcp -m tcp --dport 80 -j DROP) "
         "would have stopped them; rules for published ports belong in DOCKER-USER."
     )
     assert f"Without DNAT filter/ufw-user-input:1 (-s {B}/32 -j DROP) would have" in by[B].text
@@ -283,24 +338,29 @@ def test_past_input() -> None:
 
 
 def test_docker_proxy_and_why_not_dnat() -> None:
-    """Loopback is left out of OUTPUT's rule; a RETURN for the bridge; a DNAT rule that leaves the bridge out."""
+    """Loopback is left out of OUTPUT's rule; a RETURN for the bridge; a DNAT rule that leaves the
+    bridge out."""
     proxy, modern = load("proxy"), load("modern")
     said = texts(through_proxy(proxy))
     assert said[0] == (
-        f"2 connections from 172.17.0.3 and 172.17.0.2 to {HOST}:80 went through docker-proxy and not DNAT: "
+        f"2 connections from 172.17.0.3 and 172.17.0.2 to {HOST}:80 went through docker-proxy and "
+        f"not DNAT: "
         "nat/DOCKER:1 (-i docker0 -j "
-        "RETURN) keeps them from the DNAT rules behind it. docker-proxy opened 2 connections of its own to 172.17.0.2:80."
+        "RETURN) keeps them from the DNAT rules behind it. docker-proxy opened 2 connections of "
+        "its own to 172.17.0.2:80."
     )
     assert said[1] == (
-        "3 connections from this host (127.0.0.1) to 127.0.0.1:80 and 127.0.0.1:8080 went through docker-proxy and not DNAT: "
-        "nat/OUTPUT:1 (! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER) leaves out what is dialled on "
+        "3 connections from this host (127.0.0.1) to 127.0.0.1:80 and 127.0.0.1:8080 went through "
+        "docker-proxy and not DNAT: "
+        "nat/OUTPUT:1 (! -d 127.0.0.0/8 -m addrtype --dst-type LOCAL -j DOCKER) leaves out what "
+        "is dialled on "
         "loopback. docker-proxy "
         "opened 3 connections of its own to 172.17.0.2:80."
     )
     (out,) = through_proxy(modern)
     assert (
-        "nat/DOCKER:5 (! -i br-app -p tcp -m tcp --dport 84 -j DNAT --to-destination 172.18.0.2:80) leaves out what comes in by"
-        in out.text
+        "nat/DOCKER:5 (! -i br-app -p tcp -m tcp --dport 84 -j DNAT --to-destination "
+        "172.18.0.2:80) leaves out what comes in by" in out.text
     )
 
 
@@ -308,36 +368,44 @@ def test_who_hid_the_client() -> None:
     """MASQUERADE by its rule, or docker-proxy; how many connections, and instead of whom."""
     (balance,) = texts(client_hidden(load("balance")))
     assert " see 172.17.0.1 (docker0's own address) instead of " in balance
-    assert balance.endswith("in 36 connections: MASQUERADE did that, by nat/POST:3 (-j MASQUERADE).")
+    assert balance.endswith(
+        "in 36 connections: MASQUERADE did that, by nat/POST:3 (-j MASQUERADE)."
+    )
     assert texts(client_hidden(load("proxy"))) == [
-        "172.17.0.2:80 sees 172.17.0.1 (docker0's own address) instead of this host (127.0.0.1), 172.17.0.3 and 172.17.0.2 in 5 "
+        "172.17.0.2:80 sees 172.17.0.1 (docker0's own address) instead of this host (127.0.0.1), "
+        "172.17.0.3 and 172.17.0.2 in 5 "
         "connections: docker-proxy did that, which opens its own connection to 172.17.0.2."
     ]
 
 
 def test_where_loopback_was_not_captured_docker_proxy_is_only_possible(tmp_path: Path) -> None:
-    """Without lo.pcap, what docker-proxy opened for loopback looks like a program's own connection: both are said."""
+    """Without lo.pcap, what docker-proxy opened for loopback looks like a program's own connection:
+    both are said."""
     for path in (CAPTURES / "proxy").iterdir():
         if path.is_file() and path.name != "lo.pcap":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     said = texts(client_hidden(correlator.load(tmp_path)))
     assert (
-        "172.17.0.2:80 saw 172.17.0.1 in 3 connections of this host: a program here dialled the container itself, or "
+        "172.17.0.2:80 saw 172.17.0.1 in 3 connections of this host: a program here dialled the "
+        "container itself, or "
         "docker-proxy did "
         "for a client on loopback, which was not captured."
     ) in said
 
 
 def test_hairpin() -> None:
-    """A container that reaches itself needs its address hidden; another one, without, gets its answer from elsewhere."""
+    """A container that reaches itself needs its address hidden; another one, without, gets its
+    answer from elsewhere."""
     itself, other = sorted(hairpin(load("inside")), key=lambda finding: finding.text, reverse=True)
     turned = f"to {HOST}:80 turned round at docker0 (hairpin): nat/DOCKER:1 sent"
     assert itself.text == (
-        f"2 connections from 172.17.0.2 {turned} them to 172.17.0.2:80, the very one that dialled, and nat/POSTROUTING:3 hid the "
+        f"2 connections from 172.17.0.2 {turned} them to 172.17.0.2:80, the very one that "
+        f"dialled, and nat/POSTROUTING:3 hid the "
         "client, so that the answers come back through this host."
     )
     assert other.text.startswith(
-        f"1 connection from 172.17.0.3 {turned} it to 172.17.0.2:80, a container of the same network. No answer"
+        f"1 connection from 172.17.0.3 {turned} it to 172.17.0.2:80, a container of the same "
+        f"network. No answer"
     )
 
 
@@ -352,16 +420,22 @@ def test_what_no_counter_confirms_is_said(tmp_path: Path) -> None:
     for path in (CAPTURES / "published").iterdir():
         if path.suffix in (".pcap", ".json", ".txt"):
             (tmp_path / path.name).write_bytes(path.read_bytes())
-    text = (CAPTURES / "published" / "counters.log").read_text().split("# sample")[1].split("\n", 1)[1]
+    text = (
+        (CAPTURES / "published" / "counters.log").read_text().split("# sample")[1].split("\n", 1)[1]
+    )
     (tmp_path / "rules.v4").write_text(re.sub(r"^\[\d+:\d+\] ", "", text, flags=re.MULTILINE))
     found = find(correlator.load(tmp_path))
     assert found
-    assert all(finding.text.endswith("No counter confirms it: this is what the rules say.") for finding in found)
+    assert all(
+        finding.text.endswith("No counter confirms it: this is what the rules say.")
+        for finding in found
+    )
 
 
 def test_findings_never_contradict_the_tables(recorded: Path) -> None:
-    """Connections and rules that back a finding exist; every rule that a sentence names is among them; those dropped and
-    rejected are exactly those that the table says were; nothing but what says so itself speaks of an ambiguous row."""
+    """Connections and rules that back a finding exist; every rule that a sentence names is among
+    them; those dropped and rejected are exactly those that the table says were; nothing but what
+    says so itself speaks of an ambiguous row."""
     analysis = load(recorded.name)
     table, rules = analysis.connections, analysis.rules
     known = {f"{r.table}/{r.chain}:{r.rule_number or 'policy'}" for r in rules.itertuples()}
@@ -375,23 +449,30 @@ def test_findings_never_contradict_the_tables(recorded: Path) -> None:
         if finding.kind not in ("docker-proxy", "client-hidden", "dropped-later", "past-input"):
             assert int(finding.text.split()[0]) == len(finding.connections)
     for kind in ("dropped", "rejected"):
-        told = [number for finding in found if finding.kind == kind for number in finding.connections]
+        told = [
+            number for finding in found if finding.kind == kind for number in finding.connections
+        ]
         assert sorted(told) == table[table["outcome"] == kind]["connection"].tolist()
 
 
 def test_findings_never_contradict_the_kernel(recorded: Path) -> None:
-    """By the kernel's trace: what was dropped or rejected hit the rule that is blamed, what went past INPUT hit nothing there,
-    what is older than a rule did not hit it, and what is said to be translated by a rule hit that."""
+    """By the kernel's trace: what was dropped or rejected hit the rule that is blamed, what went
+    past INPUT hit nothing there, what is older than a rule did not hit it, and what is said to be
+    translated by a rule hit that."""
     analysis = load(recorded.name)
     truth: dict[tuple[str, ...], set[tuple[str, str, str]]] = {}
     with (recorded / "truth" / "hits.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             ends = (row["protocol"], row["src"], row["sport"], row["dst"], row["dport"])
-            truth.setdefault(ends, set()).add((row["table"], row["chain"], row["rule"].replace('"', "")))
+            truth.setdefault(ends, set()).add(
+                (row["table"], row["chain"], row["rule"].replace('"', ""))
+            )
     texts_of: dict[str, set[tuple[str, str, str]]] = {}
     for rule in analysis.rules.itertuples():
         key = f"{rule.table}/{rule.chain}:{rule.rule_number or 'policy'}"
-        texts_of.setdefault(key, set()).add((str(rule.table), str(rule.chain), str(rule.rule).replace('"', "")))
+        texts_of.setdefault(key, set()).add(
+            (str(rule.table), str(rule.chain), str(rule.rule).replace('"', ""))
+        )
     looked_at = 0
     for finding in find(analysis):
         rows = analysis.connections[analysis.connections["connection"].isin(finding.connections)]
@@ -417,13 +498,19 @@ def test_about_picks_what_concerns() -> None:
     found = find(load("ufw"))
     number = next(finding for finding in found if finding.kind == "past-input").connections[0]
     assert {finding.kind for finding in about(found, [number])} == {"past-input"}
-    assert {finding.kind for finding in about(found, rule="filter/ufw-user-input:1")} == {"dropped", "past-input"}
+    assert {finding.kind for finding in about(found, rule="filter/ufw-user-input:1")} == {
+        "dropped",
+        "past-input",
+    }
     assert about(found, [10_000], "filter/none:1") == ()
 
 
 def test_the_block_of_text_is_bounded() -> None:
-    """One paragraph each, no line too long, the numbers of connections as ranges; what is left out is counted."""
-    findings = [Finding("x", f"finding {i} " + "word " * 40, (*range(1, 9), 12, 14, 15)) for i in range(15)]
+    """One paragraph each, no line too long, the numbers of connections as ranges; what is left out
+    is counted."""
+    findings = [
+        Finding("x", f"finding {i} " + "word " * 40, (*range(1, 9), 12, 14, 15)) for i in range(15)
+    ]
     lines = findings_block(findings)
     assert lines[0] == "Findings"
     assert max(map(len, lines)) <= 118
@@ -434,16 +521,23 @@ def test_the_block_of_text_is_bounded() -> None:
 
 
 def test_what_is_ambiguous_is_hedged(tmp_path: Path) -> None:
-    """Where the counter of the rule never moved, that it dropped them is not certain: the sentence says so, and why."""
+    """Where the counter of the rule never moved, that it dropped them is not certain: the sentence
+    says so, and why."""
     for path in (CAPTURES / "published").iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())
     log = tmp_path / "counters.log"
-    still = re.sub(r"^\[\d+:\d+\] (-A DOCKER-USER .* -j DROP)$", r"[0:0] \1", log.read_text(), flags=re.MULTILINE)
+    still = re.sub(
+        r"^\[\d+:\d+\] (-A DOCKER-USER .* -j DROP)$",
+        r"[0:0] \1",
+        log.read_text(),
+        flags=re.MULTILINE,
+    )
     log.write_text(still)
     (said,) = texts(dropped(correlator.load(tmp_path)))
     assert said == (
-        f"1 connection from {B} to {HOST}:80 was dropped, most likely by filter/DOCKER-USER:1, which is not certain: "
+        f"1 connection from {B} to {HOST}:80 was dropped, most likely by filter/DOCKER-USER:1, "
+        f"which is not certain: "
         "its rules counted "
         "fewer hits than it seems to have made."
     )

@@ -20,14 +20,19 @@ from correlator.report.plot.density import (
     spread,
 )
 
-STRETCHES = st.lists(st.tuples(st.floats(0, 90), st.floats(0, 10), st.integers(1, 500)), min_size=1, max_size=40)
+STRETCHES = st.lists(
+    st.tuples(st.floats(0, 90), st.floats(0, 10), st.integers(1, 500)), min_size=1, max_size=40
+)
 EDGES = np.linspace(0.0, 100.0, 51)
 
 
 @given(STRETCHES)
 def test_what_is_spread_is_kept(stretches: list[tuple[float, float, int]]) -> None:
-    """Amounts laid over stretches inside of the edges add up to themselves, and none is negative."""
-    begin, width, amount = (np.array(column, dtype=float) for column in zip(*stretches, strict=True))
+    """Amounts laid over stretches inside of the edges add up to themselves, and none is
+    negative."""
+    begin, width, amount = (
+        np.array(column, dtype=float) for column in zip(*stretches, strict=True)
+    )
     found = spread(begin, begin + width, amount, EDGES)
     assert found.sum() == pytest.approx(amount.sum(), abs=1e-3)
     assert found.min() >= 0
@@ -36,11 +41,15 @@ def test_what_is_spread_is_kept(stretches: list[tuple[float, float, int]]) -> No
 @given(STRETCHES)
 def test_spread_is_what_each_bin_overlaps(stretches: list[tuple[float, float, int]]) -> None:
     """A bin holds of each stretch the part that lies in it (computed pair by pair here)."""
-    begin, width, amount = (np.array(column, dtype=float) for column in zip(*stretches, strict=True))
+    begin, width, amount = (
+        np.array(column, dtype=float) for column in zip(*stretches, strict=True)
+    )
     width += 0.01
     low, high = EDGES[:-1, None], EDGES[1:, None]
     part = np.clip(np.minimum(begin + width, high) - np.maximum(begin, low), 0, None) / width
-    assert spread(begin, begin + width, amount, EDGES) == pytest.approx((part * amount).sum(axis=1), abs=1e-3)
+    assert spread(begin, begin + width, amount, EDGES) == pytest.approx(
+        (part * amount).sum(axis=1), abs=1e-3
+    )
 
 
 def test_intervals_that_are_the_bins_give_whole_numbers() -> None:
@@ -53,14 +62,17 @@ def test_intervals_that_are_the_bins_give_whole_numbers() -> None:
 
 
 def test_many_intervals_become_round_bins() -> None:
-    """More intervals than can be told apart become at most BINS bins of 1, 2 or 5 times a power of ten seconds."""
+    """More intervals than can be told apart become at most BINS bins of 1, 2 or 5 times a power of
+    ten seconds."""
     begin = np.arange(OWN + 1) * 0.1
     edges, own = choose_edges(begin, begin + 0.1, 0.0, 48.2)
     assert not own
     assert len(edges) - 1 <= BINS
     assert np.diff(edges) == pytest.approx(0.5)
     assert edges[-1] >= 48.2
-    assert [round_step(value) for value in (0.011, 0.2, 3.0, 5.0, 6.0)] == pytest.approx([0.02, 0.2, 5.0, 5.0, 10.0])
+    assert [round_step(value) for value in (0.011, 0.2, 3.0, 5.0, 6.0)] == pytest.approx(
+        [0.02, 0.2, 5.0, 5.0, 10.0]
+    )
 
 
 def test_edges_reach_over_the_window() -> None:

@@ -21,11 +21,20 @@ def test_everything_by_default() -> None:
 
 @pytest.mark.parametrize(
     ("text", "after"),
-    [("+3.5s", 3.5), ("+1500ms", 1.5), ("+0.1m", 6.0), ("+2", 2.0), ("23:59:55.250", 4.9996), ("00:00:05", 14.7496),
-     ("23:59:50.250", 0.0), ("23:59", 0.0)],
-)  # fmt: skip
+    [
+        ("+3.5s", 3.5),
+        ("+1500ms", 1.5),
+        ("+0.1m", 6.0),
+        ("+2", 2.0),
+        ("23:59:55.250", 4.9996),
+        ("00:00:05", 14.7496),
+        ("23:59:50.250", 0.0),
+        ("23:59", 0.0),
+    ],
+)
 def test_clock_times_and_times_since_the_start(text: str, after: float) -> None:
-    """The clock of the reports (which cut milliseconds off), also past midnight, or the time since the start."""
+    """The clock of the reports (which cut milliseconds off), also past midnight, or the time since
+    the start."""
     begin, _ = window(text, None, FIRST, LAST)
     assert begin - FIRST == pytest.approx(after * SECOND, abs=1)
 
@@ -37,7 +46,11 @@ def test_clock_times_and_times_since_the_start(text: str, after: float) -> None:
         ("25:00:00", None, "is no time"),
         ("12:60", None, "is no time"),
         ("-3s", None, "is no time"),
-        (None, "+31s", "--to +31s: lies outside of the session, which is 23:59:50.250 to 00:00:20.250 (30 s)"),
+        (
+            None,
+            "+31s",
+            "--to +31s: lies outside of the session, which is 23:59:50.250 to 00:00:20.250 (30 s)",
+        ),
         ("12:00:00", None, "--from 12:00:00: lies outside of the session"),
         ("+20s", "+10s", "--from +20s is not before --to +10s"),
         ("+5s", "+5s", "is not before"),

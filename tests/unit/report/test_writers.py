@@ -13,18 +13,27 @@ ODD = ['say "no"', "a, b", "", "two\nlines", "back\rward", "größer", "tail ", 
 
 
 @pytest.mark.parametrize("words", [ODD, ["plain", "words/with:marks"], [""]])
-def test_csv_is_what_pandas_writes(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever stands in words, and with numbers of any size, compiled code writes the same bytes."""
+def test_csv_is_what_pandas_writes(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands in words, and with numbers of any size, compiled code writes the same
+    bytes."""
     monkeypatch.setattr(writers, "MANY", 0)
     monkeypatch.setattr(writers, "ROWS", 3)
     n = len(words)
     numbers = [0, -1, 9, 10, -(2**63) + 1, 2**63 - 1, 1790000000000000000, 100]
-    table = pd.DataFrame({
-        "number": pd.Series(numbers[:n], dtype="int64"), "small": pd.Series(range(n), dtype="int32"),
-        "word": pd.Series(words, dtype=object), "kind": pd.Categorical([None, *words[1:]], categories=sorted(set(words))),
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "number": pd.Series(numbers[:n], dtype="int64"),
+            "small": pd.Series(range(n), dtype="int32"),
+            "word": pd.Series(words, dtype=object),
+            "kind": pd.Categorical([None, *words[1:]], categories=sorted(set(words))),
+        }
+    )
     assert writers.write_csv([table, table[:0], table], tmp_path / "t.csv") == 2 * n
-    assert (tmp_path / "t.csv").read_bytes() == pd.concat([table, table]).to_csv(index=False).encode()
+    assert (tmp_path / "t.csv").read_bytes() == pd.concat([table, table]).to_csv(
+        index=False
+    ).encode()
 
 
 def test_nothing(tmp_path: Path) -> None:

@@ -18,27 +18,53 @@ from correlator.report.page.ledger import balance, ledger_columns, residuals
 from correlator.report.page.table import choose, connection_columns, way_columns
 from tests.conftest import CAPTURES
 
-SIDES = {"c": ("src", "sport"), "d": ("dst", "dport"), "s": ("reply_src", "reply_sport"), "n": ("reply_dst", "reply_dport")}
+SIDES = {
+    "c": ("src", "sport"),
+    "d": ("dst", "dport"),
+    "s": ("reply_src", "reply_sport"),
+    "n": ("reply_dst", "reply_dport"),
+}
 
 
 def test_templates_and_tokens_give_every_path_back(recorded: Path) -> None:
-    """Undone as the page's script undoes them, the templates are analysis.paths() of every connection."""
+    """Undone as the page's script undoes them, the templates are analysis.paths() of every
+    connection."""
     analysis = correlator.load(recorded)
     known = catalogue(analysis.rules)
     ways = json.loads(json_text(way_columns(analysis, analysis.connections, known, 0)))
     for row, flat in zip(analysis.connections.itertuples(), ways["views"], strict=True):
-        ends = {side: f"{getattr(row, host)}:{getattr(row, port)}" for side, (host, port) in SIDES.items()}
+        ends = {
+            side: f"{getattr(row, host)}:{getattr(row, port)}"
+            for side, (host, port) in SIDES.items()
+        }
         paths = analysis.paths(int(row.connection))
         assert len(flat) == 5 * len(paths)
         for at, path in enumerate(paths):
             number, packets, size, first, last = flat[5 * at : 5 * at + 5]
             template = ways["templates"][number]
-            assert (packets, size, first, last) == (path.packets, path.bytes, path.first_seen // 1000, path.last_seen // 1000)
-            assert [template[name] for name in ("direction", "state", "in", "out", "evidence", "status")] == [
-                path.direction, path.state, path.in_interface, path.out_interface, path.evidence, path.status,
-            ]  # fmt: skip
+            assert (packets, size, first, last) == (
+                path.packets,
+                path.bytes,
+                path.first_seen // 1000,
+                path.last_seen // 1000,
+            )
+            assert [
+                template[name] for name in ("direction", "state", "in", "out", "evidence", "status")
+            ] == [
+                path.direction,
+                path.state,
+                path.in_interface,
+                path.out_interface,
+                path.evidence,
+                path.status,
+            ]
             assert [told(step, ends, known) for step in template["steps"]] == [
-                (s.hook, f"{s.table}/{s.chain}:{s.rule_number or 'policy'} {s.text}" if s.kind in ("rule", "policy") else s.text)
+                (
+                    s.hook,
+                    f"{s.table}/{s.chain}:{s.rule_number or 'policy'} {s.text}"
+                    if s.kind in ("rule", "policy")
+                    else s.text,
+                )
                 for s in path.steps
             ]
 
@@ -63,12 +89,17 @@ def test_connection_columns_are_the_table() -> None:
 
 
 def test_a_bounded_page_keeps_what_matters() -> None:
-    """With more connections than fit, those of findings, those that failed and those in doubt stay; a kind is not left out."""
+    """With more connections than fit, those of findings, those that failed and those in doubt stay;
+    a kind is not left out."""
     size = 1000
-    table = pd.DataFrame({
-        "connection": range(1, size + 1), "outcome": ["DNAT"] * 990 + ["local"] * 10, "rule": [""] * size,
-        "status": ["exact"] * size,
-    })  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "connection": range(1, size + 1),
+            "outcome": ["DNAT"] * 990 + ["local"] * 10,
+            "rule": [""] * size,
+            "status": ["exact"] * size,
+        }
+    )
     table.loc[700, "outcome"], table.loc[800, "status"] = "dropped", "ambiguous"
     shown = choose(table, named=[901], limit=100)
     kept = set(shown.rows["connection"])
@@ -80,7 +111,9 @@ def test_a_bounded_page_keeps_what_matters() -> None:
     assert choose(table, limit=size).left_out == 0
 
 
-@pytest.mark.parametrize("text", ["</script><script>alert(1)</script>", "<!-- <script>", "a & b", "\u2028", '"\\'])
+@pytest.mark.parametrize(
+    "text", ["</script><script>alert(1)</script>", "<!-- <script>", "a & b", "\u2028", '"\\']
+)
 def test_json_cannot_end_its_element(text: str) -> None:
     """Whatever a string holds, the JSON has no markup in it and reads back as it was."""
     written = json_text({"comment": text, text: 1})
@@ -91,18 +124,31 @@ def test_json_cannot_end_its_element(text: str) -> None:
 def test_the_answer_is_one_sentence_that_names_the_rule() -> None:
     """What was dropped and by which rule comes first; what went well is summed up behind it."""
     analysis = correlator.load(CAPTURES / "published")
-    assert "".join(phrase.text for phrase in headline(analysis)) == "1 of 19 connections was dropped by filter/DOCKER-USER:1."
+    assert (
+        "".join(phrase.text for phrase in headline(analysis))
+        == "1 of 19 connections was dropped by filter/DOCKER-USER:1."
+    )
     assert rest_of_it(analysis) == (
-        "9 reached a container through DNAT, 5 were to or from this host and 4 left with this host's address (MASQUERADE)."
+        "9 reached a container through DNAT, 5 were to or from this host and 4 left with this "
+        "host's address (MASQUERADE)."
     )
     user = "".join(phrase.text for phrase in headline(correlator.load(CAPTURES / "user")))
-    assert re.fullmatch(r"2 of 11 connections were dropped by \S+( and \S+)? and 4 were rejected by \S+( and \S+)?\.", user)
+    assert re.fullmatch(
+        r"2 of 11 connections were dropped by \S+( and \S+)? and 4 were rejected by \S+( and "
+        r"\S+)?\.",
+        user,
+    )
     good = correlator.load(CAPTURES / "balance")
-    assert "".join(phrase.text for phrase in headline(good)) == "None of 36 connections was dropped."
+    assert (
+        "".join(phrase.text for phrase in headline(good)) == "None of 36 connections was dropped."
+    )
 
 
-def test_the_chart_holds_the_sums_of_the_ledger(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Merged into few intervals or not, explained hits and residuals over time add up to the ledger's."""
+def test_the_chart_holds_the_sums_of_the_ledger(
+    recorded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Merged into few intervals or not, explained hits and residuals over time add up to the
+    ledger's."""
     ledger = correlator.load(recorded).balances
     kept = ledger[ledger["note"].astype(str) != "not counted"]
     for bins in (3000, 5):
@@ -114,8 +160,11 @@ def test_the_chart_holds_the_sums_of_the_ledger(recorded: Path, monkeypatch: pyt
         assert sums["begin"] == sorted(sums["begin"])
 
 
-def test_residuals_come_first_and_lines_that_do_not_balance_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The largest residual is first, and a page that cannot hold all lines holds those that do not balance."""
+def test_residuals_come_first_and_lines_that_do_not_balance_stay(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The largest residual is first, and a page that cannot hold all lines holds those that do not
+    balance."""
     analysis = correlator.load(CAPTURES / "published")
     known = catalogue(analysis.rules)
     ledger = analysis.ledger.copy()
@@ -129,25 +178,49 @@ def test_residuals_come_first_and_lines_that_do_not_balance_stay(monkeypatch: py
 
 
 def test_rules_are_numbered_in_the_order_of_traversal() -> None:
-    """A jump is followed by the rules of the chain it leads to; a rule whose number shifted between generations is one lane."""
+    """A jump is followed by the rules of the chain it leads to; a rule whose number shifted between
+    generations is one lane."""
     rows = [
-        (0, "filter", "FORWARD", 1, "-j USER", "USER"), (0, "filter", "FORWARD", 0, "policy", "DROP"),
+        (0, "filter", "FORWARD", 1, "-j USER", "USER"),
+        (0, "filter", "FORWARD", 0, "policy", "DROP"),
         (0, "filter", "USER", 1, "-s 10.0.0.1/32 -j DROP", "DROP"),
-        (1, "filter", "FORWARD", 1, "-j USER", "USER"), (1, "filter", "FORWARD", 0, "policy", "DROP"),
-        (1, "filter", "USER", 1, "-i eth1 -j ACCEPT", "ACCEPT"), (1, "filter", "USER", 2, "-s 10.0.0.1/32 -j DROP", "DROP"),
-    ]  # fmt: skip
-    rules = pd.DataFrame(rows, columns=["generation", "table", "chain", "rule_number", "rule", "target"])
+        (1, "filter", "FORWARD", 1, "-j USER", "USER"),
+        (1, "filter", "FORWARD", 0, "policy", "DROP"),
+        (1, "filter", "USER", 1, "-i eth1 -j ACCEPT", "ACCEPT"),
+        (1, "filter", "USER", 2, "-s 10.0.0.1/32 -j DROP", "DROP"),
+    ]
+    rules = pd.DataFrame(
+        rows, columns=["generation", "table", "chain", "rule_number", "rule", "target"]
+    )
     known = catalogue(rules)
-    met = [(known.entries[known.lanes[lane]].name, depth) for lane, depth in known.met[("FORWARD", "filter")]]
-    assert met == [("filter/FORWARD:1", 0), ("filter/USER:1", 1), ("filter/USER:2", 1), ("filter/FORWARD:policy", 0)]
+    met = [
+        (known.entries[known.lanes[lane]].name, depth)
+        for lane, depth in known.met[("FORWARD", "filter")]
+    ]
+    assert met == [
+        ("filter/FORWARD:1", 0),
+        ("filter/USER:1", 1),
+        ("filter/USER:2", 1),
+        ("filter/FORWARD:policy", 0),
+    ]
     lanes = {(entry.name, entry.text): entry.lane for entry in known.entries}
-    assert lanes[("filter/USER:1", "-s 10.0.0.1/32 -j DROP")] == lanes[("filter/USER:2", "-s 10.0.0.1/32 -j DROP")]
-    assert lanes[("filter/USER:1", "-i eth1 -j ACCEPT")] != lanes[("filter/USER:1", "-s 10.0.0.1/32 -j DROP")]
+    assert (
+        lanes[("filter/USER:1", "-s 10.0.0.1/32 -j DROP")]
+        == lanes[("filter/USER:2", "-s 10.0.0.1/32 -j DROP")]
+    )
+    assert (
+        lanes[("filter/USER:1", "-i eth1 -j ACCEPT")]
+        != lanes[("filter/USER:1", "-s 10.0.0.1/32 -j DROP")]
+    )
 
 
 def test_a_finding_is_spelled_with_links_and_code() -> None:
-    """Names of its rules become links, whole names only; what stands in backticks becomes code; no letter is lost."""
-    text = "Dropped by nat/DOCKER:2 and nat/DOCKER:21, not by xnat/DOCKER:2: add `-j ACCEPT` to nat/DOCKER:2."
+    """Names of its rules become links, whole names only; what stands in backticks becomes code; no
+    letter is lost."""
+    text = (
+        "Dropped by nat/DOCKER:2 and nat/DOCKER:21, not by xnat/DOCKER:2: add `-j ACCEPT` to "
+        "nat/DOCKER:2."
+    )
     phrases = spelled(text, ("nat/DOCKER:2",))
     assert "".join(phrase.text for phrase in phrases) == text.replace("`", "")
     assert [phrase.rule for phrase in phrases if phrase.rule] == ["nat/DOCKER:2", "nat/DOCKER:2"]

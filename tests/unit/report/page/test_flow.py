@@ -22,11 +22,24 @@ def flow_of(analysis: Analysis) -> Flow:
 def view(*hooks: str, end: str, came: str = "eth0", gone: str = "") -> PathView:
     """A way that was noticed in these hooks and ended so."""
     steps = [Step("policy", hook, "filter", hook, 0, "policy", "ACCEPT") for hook in hooks]
-    return PathView("original", "NEW", 1, 60, 0, 0, came, gone, (*steps, Step("end", hooks[-1], text=end)), "rules", "exact")
+    return PathView(
+        "original",
+        "NEW",
+        1,
+        60,
+        0,
+        0,
+        came,
+        gone,
+        (*steps, Step("end", hooks[-1], text=end)),
+        "rules",
+        "exact",
+    )
 
 
 def test_hits_in_hooks_are_the_hits_of_the_rules_table(recorded: Path) -> None:
-    """A rule's packets, summed over the hooks that lead to it, are those that the rules table explains by it."""
+    """A rule's packets, summed over the hooks that lead to it, are those that the rules table
+    explains by it."""
     analysis = correlator.load(recorded)
     known = catalogue(analysis.rules)
     drawn = [0] * len(known.lanes)
@@ -43,7 +56,8 @@ def test_hits_in_hooks_are_the_hits_of_the_rules_table(recorded: Path) -> None:
 
 
 def test_no_packet_is_lost_between_hooks(recorded: Path) -> None:
-    """What goes into a hook goes on from it or is said to end there, and what came from the wire and the host is all there."""
+    """What goes into a hook goes on from it or is said to end there, and what came from the wire
+    and the host is all there."""
     analysis = correlator.load(recorded)
     moves = flow_of(analysis)
     for hook in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"):
@@ -61,35 +75,61 @@ def test_ways_of_all_are_the_paths_of_each(recorded: Path) -> None:
     def sums(views: list[PathView]) -> dict[tuple[object, ...], int]:
         found: dict[tuple[object, ...], int] = {}
         for way in views:
-            hits = tuple((s.table, s.chain, s.rule_number, s.text) for s in way.steps if s.kind in ("rule", "policy"))
+            hits = tuple(
+                (s.table, s.chain, s.rule_number, s.text)
+                for s in way.steps
+                if s.kind in ("rule", "policy")
+            )
             key = (way.direction, way.state, way.in_interface, way.out_interface, way.status, hits)
             found[key] = found.get(key, 0) + way.packets
         return found
 
-    each = [path for number in analysis.connections["connection"] for path in analysis.paths(int(number))]
+    each = [
+        path
+        for number in analysis.connections["connection"]
+        for path in analysis.paths(int(number))
+    ]
     assert sums(list(analysis.ways())) == sums(each)
 
 
-@pytest.mark.parametrize(("way", "stops"), [
-    (view("FORWARD", "POSTROUTING", end="sent out of docker0", gone="docker0"),
-     [WIRE_IN, "PREROUTING", "FORWARD", "POSTROUTING", WIRE_OUT]),
-    (view("PREROUTING", "FORWARD", end="dropped"), [WIRE_IN, "PREROUTING", "FORWARD"]),
-    (view("INPUT", end="delivered to this host"), [WIRE_IN, "PREROUTING", "INPUT", HOST]),
-    (view("POSTROUTING", end="sent out of eth0", came="", gone="eth0"), [HOST, "OUTPUT", "POSTROUTING", WIRE_OUT]),
-    (view("PREROUTING", "INPUT", end="delivered to this host", came="", gone="lo"),
-     [HOST, "OUTPUT", "POSTROUTING", "PREROUTING", "INPUT", HOST]),
-    (view("PREROUTING", end="ignored: not for this host"), [WIRE_IN, "PREROUTING"]),
-    (view("PREROUTING", "POSTROUTING", end="sent out of eth0", gone="eth0"),
-     [WIRE_IN, "PREROUTING", "FORWARD", "POSTROUTING", WIRE_OUT]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("way", "stops"),
+    [
+        (
+            view("FORWARD", "POSTROUTING", end="sent out of docker0", gone="docker0"),
+            [WIRE_IN, "PREROUTING", "FORWARD", "POSTROUTING", WIRE_OUT],
+        ),
+        (view("PREROUTING", "FORWARD", end="dropped"), [WIRE_IN, "PREROUTING", "FORWARD"]),
+        (view("INPUT", end="delivered to this host"), [WIRE_IN, "PREROUTING", "INPUT", HOST]),
+        (
+            view("POSTROUTING", end="sent out of eth0", came="", gone="eth0"),
+            [HOST, "OUTPUT", "POSTROUTING", WIRE_OUT],
+        ),
+        (
+            view("PREROUTING", "INPUT", end="delivered to this host", came="", gone="lo"),
+            [HOST, "OUTPUT", "POSTROUTING", "PREROUTING", "INPUT", HOST],
+        ),
+        (view("PREROUTING", end="ignored: not for this host"), [WIRE_IN, "PREROUTING"]),
+        (
+            view("PREROUTING", "POSTROUTING", end="sent out of eth0", gone="eth0"),
+            [WIRE_IN, "PREROUTING", "FORWARD", "POSTROUTING", WIRE_OUT],
+        ),
+    ],
+)
 def test_hooks_in_which_nothing_happened_are_filled_in(way: PathView, stops: list[str]) -> None:
-    """Steps name only hooks with a hit; the way through netfilter has one order only, so the others are known."""
+    """Steps name only hooks with a hit; the way through netfilter has one order only, so the others
+    are known."""
     assert stations(way) == stops
 
 
 def overlap(one: Box, other: Box) -> bool:
     """Whether two boxes, with what stands below them, share a place."""
-    apart = one.x + one.width <= other.x or other.x + other.width <= one.x or one.reach <= other.y or other.reach <= one.y
+    apart = (
+        one.x + one.width <= other.x
+        or other.x + other.width <= one.x
+        or one.reach <= other.y
+        or other.reach <= one.y
+    )
     return not apart
 
 
@@ -105,12 +145,20 @@ def test_diagrams_have_their_boxes_side_by_side(recorded: Path) -> None:
             assert not any(overlap(box, other) for other in diagram.boxes[i + 1 :])
 
 
-def test_a_rule_that_drops_is_drawn_however_many_others_were_hit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a hook shows few of its rules, those that drop are among them, and the rest is counted."""
+def test_a_rule_that_drops_is_drawn_however_many_others_were_hit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a hook shows few of its rules, those that drop are among them, and the rest is
+    counted."""
     monkeypatch.setattr("correlator.report.page.diagram.LINES", 2)
     analysis = correlator.load(CAPTURES / "published")
     known = catalogue(analysis.rules)
-    box = next(box for box in both(flow(analysis.ways(), known), known)[0].boxes if box.title == "FORWARD")
-    assert [line.left for line in box.lines if line.kind == "rule"] == ["FORWARD:1 to DOCKER-USER", "DOCKER-USER:1 DROP"]
+    box = next(
+        box for box in both(flow(analysis.ways(), known), known)[0].boxes if box.title == "FORWARD"
+    )
+    assert [line.left for line in box.lines if line.kind == "rule"] == [
+        "FORWARD:1 to DOCKER-USER",
+        "DOCKER-USER:1 DROP",
+    ]
     assert [line.left for line in box.lines if line.kind == "note"] == ["and 10 more that were hit"]
     assert box.pills == (("2 dropped", True),)
