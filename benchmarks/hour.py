@@ -23,7 +23,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.firewall.counter_log import CounterLog
+    from correlator.firewall.samples.log import CounterLog
 
     Ints = npt.NDArray[np.int64]
 
@@ -124,8 +124,8 @@ def write_session(folder: Path, samples: int, rules: int, moving: int) -> None:
 
 def read(path: Path) -> CounterLog:
     """As replay does."""
-    from correlator.firewall.counter_log import parse_counter_log
-    from correlator.firewall.sample_log import read_sample_logs
+    from correlator.firewall.samples.log import parse_counter_log
+    from correlator.firewall.samples.session import read_sample_logs
 
     return (
         read_sample_logs(path, direct=True)["nft"]
@@ -142,9 +142,9 @@ def most_memory() -> int:
 
 def measure(path: Path, repeat: int) -> None:
     """Print (s to parse, s to read the counters, MB at the peak, packets in all)."""
-    from correlator.firewall import sample_log
-    from correlator.reconcile.counters import read_counters
-    from correlator.reconcile.generations import register
+    from correlator.firewall.samples import session as sample_log
+    from correlator.reconcile.intake.counters import read_counters
+    from correlator.reconcile.intake.generations import register
 
     assert sample_log
     imports = most_memory()

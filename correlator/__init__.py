@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
-    from correlator.reconcile.inputs import Progress
+    from correlator.reconcile.intake.inputs import Progress
 
 __version__ = "0.1.0"
 
@@ -43,7 +43,7 @@ def load(
     packets are read. The result holds the DataFrames ``connections``, ``hits``, ``ledger``,
     ``packets`` and ``rules``, whose columns :mod:`correlator.dataset.schema` declares. Raises
     :class:`correlator.errors.InputError` for input that cannot be used."""
-    from correlator.flows.aside import prepare
+    from correlator.flows.fold.process import prepare
 
     def as_path(value: str | Path | None) -> Path | None:
         return Path(value) if value is not None else None
@@ -51,8 +51,8 @@ def load(
     named = [(name, Path(file)) for name, file in pcaps]
     aside = prepare(as_path(path), [file for _, file in named])
 
-    from correlator.reconcile.inputs import read_inputs
-    from correlator.reconcile.intake import Reading
+    from correlator.reconcile.intake.inputs import read_inputs
+    from correlator.reconcile.intake.packets import Reading
 
     inputs = read_inputs(
         as_path(path), named, as_path(counters), as_path(rules), as_path(facts), progress

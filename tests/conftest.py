@@ -7,11 +7,15 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 CAPTURES = ROOT / "captures"
 TOOLS = ("ip", "nft", "iptables-nft-save", "iptables-nft-restore", "tcpdump", "ping", "sysctl")
 IN_CI = os.environ.get("CORRELATOR_CI") == "1"
+
+settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+settings.load_profile("untimed")
 
 os.environ["PATH"] = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
 

@@ -17,9 +17,12 @@ import correlator
 from benchmarks.rulesets import docker_ports
 from benchmarks.workload import MACS, make_workload
 from correlator.errors import CorrelatorError, InputError
-from correlator.flows import aside, folded_files, own
-from correlator.reconcile import intake, written
+from correlator.flows.fold import files as folded_files
+from correlator.flows.fold import own_macs as own
+from correlator.flows.fold import process as aside
 from correlator.reconcile.analysis import Analysis
+from correlator.reconcile.intake import packets as intake
+from correlator.reconcile.tables import tables as written
 from correlator.report.page.render import render_page
 from correlator.report.replay import render_replay
 from tests.conftest import CAPTURES

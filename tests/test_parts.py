@@ -11,8 +11,9 @@ import pytest
 
 import correlator
 from benchmarks.workload import make_workload
-from correlator.reconcile import intake, written
 from correlator.reconcile.analysis import Analysis
+from correlator.reconcile.intake import packets as intake
+from correlator.reconcile.tables import tables as written
 from correlator.report import writers
 from correlator.report.machine import export_table
 from correlator.report.page.render import render_page

@@ -78,7 +78,7 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
 
         def analyse() -> Analysis:
             from correlator import load
-            from correlator.reconcile.inputs import split_pcap
+            from correlator.reconcile.intake.inputs import split_pcap
 
             if path is None and not pcaps:
                 raise InputError("nothing to replay: name a folder, or pcaps with --pcap IF=FILE")

@@ -30,19 +30,19 @@ def forget_stale(package: Path) -> None:
         changed = [
             source.stat().st_mtime
             for folder in SOURCES
-            for source in (package / folder).glob("*.py")
+            for source in (package / folder).rglob("*.py")
         ]
         newest = max(
             (when for when in changed if when <= time.time()), default=0.0
         )  # a time to come tells nothing
-        for cached in package.glob("*/__pycache__/*.nb[ic]"):
+        for cached in package.rglob("__pycache__/*.nb[ic]"):
             if cached.stat().st_mtime < newest:
                 cached.unlink()
 
 
 def is_cached() -> bool:
     """Whether any compiled code is kept beside its sources."""
-    return any(PACKAGE.glob("*/__pycache__/*.nbi"))
+    return any(PACKAGE.rglob("__pycache__/*.nbi"))
 
 
 forget_stale(PACKAGE)

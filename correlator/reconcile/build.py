@@ -9,15 +9,15 @@ import numpy as np
 from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
-from correlator.reconcile.attribution import NO_WAY, Attribution
-from correlator.reconcile.blind import is_blind
-from correlator.reconcile.numbering import Numbering
-from correlator.reconcile.replay import Verdict, reconcile
-from correlator.reconcile.written import tables_of
+from correlator.reconcile.pipeline import Verdict, reconcile
+from correlator.reconcile.settle.unseen import is_blind
+from correlator.reconcile.tables.attribution import NO_WAY, Attribution
+from correlator.reconcile.tables.numbering import Numbering
+from correlator.reconcile.tables.tables import tables_of
 
 if TYPE_CHECKING:
-    from correlator.reconcile.inputs import Inputs, Progress
-    from correlator.reconcile.intake import Intake
+    from correlator.reconcile.intake.inputs import Inputs, Progress
+    from correlator.reconcile.intake.packets import Intake
 
 UNFIT_ROWS, UNFIT_SHARE, UNFIT_HITS = 8, 0.9, 0.5
 

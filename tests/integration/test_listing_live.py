@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from correlator.firewall.counter_log import normalise
-from correlator.firewall.listing import parse_listing
-from correlator.firewall.save import parse_iptables_save
+from correlator.firewall.languages.iptables_listing import parse_listing
+from correlator.firewall.languages.iptables_save import parse_iptables_save
+from correlator.firewall.samples.log import normalise
 from tests.lab.net import Lab
 
 pytestmark = pytest.mark.live

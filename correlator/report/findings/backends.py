@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
 MARK = "rules in both iptables-"
-"""How :func:`correlator.reconcile.inputs.read_session` begins to say it."""
+"""How :func:`correlator.reconcile.intake.inputs.read_session` begins to say it."""
 
 
 def both_backends(analysis: Analysis) -> list[Finding]:

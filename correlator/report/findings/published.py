@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from correlator.firewall.nat import target_ranges
+from correlator.firewall.effects.nat import target_ranges
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.report.findings.rules import Rulebook, Why, rulebooks, value
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.firewall.languages.iptables_save import parse_rule
 from correlator.firewall.model import Rule, Ruleset
-from correlator.firewall.save import parse_rule
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from correlator.firewall.model import Ruleset
-from correlator.firewall.program import compile_ruleset
 from correlator.firewall.view import View
-from correlator.firewall.walk import Passage, Path, TooManyPathsError, Walker
+from correlator.firewall.walk.path import Passage, Path, TooManyPathsError, Walker
+from correlator.firewall.walk.program import compile_ruleset
 from correlator.report.findings.rules import value
 
 if TYPE_CHECKING:

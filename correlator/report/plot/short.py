@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from correlator.errors import CorrelatorError
-from correlator.firewall.save import parse_rule
+from correlator.firewall.languages.iptables_save import parse_rule
 
 if TYPE_CHECKING:
     from correlator.firewall.model import Match, Option, Rule

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from correlator.errors import InputError
-from correlator.firewall import quick_log
-from correlator.firewall.counter_log import CounterLog, parse_counter_log
+from correlator.firewall.samples import many as quick_log
+from correlator.firewall.samples.log import CounterLog, parse_counter_log
 from tests.conftest import CAPTURES
 
 COUNT = st.one_of(

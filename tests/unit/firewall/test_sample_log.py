@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from correlator.errors import InputError
-from correlator.firewall import sample_log
-from correlator.firewall.counter_log import CounterLog
-from correlator.firewall.sample_log import read_sample_logs
+from correlator.firewall.samples import session as sample_log
+from correlator.firewall.samples.log import CounterLog
+from correlator.firewall.samples.session import read_sample_logs
 
 RULES = (
     "*filter\n:INPUT DROP\n:mine -\n-A INPUT -j mine\n-A mine -p udp\nCOMMIT\n*nat\n:INPUT "

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from correlator.firewall import parse_iptables_save
-from correlator.firewall.program import compile_ruleset
 from correlator.firewall.view import Host, Route, View
-from correlator.firewall.walk import Passage, Path, TooManyPathsError, Walker
+from correlator.firewall.walk.path import Passage, Path, TooManyPathsError, Walker
+from correlator.firewall.walk.program import compile_ruleset
 
 HOST = Host(
     frozenset({0x0A000001, 0xAC110001}),

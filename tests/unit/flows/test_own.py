@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from correlator.decode.records import IN, KEYLESS, OUT, RECORD, bare
-from correlator.flows.own import Votes
-from correlator.flows.own_kernel import AGREE, OPPOSE, UNKNOWN
+from correlator.flows.fold.own_macs import Votes
+from correlator.flows.fold.own_macs_kernel import AGREE, OPPOSE, UNKNOWN
 
 NOBODY = np.zeros(256, dtype=bool)
 

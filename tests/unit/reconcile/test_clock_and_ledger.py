@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from correlator.firewall import parse_iptables_save
-from correlator.firewall.counter_log import CounterLog
+from correlator.firewall.samples.log import CounterLog
 from correlator.reconcile.analysis import Clock
-from correlator.reconcile.clock import estimate
-from correlator.reconcile.counters import read_counters
-from correlator.reconcile.generations import register
-from correlator.reconcile.ledger import _step_by_step as step_by_step
-from correlator.reconcile.ledger import balance, keep_ledger
+from correlator.reconcile.intake.counters import read_counters
+from correlator.reconcile.intake.generations import register
+from correlator.reconcile.settle.ledger import _step_by_step as step_by_step
+from correlator.reconcile.settle.ledger import balance, keep_ledger
+from correlator.reconcile.settle.offset import estimate
 from correlator.reconcile.tally import Tallies, tally
 
 RULES = parse_iptables_save("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -p tcp -j ACCEPT\nCOMMIT\n")

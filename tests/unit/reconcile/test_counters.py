@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from correlator.firewall import parse_iptables_save
-from correlator.firewall.counter_log import CounterLog
-from correlator.firewall.series import Series, compact, concat
-from correlator.reconcile.counters import UNBOUNDED, Counters, read_counters
-from correlator.reconcile.generations import Register, register
+from correlator.firewall.samples.log import CounterLog
+from correlator.firewall.samples.series import Series, compact, concat
+from correlator.reconcile.intake.counters import UNBOUNDED, Counters, read_counters
+from correlator.reconcile.intake.generations import Register, register
 
 RULES = [
     parse_iptables_save(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from correlator.firewall.walk import Path
-from correlator.reconcile.hits import spread, tally_of
-from correlator.reconcile.walks import Walked, Way
+from correlator.firewall.walk.path import Path
+from correlator.reconcile.possible.walks import Walked, Way
+from correlator.reconcile.settle.hits import spread, tally_of
 
 
 def test_packets_without_a_way_hit_nothing() -> None:

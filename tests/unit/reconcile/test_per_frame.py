@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import correlator
-from correlator.reconcile.per_frame import NONE, _neighbours
+from correlator.reconcile.tables.frames import NONE, _neighbours
 from tests.conftest import CAPTURES
 
 POINTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 20)), max_size=20)

@@ -7,7 +7,7 @@ from itertools import combinations_with_replacement, product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from correlator.reconcile.solver import Group, solve
+from correlator.reconcile.settle.solver import Group, solve
 
 OPTION = st.dictionaries(st.integers(0, 3), st.integers(1, 3), max_size=3)
 GROUP = st.builds(

@@ -8,11 +8,11 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from correlator.firewall.save import parse_iptables_save
+from correlator.firewall.languages.iptables_save import parse_iptables_save
 from correlator.reconcile.analysis import Clock
-from correlator.reconcile.generations import Stages, register
-from correlator.reconcile.moments import widen
-from correlator.reconcile.timetable import Timetable
+from correlator.reconcile.intake.generations import Stages, register
+from correlator.reconcile.intake.timetable import Timetable
+from correlator.reconcile.possible.moments import widen
 
 MS, SECOND = 1_000_000, 1_000_000_000
 RULES = "*filter\n:FORWARD ACCEPT [0:0]\n{}COMMIT\n"

@@ -1,0 +1,73 @@
+"""What conditions are made of: three-valued predicates of a packet's view, and what they read of
+it.
+
+A condition is True, False, or None for unknown: what depends on history, chance, or something that
+is not on the wire (limit, statistic, recent, owner, ...) is unknown, never False. What decides a
+condition is noted in :class:`Reads`, so that packets which no rule can tell apart are walked once
+(see :mod:`correlator.reconcile.possible.kinds`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from correlator.firewall.view import Host, View
+
+Ternary = bool | None
+Predicate = Callable[[View, Host], Ternary]
+
+
+@dataclass(slots=True)
+class Reads:
+    """What a ruleset asks of packets: cut points of addresses, ports and lengths, and names of
+    fields read whole.
+
+    ``addresses``, ``ports``, ``lengths`` and ``ttls`` hold the first value of every half-open range
+    in which some condition is constant."""
+
+    addresses: set[int] = field(default_factory=set)
+    ports: set[int] = field(default_factory=set)
+    lengths: set[int] = field(default_factory=set)
+    ttls: set[int] = field(default_factory=set)
+    macs: set[int] = field(default_factory=set)
+    fields: set[str] = field(default_factory=set)
+
+    def address_range(self, low: int, high: int) -> None:
+        """Addresses low..high (inclusive) are told apart from the others."""
+        self.addresses.update((low, high + 1))
+
+    def port_range(self, low: int, high: int) -> None:
+        """Ports low..high (inclusive) are told apart from the others."""
+        self.ports.update((low, high + 1))
+
+
+def unknown(_view: View, _host: Host) -> Ternary:
+    """The condition that nothing on the wire decides."""
+    return None
+
+
+def of_field(attribute: str, test: Callable[[int], bool], negated: bool = False) -> Predicate:
+    """A condition on one field of the packet."""
+    return lambda view, _host: test(getattr(view, attribute)) != negated
+
+
+def between(low: int, high: int) -> Callable[[int], bool]:
+    """Whether a number lies in a range, both ends included."""
+    return lambda value: low <= value <= high
+
+
+def masked(wanted: int, mask: int) -> Callable[[int], bool]:
+    """Whether the bits of a mask are those wanted."""
+    return lambda value: value & mask == wanted
+
+
+def conjunction(parts: list[Predicate], view: View, host: Host) -> Ternary:
+    """Kleene's and: False if any part is, else unknown if any part is."""
+    result: Ternary = True
+    for part in parts:
+        value = part(view, host)
+        if value is False:
+            return False
+        if value is None:
+            result = None
+    return result

@@ -1,0 +1,1 @@
+"""What a rule does to a packet: addresses and ports, marks."""

@@ -1,0 +1,241 @@
+"""``iptables -L -n -v`` listings -> a ruleset in iptables-save form, and its counters as intervals.
+
+A listing names no table: its base chains tell (nat has PREROUTING and POSTROUTING but no FORWARD,
+filter FORWARD but neither). Rounded numbers stand for an interval: iptables prints numbers up to
+99,999 exactly, then ``(n + 500) / 1000`` again and again until at most 9,999 is left (libxtables,
+xtables_print_num)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from correlator.errors import InputError
+from correlator.firewall.languages.iptables_printed import to_save
+from correlator.firewall.languages.iptables_save import parse_rule
+from correlator.firewall.model import BASE_CHAINS, Chain, Rule, Ruleset
+from correlator.firewall.values import PROTOCOLS
+
+TABLE_CHAINS: dict[str, tuple[str, ...]] = {
+    "filter": ("INPUT", "FORWARD", "OUTPUT"),
+    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
+    "mangle": BASE_CHAINS,
+    "raw": ("PREROUTING", "OUTPUT"),
+    "security": ("INPUT", "FORWARD", "OUTPUT"),
+}
+NAMES = {
+    number: name
+    for name, number in PROTOCOLS.items()
+    if name in ("icmp", "tcp", "udp", "udplite", "gre", "esp", "ah", "sctp", "dccp", "igmp")
+}
+
+_HEADER = re.compile(
+    r"^Chain (\S+) \((?:policy (\S+)(?: ([0-9]{1,20}[KMGT]?) packets, ([0-9]{1,20}[KMGT]?) "
+    r"bytes)?|(\d+) references?)\)\s*$"
+)
+_COLUMNS = re.compile(r"^(num\s+)?\s*pkts\s+bytes\s+target\s+prot")
+_RULE = re.compile(
+    r"^\s*(?P<packets>[0-9]{1,20}[KMGT]?)\s+(?P<bytes>[0-9]{1,20}[KMGT]?)\s+(?P<rest>\S.*)$"
+)
+_NUMBER = re.compile(r"^\s*\d+\s+")
+_REST = re.compile(
+    r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"
+    r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*?))?\s*$"
+)
+_BIG = {"K": 1, "M": 2, "G": 3, "T": 4}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """``counts``: for every entry of the ruleset (least packets, most packets, least bytes, most
+    bytes)."""
+
+    ruleset: Ruleset
+    counts: tuple[tuple[int, int, int, int], ...]
+    warnings: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Block:
+    """One chain as listed."""
+
+    name: str
+    policy: str | None
+    counts: list[tuple[int, int, int, int]]
+    rules: list[str]
+    policy_counts: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+
+def looks_like_listing(text: str) -> bool:
+    """Whether a snapshot is an ``iptables -L`` listing rather than iptables-save output."""
+    return re.search(r"^Chain \S+ \(", text, re.MULTILINE) is not None
+
+
+def parse_count(text: str) -> tuple[int, int]:
+    """The interval (inclusive) that a printed number stands for: ``743K`` is 742,500 to 743,499."""
+    power = _BIG.get(text[-1:], 0)
+    low = high = int(text[:-1] if power else text)
+    for step in range(
+        power
+    ):  # it was divided again only because more than 9,999 was left, at first more than 99,999
+        low, high = (
+            max(low * 1000 - 500, 10_000 if step < power - 1 else 100_000),
+            high * 1000 + 499,
+        )
+    return low, high
+
+
+def parse_listing(text: str, source: str = "listing") -> Listing:
+    """The tables of one snapshot. Raises :class:`~correlator.errors.InputError` where a line is not
+    of a listing."""
+    tables = _assign(_blocks(text, source), source)
+    chains: list[Chain] = []
+    counts: list[tuple[int, int, int, int]] = []
+    warnings: list[str] = []
+    for table, blocks in tables:
+        for block in blocks:
+            rules: list[Rule] = []
+            for number, rest in enumerate(block.rules, 1):
+                rule, strange = _rule(table, block.name, number, rest)
+                if rule is None:
+                    raise InputError(f"{source}: not a rule of `iptables -L -n -v`: {rest[:60]!r}")
+                rules.append(rule)
+                if strange:
+                    warnings.append(
+                        f"{rule.name}: the listing shows `{strange}`, whose meaning is unknown"
+                    )
+            chains.append(Chain(table, block.name, block.policy, tuple(rules)))
+            counts += block.counts
+            if block.policy is not None:
+                counts.append(block.policy_counts)
+    return Listing(Ruleset(tuple(chains)), tuple(counts), tuple(warnings))
+
+
+def _blocks(text: str, source: str) -> list[_Block]:
+    blocks: list[_Block] = []
+    numbered = False
+    for raw in text.splitlines():
+        line = raw.rstrip()
+        if not line or line.startswith("#"):
+            continue
+        head = _HEADER.match(line)
+        if head:
+            blocks.append(_Block(head[1], head[2], [], []))
+            if head[2] is not None:
+                if head[3] is None:
+                    raise InputError(f"{source}: shows no counters: list with `iptables -L -n -v`")
+                blocks[-1].policy_counts = (*parse_count(head[3]), *parse_count(head[4]))
+            continue
+        if not blocks:
+            continue  # the line with the time
+        if re.match(r"^\s*(num\s+)?(pkts|target)\s", line):
+            columns = _COLUMNS.match(line)
+            if columns is None:
+                raise InputError(f"{source}: shows no counters: list with `iptables -L -n -v`")
+            numbered = columns[1] is not None
+            continue
+        found = _RULE.match(_NUMBER.sub("", line, count=1) if numbered else line)
+        if found is None:
+            raise InputError(f"{source}: not a line of `iptables -L -n -v`: {line.strip()[:60]!r}")
+        blocks[-1].counts.append((*parse_count(found["packets"]), *parse_count(found["bytes"])))
+        blocks[-1].rules.append(found["rest"])
+    if not blocks:
+        raise InputError(f"{source}: holds no chain: expected `iptables -L -n -v` output")
+    return blocks
+
+
+def _assign(blocks: list[_Block], source: str) -> list[tuple[str, list[_Block]]]:
+    """Chains by table: a table ends where a base chain comes behind a user's, or out of order, or a
+    name repeats."""
+    groups: list[list[_Block]] = [[]]
+    for block in blocks:
+        current = groups[-1]
+        if current and (_begins(current, block) or any(b.name == block.name for b in current)):
+            groups.append([])
+        groups[-1].append(block)
+    used: set[str] = set()
+    result = []
+    for group in groups:
+        table = _table(group, used)
+        if table is None:
+            names = ", ".join(block.name for block in group)
+            raise InputError(
+                f"{source}: cannot tell which table {names} belongs to: list whole tables (-t nat "
+                f"-L)"
+            )
+        used.add(table)
+        result.append((table, group))
+    return result
+
+
+def _begins(current: list[_Block], block: _Block) -> bool:
+    if block.policy is None or block.name not in BASE_CHAINS:
+        return False
+    last = current[-1]
+    return last.policy is None or BASE_CHAINS.index(last.name) > BASE_CHAINS.index(block.name)
+
+
+def _table(group: list[_Block], used: set[str]) -> str | None:
+    base = tuple(block.name for block in group if block.policy is not None)
+    if not base:
+        nat = any(
+            re.match(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s", rest)
+            for block in group
+            for rest in block.rules
+        )
+        return "nat" if nat and "nat" not in used else "filter" if "filter" not in used else None
+    fitting = [
+        name
+        for name, chains in TABLE_CHAINS.items()
+        if set(base) <= set(chains) and name not in used
+    ]
+    exact = [name for name in fitting if TABLE_CHAINS[name] == base]
+    return next(iter(exact or fitting), None)
+
+
+@lru_cache(maxsize=65536)
+def _rule(table: str, chain: str, number: int, rest: str) -> tuple[Rule | None, str]:
+    """(the rule, what of it was not understood)."""
+    found = _REST.match(rest)
+    if found is None:
+        return None, ""
+    tail, goto = found["tail"] or "", False
+    if "[goto]" in tail:
+        tail, goto = tail.replace("[goto]", "", 1).strip(), True
+    conditions, target, options, strange = to_save(tail, found["target"] or "")
+    parts = [
+        _address("-s", found["src"]),
+        _address("-d", found["dst"]),
+        _device("-i", found["in"]),
+        _device("-o", found["out"]),
+        _protocol(found["protocol"]),
+        {"-f": "-f", "!f": "! -f"}.get(found["opt"], ""),
+        conditions,
+        strange,
+    ]
+    if target:
+        parts += [f"{'-g' if goto else '-j'} {target}", options]
+    return parse_rule(table, chain, number, " ".join(part for part in parts if part)), strange
+
+
+def _address(option: str, text: str) -> str:
+    negated, value = ("! ", text[1:]) if text.startswith("!") else ("", text)
+    if value in ("0.0.0.0/0", "anywhere") and not negated:
+        return ""
+    return (
+        f"{negated}{option} {value if '/' in value or not value[-1].isdigit() else value + '/32'}"
+    )
+
+
+def _device(option: str, text: str) -> str:
+    if text in ("*", "any"):
+        return ""
+    return f"! {option} {text[1:]}" if text.startswith("!") else f"{option} {text}"
+
+
+def _protocol(text: str) -> str:
+    negated, value = ("! ", text[1:]) if text.startswith("!") else ("", text)
+    if value in ("0", "all"):
+        return ""
+    return f"{negated}-p {NAMES.get(int(value), value) if value.isdigit() else value}"

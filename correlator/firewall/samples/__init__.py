@@ -1,0 +1,1 @@
+"""Readings of all counters, in order of time."""

@@ -1,0 +1,1 @@
+"""Ordinary connections, folded while their files are read."""

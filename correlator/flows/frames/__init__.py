@@ -1,0 +1,1 @@
+"""Frames as netfilter saw them: on which interface, in which direction, whole."""

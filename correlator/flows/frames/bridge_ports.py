@@ -1,0 +1,140 @@
+"""Taps on a bridge's ports, folded into the bridge's own.
+
+Netfilter knows bridged frames by the bridge's name, so that is what they get here. A port's receive
+tap sits before PREROUTING, where the bridge's sits behind it (br_netfilter_hooks.c): of a frame
+that both show, the port's sight is kept, with the destination that the container dialled. Of a
+frame sent, the bridge's is kept. What only ports show went from one container to another inside the
+bridge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.flows.crossings import invariant_key, mix
+from correlator.flows.frames.interfaces import RECEIVED, SENT, TWIN_NS
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.dataset.facts import Facts
+    from correlator.decode import Capture
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+ON_PORT = "on_port"
+"""Column of the packet table, bool: the frame was seen on a bridge's port, before PREROUTING or
+behind POSTROUTING."""
+
+
+def fold_ports(capture: Capture, facts: Facts) -> Capture:
+    """The capture with frames of ports on their bridges, each once, and the column :data:`ON_PORT`.
+
+    Frames whose direction nobody recorded stay where they are. Where bridge-nf-call-iptables is 0,
+    rules do not see what stays inside a bridge: it is left out."""
+    packets = capture.packets
+    codes = packets["interface"].to_numpy().astype(np.int64)
+    direction = packets["direction"].to_numpy()
+    names = list(capture.names)
+    masters = {
+        code: fact.master
+        for code, name in enumerate(names)
+        if (fact := facts.interfaces.get(name)) is not None
+    }
+    bridge_of = {
+        code: master for code, master in masters.items() if master and facts.is_bridge(master)
+    }
+    port = np.isin(codes, list(bridge_of)) & (direction > 0)
+    if not port.any():
+        return replace(capture, packets=packets.assign(**{ON_PORT: False}))
+    interfaces = list(capture.interfaces)
+    for code, master in sorted(bridge_of.items()):
+        if master not in names:
+            names.append(master)
+            interfaces.append(
+                replace(capture.interfaces[code], name=master, received=None, dropped=None)
+            )
+    table = np.arange(len(names))
+    for code, master in bridge_of.items():
+        table[code] = names.index(master)
+    codes[port] = table[codes[port]]
+    key = mix(invariant_key(packets), packets["ttl"].to_numpy(), codes, direction)
+    time = packets["time"].to_numpy()
+    src, dst = packets["src"].to_numpy(), packets["dst"].to_numpy()
+    keep = np.ones(len(packets), dtype=bool)
+    paired = _pair(key, time, port, direction, src, dst, keep)
+    inside = port & ~paired
+    group = (packets["mac_dst"].to_numpy() >> np.uint64(40)) & np.uint64(1) == 1
+    keep &= ~(inside & group & (direction == SENT))  # copies of what the bridge floods
+    if facts.sysctls.get("net.bridge.bridge-nf-call-iptables", "1").strip() == "0":
+        keep &= ~inside
+    used = np.unique(codes[keep]).tolist()
+    position = np.full(len(names), -1, dtype=np.int16)
+    position[used] = np.arange(len(used))
+    kept = packets.assign(interface=position[codes], **{ON_PORT: port})[keep].reset_index(drop=True)
+    losses = tuple(
+        f"{one.name}: {one.dropped} packets were lost while capturing ({one.file})"
+        for code, one in enumerate(capture.interfaces)
+        if code in bridge_of and one.dropped
+    )
+    return replace(
+        capture,
+        interfaces=tuple(interfaces[code] for code in used),
+        packets=kept,
+        warnings=(*capture.warnings, *losses),
+    )
+
+
+def _pair(
+    key: npt.NDArray[np.uint64],
+    time: Ints,
+    port: Bools,
+    direction: npt.NDArray[np.int8],
+    src: npt.NDArray[np.uint64],
+    dst: npt.NDArray[np.uint64],
+    keep: Bools,
+) -> Bools:
+    """Which frames of ports their bridge shows too; of each such two, clears ``keep`` of the one
+    that tells less."""
+    order = np.lexsort((time, key))
+    paired = np.zeros(len(key), dtype=bool)
+    starts = np.flatnonzero(np.r_[True, key[order][1:] != key[order][:-1]])
+    sizes = np.diff(np.r_[starts, len(order)])
+    twos = starts[sizes == 2]
+    a, b = order[twos], order[twos + 1]
+    good = (
+        (port[a] != port[b])
+        & (time[b] - time[a] <= TWIN_NS)
+        & ((src[a] == src[b]) | (dst[a] == dst[b]))
+    )
+    _settle(a[good], b[good], port, direction, paired, keep)
+    for start, size in zip(starts[sizes > 2].tolist(), sizes[sizes > 2].tolist(), strict=True):
+        open_rows: list[int] = []
+        for row in order[start : start + size].tolist():
+            match = next(
+                (
+                    o
+                    for o in open_rows
+                    if port[o] != port[row]
+                    and time[row] - time[o] <= TWIN_NS
+                    and (src[o] == src[row] or dst[o] == dst[row])
+                ),
+                None,
+            )
+            if match is None:
+                open_rows.append(row)
+                continue
+            open_rows.remove(match)
+            _settle(np.array([match]), np.array([row]), port, direction, paired, keep)
+    return paired
+
+
+def _settle(
+    a: Ints, b: Ints, port: Bools, direction: npt.NDArray[np.int8], paired: Bools, keep: Bools
+) -> None:
+    on_port, on_bridge = np.where(port[a], a, b), np.where(port[a], b, a)
+    paired[on_port] = True
+    keep[np.where(direction[on_port] == RECEIVED, on_bridge, on_port)] = False

@@ -1,0 +1,1 @@
+"""What was read: packets, rules in their generations, counters."""

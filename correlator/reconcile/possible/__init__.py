@@ -1,0 +1,1 @@
+"""What each packet may have been, and the ways that rules and wire leave it."""

@@ -1,0 +1,253 @@
+"""What each packet may have been: readings and walks refined together until they agree.
+
+Whether a packet was dropped tells conntrack's view of the next one (a dropped SYN leaves no entry
+behind), and that tells its walk: so label, walk, and label again with what the walk showed, until
+nothing changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.flows.conntrack import S_NEW
+from correlator.flows.pairs import NOWHERE, Labels, track
+from correlator.reconcile.possible.alternatives import (
+    Alternatives,
+    Reading,
+    dnat_rules,
+    doors,
+    find_ends,
+    list_alternatives,
+    of_groups,
+    openings,
+    servers_of,
+)
+from correlator.reconcile.possible.kinds import Rows, Scene, expand
+from correlator.reconcile.possible.walks import Walked, walk_rows
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.reconcile.intake.generations import Stages
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+ROUNDS = 4
+FORGOTTEN = ("dropped", "rejected", "ttl", "no-route", "martian", "reverse-path", "not-for-us")
+
+
+@dataclass(frozen=True)
+class Explored:
+    """Everything that rules and wire leave possible. ``agreed``: labels and walks told each other
+    nothing new at the end."""
+
+    readings: tuple[Reading, ...]
+    alternatives: Alternatives
+    rows: Rows
+    walked: Walked
+    agreed: bool
+
+
+@dataclass
+class _Hints:
+    """What walks told: packets that conntrack forgot or never saw, where DNAT led, marks of
+    connections (n,)."""
+
+    unconfirmed: Bools
+    untracked: Bools
+    server: Ints
+    connmark: Ints
+
+
+def explore(
+    scene: Scene,
+    stages: Stages,
+    stage_of: Ints,
+    guess: npt.NDArray[np.int8],
+    told: npt.NDArray[np.int8],
+    capture_begin: int,
+) -> Explored:
+    """Label and walk all crossings; ``stage_of`` (n,), ``guess`` and ``told`` (pairs,) as in their
+    modules."""
+    crossings = scene.crossings
+    ways = cache(lambda: doors(stages.rulesets))
+    marks = any(
+        rule.target.name == "CONNMARK"
+        for ruleset in stages.rulesets
+        for chain in ruleset.chains
+        for rule in chain.rules
+    )
+    alone = crossings.entered & ~crossings.sent
+    foreign = np.array(
+        [not scene.host.is_local(int(d) >> 16) for d in crossings.in_destination], dtype=bool
+    )
+    n = len(crossings)
+    hints = _Hints(
+        alone & foreign, np.zeros(n, dtype=bool), np.full(n, NOWHERE), np.zeros(n, dtype=np.int64)
+    )
+    shown = np.where(crossings.entered, crossings.came_in, crossings.left)
+    sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
+    others = openings(
+        crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)), told
+    )
+    groups = of_groups(crossings)
+    grouped = np.full(len(guess), -1, dtype=np.int8)
+    grouped[crossings.pair[groups]] = guess[crossings.pair[groups]]
+    others += [grouped] if groups.any() else []
+    known: list[Labels | None] = [None] * (1 + len(others))
+    changed = np.ones(int(crossings.pair.max()) + 1 if n else 0, dtype=bool)
+    for _ in range(ROUNDS):
+        # as the first reading takes it, the host has not joined the groups that packets are for;
+        # the others say that it has
+        joined = replace(hints, unconfirmed=hints.unconfirmed & ~groups)
+        readings = [_read(scene, guess, hints, changed, known[0], False)]
+        for o, before in zip(others, known[1:], strict=True):
+            readings.append(
+                _read(
+                    scene,
+                    np.where(o >= 0, o, 0).astype(np.int8),
+                    joined,
+                    (o >= 0) & changed,
+                    before,
+                    True,
+                )
+            )
+        known = [reading.labels for reading in readings]
+        alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
+        rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
+        walked = walk_rows(rows, stages.stages, scene)
+        learned = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
+        agreed = _same(learned, hints)
+        if agreed:
+            break
+        other = (learned.unconfirmed != hints.unconfirmed) | (learned.untracked != hints.untracked)
+        changed = np.zeros_like(changed)
+        changed[crossings.pair[other]] = True
+        hints = learned
+    return Explored(tuple(readings), alternatives, rows, walked, agreed)
+
+
+def _read(
+    scene: Scene,
+    opening: npt.NDArray[np.int8],
+    hints: _Hints,
+    only: Bools,
+    before: Labels | None,
+    joined: bool,
+) -> Reading:
+    """Label the pairs in ``only`` (pairs,); the others are as they were ``before``."""
+    labels = track(scene.crossings, opening, hints.unconfirmed, hints.untracked, only, before)
+    ends = find_ends(
+        scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness
+    )
+    return Reading(labels, ends, joined)
+
+
+def _learn(
+    hints: _Hints,
+    pair: Ints,
+    base: Reading,
+    alternatives: Alternatives,
+    rows: Rows,
+    walked: Walked,
+    marks: bool,
+) -> _Hints:
+    """What the walks of each pair's first alternative show."""
+    likeliest = np.zeros(len(alternatives.pair), dtype=bool)
+    _, first = np.unique(alternatives.pair, return_index=True)
+    likeliest[first] = True
+    likeliest &= alternatives.reading == 0
+    at = np.flatnonzero(likeliest[rows.alternative])
+    crossing, kind = rows.crossing[at], walked.kind[at]
+    facts = [_facts(ways) for ways in walked.ways]
+    forgotten = np.array([f[0] for f in facts], dtype=bool)
+    untracked = np.array([f[1] for f in facts], dtype=bool)
+    result = _Hints(
+        np.zeros_like(hints.unconfirmed),
+        np.zeros_like(hints.untracked),
+        hints.server.copy(),
+        np.zeros_like(hints.connmark),
+    )
+    opened = base.labels.destination_nat[crossing] | (base.labels.state[crossing] == S_NEW)
+    result.unconfirmed[crossing] = forgotten[kind] & opened
+    result.untracked[crossing] = untracked[kind]
+    _learn_servers(result, rows, walked, at, facts)
+    if marks:
+        _learn_marks(result, rows, walked, at, base)
+    return result
+
+
+def _facts(ways: tuple[object, ...]) -> tuple[bool, bool, tuple[int, int] | None]:
+    """(all ways end before conntrack confirms, all ways untracked, the one destination that all
+    ways lead to)."""
+    paths = [way.path for way in ways]  # type: ignore[attr-defined]
+    if not paths:
+        return False, False, None
+    targets = {path.destination for path in paths if path.dnat_entry >= 0}
+    single = (
+        targets.pop() if len(targets) == 1 and all(path.dnat_entry >= 0 for path in paths) else None
+    )
+    return all(p.end in FORGOTTEN for p in paths), all(p.untracked for p in paths), single
+
+
+def _learn_servers(
+    result: _Hints,
+    rows: Rows,
+    walked: Walked,
+    at: Ints,
+    facts: list[tuple[bool, bool, tuple[int, int] | None]],
+) -> None:
+    """Where DNAT led packets that no tap saw behind it."""
+    v = rows.columns
+    unseen = at[(v["to"][at] < 0) & (v["destination_nat"][at] == 1)]
+    for row in unseen.tolist():
+        kind = int(walked.kind[row])
+        target = facts[kind][2]
+        if target is None:
+            continue
+        example = int(walked.example[kind])
+        port = int(v["dport"][row]) if target[1] == int(v["dport"][example]) else target[1]
+        result.server[rows.crossing[row]] = target[0] << 16 | port
+
+
+def _learn_marks(result: _Hints, rows: Rows, walked: Walked, at: Ints, base: Reading) -> None:
+    """The connection mark that each packet finds: what the packet before it left (-1 where ways
+    differ)."""
+    left = []
+    for ways in walked.ways:
+        marks = {way.path.connmark for way in ways}
+        mark = marks.pop() if len(marks) == 1 else None
+        left.append(-1 if mark is None else mark)
+    after = np.array(left, dtype=np.int64)[walked.kind[at]]
+    crossing = rows.crossing[at]
+    codes = connection_codes_of(base, rows, at)
+    order = np.lexsort((crossing, codes))
+    shifted = np.r_[0, after[order][:-1]]
+    begins = np.r_[True, np.diff(codes[order]) != 0]
+    result.connmark[crossing[order]] = np.where(begins, 0, shifted)
+
+
+def connection_codes_of(base: Reading, rows: Rows, at: Ints) -> Ints:
+    """A number for each row's connection, by its endpoints and its number within their pair."""
+    v = rows.columns
+    ends = np.stack(
+        [
+            v["client"][at],
+            v["server"][at],
+            v["protocol"][at],
+            base.labels.connection[rows.crossing[at]],
+        ]
+    )
+    _, inverse = np.unique(ends, axis=1, return_inverse=True)
+    return inverse.astype(np.int64)
+
+
+def _same(a: _Hints, b: _Hints) -> bool:
+    return all(
+        bool(np.array_equal(getattr(a, name), getattr(b, name)))
+        for name in ("unconfirmed", "untracked", "server", "connmark")
+    )

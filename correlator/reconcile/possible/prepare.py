@@ -1,0 +1,245 @@
+"""The ground that rules are walked on: ordinary connections decided, all other packets joined into
+crossings on their host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.errors import InputError
+from correlator.flows.conntrack_events import build_witness, told_openings
+from correlator.flows.fold.files import likely_rest
+from correlator.flows.frames.bridge_ports import fold_ports
+from correlator.flows.frames.fragments import reassemble
+from correlator.flows.frames.interfaces import name_interfaces, split_vlans
+from correlator.flows.host import NOTHING_SHOWN, build_host, look, shown_addresses
+from correlator.flows.pairs import Crossings, cross, guess_opening
+from correlator.reconcile.intake.packets import Intake, ask, done, rest
+from correlator.reconcile.possible.alternatives import dnat_rules, servers_of
+from correlator.reconcile.possible.kinds import Scene, Surroundings
+from correlator.reconcile.possible.moments import moments
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    import pandas as pd
+
+    from correlator.decode import Capture
+    from correlator.firewall.view import Host
+    from correlator.flows.host import Shown, Sight
+    from correlator.reconcile.intake.inputs import Inputs
+    from correlator.reconcile.intake.timetable import Timetable
+    from correlator.reconcile.possible.decided import Ordinary
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sights:
+    """Frames joined into crossings, before anything is asked of the host; ``names`` of the
+    interfaces."""
+
+    packets: pd.DataFrame
+    names: tuple[str, ...]
+    sight: Sight
+    crossings: Crossings
+    warnings: tuple[str, ...]
+
+    @property
+    def shown(self) -> Shown:
+        """The addresses that these frames show."""
+        crossings = self.crossings
+        alone = crossings.left[(crossings.came_in < 0) & (crossings.left >= 0)]
+        return shown_addresses(self.packets, self.sight, self.names, alone)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """``ordinary`` connections under a ``timetable``, and a ``scene`` of all other packets: pairs
+    that ``left`` tells (pairs,), with their ``sights``. ``told`` and ``guess`` int8 (pairs of the
+    scene,): how each opens; ``low`` and ``high`` int64 (n,): when each crossing was counted;
+    ``begin`` epoch ns of the first packet of all. ``guessed``: facts of the ``host`` that were
+    inferred."""
+
+    timetable: Timetable
+    ordinary: Ordinary | None
+    left: Bools
+    sights: Sights
+    host: Host
+    guessed: tuple[str, ...]
+    scene: Scene
+    told: npt.NDArray[np.int8]
+    guess: npt.NDArray[np.int8]
+    low: Ints
+    high: Ints
+    begin: int
+
+    @property
+    def inferred(self) -> tuple[str, ...]:
+        """All that was."""
+        return (*self.sights.sight.inferred, *self.guessed)
+
+
+def prepare_ground(
+    inputs: Inputs, intake: Intake, timetable: Timetable, known: Ground | None, more: bool
+) -> Ground:
+    """The ground for a timetable; ``known``: that for another one, of the same intake. ``more``:
+    there may be a third."""
+    if known is not None and (known.ordinary is None or timetable.clock == known.timetable.clock):
+        return known
+    left, sights = (
+        (known.left, known.sights) if known is not None else _first_sights(inputs, intake)
+    )
+    host, guessed = (
+        (known.host, known.guessed) if known is not None else _host(inputs, intake, sights)
+    )
+    ordinary = None
+    if intake.folded is not None:
+        ordinary, now = _decide_ordinary(inputs, intake, host, timetable)
+        if sights is None or not np.array_equal(now, left):
+            ask(intake, now)
+            _ = ordinary.tally  # while frames are looked for
+            left, sights = now, _join(inputs, intake, rest(intake, now, more))
+    assert sights is not None
+    if not more:
+        done(intake)
+    if known is not None and sights is known.sights:
+        return replace(known, timetable=timetable, ordinary=ordinary)
+    if (
+        not len(sights.packets)
+        and (ordinary is None or not ordinary.kept.any())
+        and not inputs.may_be_empty
+    ):
+        raise InputError(f"{inputs.source}: no IPv4 packet in any pcap: nothing to replay")
+    scene = _set_scene(inputs, sights, host)
+    begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
+    begin = ordinary.folded.begin if ordinary is not None else begin
+    told = told_openings(scene.witness, scene.crossings)
+    guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
+    guess = np.where(told >= 0, told, guess).astype(np.int8)
+    return Ground(
+        timetable, ordinary, left, sights, host, guessed, scene, told, guess, *moments(scene), begin
+    )
+
+
+def _first_sights(inputs: Inputs, intake: Intake) -> tuple[Bools, Sights | None]:
+    """(pairs, their frames) from which the host can be told: of all that was not folded, or may not
+    have been where facts do not tell it; None where they do."""
+    if intake.folded is None:
+        return np.zeros(0, dtype=bool), _join(inputs, intake, intake.capture)
+    left = likely_rest(intake.folded.folded)
+    if "addr.json" in inputs.facts.present:
+        return left, None
+    ask(intake, left)
+    return left, _join(inputs, intake, rest(intake, left, more=True))
+
+
+def _host(inputs: Inputs, intake: Intake, sights: Sights | None) -> tuple[Host, tuple[str, ...]]:
+    """The host, and what of it was inferred."""
+    if sights is None:
+        return build_host(inputs.facts, NOTHING_SHOWN, intake.capture.names, inputs.rulesets)
+    shown = sights.shown
+    if intake.folded is not None:
+        reached = intake.folded.reached
+        both = {
+            name: sorted({*shown.reached.get(name, ()), *reached.get(name, ())})
+            for name in {*shown.reached, *reached}
+        }
+        shown = replace(shown, reached={name: tuple(addresses) for name, addresses in both.items()})
+    return build_host(inputs.facts, shown, sights.names, inputs.rulesets)
+
+
+def _decide_ordinary(
+    inputs: Inputs, intake: Intake, host: Host, timetable: Timetable
+) -> tuple[Ordinary, Bools]:
+    """(ordinary connections, pairs that are left)."""
+    from correlator.reconcile.possible.decided import decide, rest_pairs
+
+    assert intake.folded is not None
+    witness = build_witness(inputs.events) if inputs.events is not None else None
+    surroundings = Surroundings(
+        host, _names(intake.capture.names, host), frozenset(intake.capture.names), witness
+    )
+    ordinary = decide(intake.folded.folded, surroundings, timetable)
+    return ordinary, rest_pairs(ordinary)
+
+
+def _join(inputs: Inputs, intake: Intake, capture: Capture) -> Sights:
+    """Frames on their interfaces, put together, and joined into crossings."""
+    capture = split_vlans(name_interfaces(capture, inputs.facts), inputs.facts)
+    capture = fold_ports(capture, inputs.facts)
+    packets, lost = reassemble(capture.packets)
+    capture = replace(capture, packets=packets)
+    sight = look(capture, inputs.facts, intake.macs)
+    warnings = [
+        *capture.warnings,
+        *inputs.warnings,
+        *(inputs.log.warnings if inputs.log is not None else ()),
+    ]
+    warnings += _foreign(inputs, capture, intake.own_seen)
+    if lost:
+        warnings.append(
+            f"{lost} fragments belong to datagrams that are incomplete: no rule saw them"
+        )
+    for interface in capture.interfaces:
+        if interface.dropped:
+            warnings.append(
+                f"{interface.name}: {interface.dropped} packets were lost while capturing "
+                f"({interface.file})"
+            )
+    return Sights(packets, capture.names, sight, cross(packets, sight), tuple(warnings))
+
+
+def _set_scene(inputs: Inputs, sights: Sights, host: Host) -> Scene:
+    crossings, code = sights.crossings, sights.packets["interface"].to_numpy().astype(np.int64)
+    return Scene(
+        sights.packets,
+        crossings,
+        sights.sight,
+        host,
+        _names(sights.names, host),
+        np.where(crossings.entered, code[crossings.came_in], -1),
+        np.where(crossings.sent, code[crossings.left], -1),
+        frozenset(sights.names),
+        build_witness(inputs.events) if inputs.events is not None else None,
+    )
+
+
+def _names(names: tuple[str, ...], host: Host) -> tuple[str, ...]:
+    return tuple(dict.fromkeys([*names, *(r.device for r in host.routes if r.device), "lo"]))
+
+
+def _foreign(inputs: Inputs, capture: Capture, own_seen: frozenset[str]) -> list[str]:
+    """Interfaces none of whose frames bears the address that the facts give it, but those in
+    ``own_seen``. Raises where that holds for all."""
+    codes = capture.packets["interface"].to_numpy()
+    mac_src, mac_dst = (capture.packets[n].to_numpy() for n in ("mac_src", "mac_dst"))
+    asked, strange = 0, []
+    for code, name in enumerate(capture.names):
+        fact = inputs.facts.interfaces.get(name)
+        rows = (
+            (codes == code)
+            & (mac_src != 0)
+            & (mac_dst != 0)
+            & (mac_dst >> np.uint64(40) & np.uint64(1) == 0)
+        )
+        if fact is None or not fact.mac or not (rows.any() or name in own_seen):
+            continue
+        asked += 1
+        if (
+            name not in own_seen
+            and not ((mac_src[rows] == fact.mac) | (mac_dst[rows] == fact.mac)).any()
+        ):
+            strange.append(name)
+    if strange and len(strange) == asked:
+        raise InputError(
+            f"{inputs.source}: no frame on {', '.join(strange)} bears the host's own address from "
+            f"link.json: "
+            "these pcaps are of another host"
+        )
+    return [
+        f"{name}: no frame bears its own address from link.json: from another host?"
+        for name in strange
+    ]

@@ -1,0 +1,1 @@
+"""What the counters say: the clocks' offset, open choices, the ledger."""

@@ -1,0 +1,1 @@
+"""What is told: the tables of an analysis."""

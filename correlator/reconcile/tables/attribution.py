@@ -1,0 +1,137 @@
+"""Every crossing under the reading that was chosen for it: its connection, direction, tuples and
+way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.flows.conntrack import UNTRACKED
+from correlator.reconcile.tables.numbering import place, sight_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.reconcile.pipeline import Verdict
+    from correlator.reconcile.possible.choices import Option
+
+    Ints = npt.NDArray[np.int64]
+    Bools = npt.NDArray[np.bool_]
+
+NO_WAY = -1
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Arrays (k,), one row a crossing, in order of time.
+
+    ``row`` in the explored rows, ``way`` its number (-1: rules and wire exclude every way, or leave
+    too many), ``open``: still undecided (the likeliest is shown), ``connection`` from 1 in order of
+    first packet. ``client`` ... ``server`` are endpoints ``address << 16 | port``: client ->
+    dialled is the original tuple, server -> seen the reply tuple; for direction untracked, the
+    packet's own source and destination."""
+
+    row: Ints
+    way: Ints
+    open: Bools
+    crossing: Ints
+    connection: Ints
+    direction: Ints
+    state: Ints
+    time: Ints
+    protocol: Ints
+    client: Ints
+    dialled: Ints
+    server: Ints
+    seen: Ints
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+
+def attribute(verdict: Verdict) -> Attribution:
+    """Collect the rows that were decided, are open, or fit nothing."""
+    standing = [pick for unit in verdict.open for pick in unit.options[0]]
+    open_rows = np.array(standing, dtype=np.int64).reshape(-1, 2)
+    nothing = np.r_[verdict.choices.contradicted, verdict.choices.crowded]
+    row = np.r_[verdict.row, open_rows[:, 0], nothing]
+    way = np.r_[verdict.way, open_rows[:, 1], np.full(len(nothing), NO_WAY)]
+    still_open = np.zeros(len(row), dtype=bool)
+    still_open[len(verdict.row) : len(verdict.row) + len(open_rows)] = True
+    forks = verdict.explored.walked.forks[verdict.explored.walked.kind[row]]
+    way = np.where(way >= forks, NO_WAY, way)
+    crossing = verdict.explored.rows.crossing[row]
+    time = verdict.scene.crossings.time[crossing]
+    order = place(verdict.scene.names, *sight_of(verdict, crossing), time)
+    row, way, crossing, time = (part[order] for part in (row, way, crossing, time))
+    still_open = still_open[order]
+    code, direction, state = codes(verdict, row)
+    _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first, kind="stable")] = np.arange(1, len(first) + 1)
+    ends = endpoints_of(verdict, row, direction)
+    return Attribution(
+        row,
+        way,
+        still_open,
+        crossing,
+        rank[inverse] if len(row) else code,
+        direction,
+        state,
+        time,
+        _protocol(verdict, row, direction),
+        *ends,
+    )
+
+
+def codes(verdict: Verdict, row: Ints) -> tuple[Ints, Ints, Ints]:
+    """(pair and connection within it, direction, state) of rows, under each one's own reading."""
+    explored = verdict.explored
+    crossing = explored.rows.crossing[row]
+    reading = explored.alternatives.reading[explored.rows.alternative[row]]
+    stacked = [
+        np.stack([getattr(r.labels, name) for r in explored.readings])[reading, crossing]
+        for name in ("connection", "direction", "state")
+    ]
+    return verdict.scene.crossings.pair[crossing] << 20 | stacked[0], stacked[1], stacked[2]
+
+
+def endpoints_of(verdict: Verdict, row: Ints, direction: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """(client, dialled, server, seen) of rows; of untracked ones their own source and destination,
+    both ways."""
+    v = verdict.explored.rows.columns
+    own = direction == UNTRACKED
+    source = v["src"][row] << 16 | v["sport"][row]
+    target = v["dst"][row] << 16 | v["dport"][row]
+    client, dialled = (
+        np.where(own, source, v["client"][row]),
+        np.where(own, target, v["dialled"][row]),
+    )
+    server, seen = np.where(own, target, v["server"][row]), np.where(own, source, v["seen"][row])
+    return client, dialled, server, seen
+
+
+def _protocol(verdict: Verdict, row: Ints, direction: Ints) -> Ints:
+    """The connection's protocol; an ICMP error that belongs to one bears that one's, a stray one
+    its own."""
+    crossing = verdict.explored.rows.crossing[row]
+    own = verdict.explored.rows.columns["protocol"][row]
+    return np.where(direction == UNTRACKED, own, verdict.scene.crossings.protocol[crossing])
+
+
+def option_tuples(
+    verdict: Verdict, option: Option
+) -> list[tuple[tuple[int, ...], tuple[int, ...], int, int]]:
+    """(tuple with direction, hits, row, length) of every row of an option."""
+    row = np.array([r for r, _ in option], dtype=np.int64)
+    _, direction, _ = codes(verdict, row)
+    ends = endpoints_of(verdict, row, direction)
+    length = verdict.explored.rows.columns["length"][row]
+    result = []
+    for i, (r, way) in enumerate(option):
+        ways = verdict.explored.walked.ways[int(verdict.explored.walked.kind[r])]
+        key = (int(direction[i]), *(int(end[i]) for end in ends))
+        result.append((key, ways[way].hits if way < len(ways) else (), int(r), int(length[i])))
+    return result

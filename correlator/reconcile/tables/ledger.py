@@ -1,0 +1,267 @@
+"""A verdict -> the tables of what was counted: the ledger, line by line, and the rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from correlator.dataset import schema
+from correlator.reconcile.intake.counters import UNBOUNDED
+from correlator.reconcile.settle.confirm import placed
+from correlator.reconcile.tables.columns import categorical, table
+from correlator.reconcile.tables.hits import confirmed, rule_numbers
+from correlator.reconcile.tables.rule_counts import ordinary_connections
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from correlator.reconcile.pipeline import Verdict
+    from correlator.reconcile.tables.numbering import Numbering
+
+    Ints = npt.NDArray[np.int64]
+
+BALANCES = {name: column for name, column in schema.LEDGER.items() if name != "connections"}
+"""The ledger without the connections behind each line, which take longer to name than all else."""
+NOTES = ("", "reset", "rule added", "rule removed", "not counted", "rounded")
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Lines of the ledger: ``interval`` and ``entry``, int64 (l,), in the order of the table."""
+
+    interval: Ints
+    entry: Ints
+
+    def __len__(self) -> int:
+        return len(self.interval)
+
+
+def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
+    """Counted against explained, per rule and interval in which either moved."""
+    counters, ledger = verdict.counters, verdict.ledger
+    empty = np.zeros(0, dtype=np.int64)
+    if counters is None or ledger is None or not ledger.accounts:
+        return table(dict.fromkeys(BALANCES, empty), BALANCES), Lines(empty, empty)
+    parts: list[tuple[Ints, ...]] = []
+    for entry, account in ledger.accounts.items():
+        moved, most = counters.packets_of(entry)
+        size, reset = counters.bytes_of(entry)[0], counters.reset_of(entry)
+        shown = (
+            (moved != 0)
+            | (account.explained != 0)
+            | (account.residual != 0)
+            | (account.residual_bytes != 0)
+            | reset
+        )
+        at = np.flatnonzero(shown)
+        parts.append(
+            (
+                at,
+                np.full(len(at), entry),
+                moved[at],
+                most[at],
+                account.explained[at],
+                account.residual[at],
+                size[at],
+                account.explained_bytes[at],
+                account.residual_bytes[at],
+                _notes(verdict, entry, at),
+            )
+        )
+    (
+        interval,
+        which,
+        counted,
+        highest,
+        explained,
+        residual,
+        counted_bytes,
+        explained_bytes,
+        residual_bytes,
+        note,
+    ) = (np.concatenate(column) for column in zip(*parts, strict=True))
+    order = np.lexsort((which, counters.generation[interval + 1], interval))
+    interval, which = interval[order], which[order]
+    generation = counters.generation[interval + 1]
+    numbers, _ = rule_numbers(verdict)
+    number = numbers[generation, which]
+    back = -verdict.clock.offset
+    entries = verdict.register.entries
+    columns = {
+        "generation": generation,
+        "table": categorical(which, lambda e: entries[e].table),
+        "chain": categorical(which, lambda e: entries[e].chain),
+        "rule_number": np.where(number < 0, numbers.max(axis=0)[which], number),
+        "rule": categorical(which, lambda e: entries[e].text),
+        "target": categorical(which, lambda e: entries[e].target),
+        "begin": counters.end[interval] + back,
+        "end": counters.end[interval + 1] + back,
+        "counted_packets": counted[order],
+        "counted_packets_high": np.where(
+            highest >= UNBOUNDED, np.maximum(explained, counted), highest
+        )[order],
+        "explained_packets": explained[order],
+        "residual_packets": residual[order],
+        "counted_bytes": counted_bytes[order],
+        "explained_bytes": explained_bytes[order],
+        "residual_bytes": residual_bytes[order],
+        "note": pd.Categorical.from_codes(
+            note[order], categories=list(NOTES)
+        ).remove_unused_categories(),
+    }
+    return table(columns, BALANCES), Lines(interval, which)
+
+
+def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
+    """Number in NOTES of every interval of an entry."""
+    counters, ledger = verdict.counters, verdict.ledger
+    assert counters is not None
+    assert ledger is not None
+    account = ledger.accounts[entry]
+    (moved, most), present = counters.packets_of(entry), counters.present_of(entry)
+    came, went = ~present[at] & present[at + 1], present[at] & ~present[at + 1]
+    silent = account.uncounted[at] & (account.explained[at] > moved[at])
+    return np.select(
+        [counters.reset_of(entry)[at], came, went, silent, moved[at] != most[at]],
+        [1, 2, 3, 4, 5],
+        0,
+    )
+
+
+def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
+    """The connections behind every one of these lines, as text: their numbers, separated by
+    spaces."""
+    number, found = _Cells(lines), [np.zeros(0, dtype=np.int64)]
+    hits, (where, _, _), count = verdict.hits, verdict.intervals, numbering.total + 1
+    for entry in number.entries:
+        start, end = np.searchsorted(hits.entry, [entry, entry + 1])
+        found.append(
+            number.of(entry, where[start:end], numbering.of_rows[hits.row[start:end]], count)
+        )
+    if verdict.ledger is not None:
+        for part in placed(verdict, number.entries):
+            found.append(
+                number.of(part.entry, part.interval, numbering.ordinary[part.owner], count)
+            )
+    pairs = _distinct(np.concatenate(found))
+    bounds = np.searchsorted(pairs, np.arange(len(lines) + 1) * count).tolist()
+    connections = (pairs % count).tolist()
+    names = (
+        [str(connection) for connection in range(count)] if len(pairs) > count else []
+    )  # of many, each is made once
+    texts = (
+        [names[connection] for connection in connections]
+        if names
+        else [str(connection) for connection in connections]
+    )
+    return [" ".join(texts[begin:end]) for begin, end in pairwise(bounds)]
+
+
+class _Cells:
+    """Finds lines of the ledger by their entry and interval."""
+
+    def __init__(self, lines: Lines) -> None:
+        self.entries: list[int] = np.unique(lines.entry).tolist()
+        self.last = int(lines.interval.max(initial=-1)) + 1
+        self._lines: dict[int, Ints] = {}
+        for entry in self.entries:
+            mine = np.flatnonzero(lines.entry == entry)
+            self._lines[entry] = np.full(self.last + 1, -1, dtype=np.int64)
+            self._lines[entry][lines.interval[mine]] = mine
+
+    def of(self, entry: int, interval: Ints, connection: Ints, count: int) -> Ints:
+        """Each line * ``count`` + connection that hits of an entry, in these intervals (-1: none),
+        make; each once, in order."""
+        line = self._lines[entry][
+            np.minimum(interval, self.last)
+        ]  # none of -1 and of what is beyond
+        asked = (line >= 0) & (interval >= 0)
+        return _distinct(line[asked] * count + connection[asked])
+
+
+def _distinct(values: Ints) -> Ints:
+    """The distinct ones of values, in order, by sorting: of many that differ, a table (as np.unique
+    has it) takes ten times as long."""
+    values = np.sort(values)
+    distinct: Ints = values[np.diff(values, prepend=-1) != 0]
+    return distinct
+
+
+def doubted_entries(verdict: Verdict) -> list[int]:
+    """Entries of which some hit is not plainly confirmed."""
+    ledger, counters = verdict.ledger, verdict.counters
+    counts = verdict.tallies.counts
+    if ledger is None or counters is None:
+        return []
+    doubted = []
+    for entry, account in ledger.accounts.items():
+        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
+        if not whole or (account.explained[~confirmed(account, counters, entry)] > 0).any():
+            doubted.append(entry)
+    return doubted
+
+
+def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
+    """Every rule and policy of every generation, with what it counted in all."""
+    counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
+    entries = verdict.register.entries
+    interval, _, _ = verdict.intervals
+    width = len(verdict.register)
+    parts: list[dict[str, Any]] = []
+    totals = counters.totals() if counters is not None and ledger is not None else None
+    ordinary = ordinary_connections(verdict)
+    for generation, (ruleset, of) in enumerate(
+        zip(verdict.stages.rulesets, verdict.register.of, strict=True)
+    ):
+        sums = {
+            name: np.zeros(width, dtype=np.int64)
+            for name in ("explained", "residual", "explained_bytes", "residual_bytes")
+        }
+        if counters is not None and ledger is not None and totals is not None:
+            mine = counters.generation[1:] == generation
+            for entry, account in ledger.accounts.items():
+                for name, total in sums.items():
+                    total[entry] = getattr(account, name)[mine].sum()
+            counted, counted_bytes = (total[generation][of] for total in totals)
+            chosen = mine[np.maximum(interval, 0)] & (interval >= 0)
+        else:
+            sums["explained"] = verdict.tallies.counts
+            sums["explained_bytes"] = _bytes(verdict, width)
+            counted = counted_bytes = np.full(len(of), -1)
+            chosen = np.ones(len(hits), dtype=bool)
+        pairs = _distinct(
+            hits.entry[chosen] * (numbering.total + 1) + numbering.of_rows[hits.row[chosen]]
+        )
+        parts.append(
+            {
+                "generation": np.full(len(of), generation),
+                "entry": of,
+                "rule_number": np.array(
+                    [entry.number for entry in ruleset.entries], dtype=np.int64
+                ),
+                "counted_packets": counted,
+                "explained_packets": sums["explained"][of],
+                "residual_packets": sums["residual"][of],
+                "counted_bytes": counted_bytes,
+                "explained_bytes": sums["explained_bytes"][of],
+                "residual_bytes": sums["residual_bytes"][of],
+                "connections": (
+                    np.bincount(pairs // (numbering.total + 1), minlength=width)
+                    + ordinary[generation]
+                )[of],
+            }
+        )
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    which = columns.pop("entry")
+    for name in ("table", "chain", "text", "target"):
+        key = "rule" if name == "text" else name
+        columns[key] = categorical(which, lambda e, n=name: getattr(entries[e], n))
+    return table(columns, schema.RULES)
+
+
+def _bytes(verdict: Verdict, width: int) -> Ints:
+    return np.array([verdict.tallies.bytes_of(entry) for entry in range(width)], dtype=np.int64)
