@@ -29,7 +29,7 @@ from tests.lab.trace import (
 
 def record_session(output: Path, interfaces: tuple[str, ...], conntrack: bool) -> None:
     """`correlator capture` without its report."""
-    from correlator.capture.record import Options, record
+    from correlator.capturing.record import Options, record
 
     record(Options(output, interfaces, conntrack=conntrack), say=_say)
 

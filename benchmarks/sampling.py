@@ -79,9 +79,9 @@ def ruleset(rules: int) -> str:
 
 def measure(backend: str, times: int) -> tuple[float, ...]:
     """(rules, medians as in :class:`Cost`) of this namespace."""
-    from correlator.capture.legacy import LegacySource
-    from correlator.capture.nft import NftSource
-    from correlator.capture.rules_text import counting_lines
+    from correlator.capturing.legacy import LegacySource
+    from correlator.capturing.nft import NftSource
+    from correlator.capturing.rules_text import counting_lines
 
     save = f"iptables-{backend}-save"
     source = {"nft": NftSource, "legacy": LegacySource}[backend](save, time.time_ns)

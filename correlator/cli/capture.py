@@ -13,7 +13,7 @@ from correlator.cli.inputs import Bar, parse_seconds
 from correlator.errors import CorrelatorError, InputError
 
 if TYPE_CHECKING:
-    from correlator.capture.record import Outcome, Status
+    from correlator.capturing.record import Outcome, Status
 
 SHORTEST_S, LEAST_SNAP, MOST_SNAP = 0.001, 64, 262_144
 
@@ -96,8 +96,8 @@ def capture(
     if limit is not None and limit <= 0:
         raise InputError(f"--duration {duration}: is no time to record in")
 
-    from correlator.capture.panel import Panel
-    from correlator.capture.record import Options, record
+    from correlator.capturing.panel import Panel
+    from correlator.capturing.record import Options, record
 
     options = Options(
         output if output is not None else Path(time.strftime("correlator-%Y%m%d-%H%M%S")),

@@ -163,10 +163,10 @@ def test_ipset_members_are_facts(tmp_path: Path) -> None:
 
 READ_ALL = """
 import re, subprocess, sys, time
-from correlator.capture.legacy import LegacySource
-from correlator.capture.nft import NftSource
-from correlator.capture.rules_text import counting_lines
-from correlator.capture.saved import SaveSource
+from correlator.capturing.legacy import LegacySource
+from correlator.capturing.nft import NftSource
+from correlator.capturing.rules_text import counting_lines
+from correlator.capturing.saved import SaveSource
 backend, save = sys.argv[1:]
 source = {"nft": NftSource, "legacy": LegacySource}[backend](save, time.time_ns)
 while True:  # nothing may have been counted meanwhile

@@ -17,8 +17,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.capture.reading import ChangingError, Learned, Reading
-from correlator.capture.rules_text import TABLES, Line, counting_lines, print_rules, without_chains
+from correlator.capturing.reading import ChangingError, Learned, Reading
+from correlator.capturing.rules_text import (
+    TABLES,
+    Line,
+    counting_lines,
+    print_rules,
+    without_chains,
+)
 from correlator.errors import CorrelatorError
 
 if TYPE_CHECKING:
@@ -78,7 +84,7 @@ class LegacySource:
         return bool(self._table_names())
 
     def read(self) -> Reading:
-        """One sample. Raises :class:`~correlator.capture.reading.ChangingError` where the rules
+        """One sample. Raises :class:`~correlator.capturing.reading.ChangingError` where the rules
         never stood still."""
         for _ in range(ATTEMPTS):
             begin = self.now()

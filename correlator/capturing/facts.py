@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from correlator.capture.rules_text import program
+from correlator.capturing.rules_text import program
 
 PROC_SYS = Path("/proc/sys")
 SYSCTLS = (
@@ -131,7 +131,7 @@ def read_offload() -> dict[str, dict[str, bool]]:
     from pyroute2 import Ethtool
     from pyroute2.netlink.exceptions import NetlinkError
 
-    from correlator.capture.interfaces import links
+    from correlator.capturing.interfaces import links
 
     found: dict[str, dict[str, bool]] = {}
     with contextlib.suppress(OSError, NetlinkError), Ethtool() as ethtool:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.capture.clock import SessionClock
-from correlator.capture.headers import LONGEST, header_lengths
-from correlator.capture.ring import Block, Ring
+from correlator.capturing.clock import SessionClock
+from correlator.capturing.headers import LONGEST, header_lengths
+from correlator.capturing.ring import Block, Ring
 from correlator.dataset import pcapng
 from correlator.dataset.session import PACKETS, Folder, Recorded
 from correlator.errors import InputError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.capture.reading import ChangingError, Learned, Reading, Source
-from correlator.capture.rules_text import counting_lines
+from correlator.capturing.reading import ChangingError, Learned, Reading, Source
+from correlator.capturing.rules_text import counting_lines
 from correlator.dataset.session import RULESETS, Folder
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from correlator.capture.facts import collect, read_containers, sets_named
+from correlator.capturing.facts import collect, read_containers, sets_named
 from correlator.dataset.session import FACTS, Folder
 
 SETTLE_NS = 200_000_000

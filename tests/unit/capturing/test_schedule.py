@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from correlator.capture.clock import SessionClock
-from correlator.capture.reading import Learned, Reading
-from correlator.capture.sampler import Sampler
+from correlator.capturing.clock import SessionClock
+from correlator.capturing.reading import Learned, Reading
+from correlator.capturing.sampler import Sampler
 from correlator.dataset.session import Folder
 
 SECOND, MS = 1_000_000_000, 1_000_000

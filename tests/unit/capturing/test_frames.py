@@ -7,8 +7,8 @@ import struct
 import numpy as np
 import pytest
 
-from correlator.capture.headers import any_header_lengths, header_lengths
-from correlator.capture.ring import find_frames
+from correlator.capturing.headers import any_header_lengths, header_lengths
+from correlator.capturing.ring import find_frames
 from correlator.dataset import pcapng
 
 MAC_AND_NET = 82 | 96 << 16

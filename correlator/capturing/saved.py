@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from correlator.capture.reading import Learned, Reading
-from correlator.capture.rules_text import counting_lines, print_rules, unprintable, without_chains
+from correlator.capturing.reading import Learned, Reading
+from correlator.capturing.rules_text import counting_lines, print_rules, unprintable, without_chains
 from correlator.errors import CorrelatorError
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from correlator.capture.legacy import LegacySource
-from correlator.capture.nft import NftSource
-from correlator.capture.reading import ChangingError, Source
-from correlator.capture.rules_text import Tools
-from correlator.capture.saved import SaveSource
+from correlator.capturing.legacy import LegacySource
+from correlator.capturing.nft import NftSource
+from correlator.capturing.reading import ChangingError, Source
+from correlator.capturing.rules_text import Tools
+from correlator.capturing.saved import SaveSource
 from correlator.errors import CorrelatorError
 
 NOT_THERE = (

@@ -19,25 +19,25 @@ from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
-from correlator.capture.clock import SessionClock
-from correlator.capture.command import NOT_FOUND, PASSED_ON, Command, CommandError
-from correlator.capture.events import COOKED, LINKTYPE_NETLINK, Events, read_table
-from correlator.capture.facts import DOCKER_TIMEOUT, kernel
-from correlator.capture.interfaces import (
+from correlator.capturing.clock import SessionClock
+from correlator.capturing.command import NOT_FOUND, PASSED_ON, Command, CommandError
+from correlator.capturing.events import COOKED, LINKTYPE_NETLINK, Events, read_table
+from correlator.capturing.facts import DOCKER_TIMEOUT, kernel
+from correlator.capturing.interfaces import (
     check_interfaces,
     default_interfaces,
     docker_bridges,
     list_interfaces,
     ports_of,
 )
-from correlator.capture.keeper import FactsKeeper
-from correlator.capture.privilege import Lending, check_privileges, invoking_user
-from correlator.capture.rules_text import find_tools
-from correlator.capture.sampler import Sampler
-from correlator.capture.saved import SaveSource
-from correlator.capture.sniffer import Sniffer
-from correlator.capture.sources import find_sources
-from correlator.capture.watch import (
+from correlator.capturing.keeper import FactsKeeper
+from correlator.capturing.privilege import Lending, check_privileges, invoking_user
+from correlator.capturing.rules_text import find_tools
+from correlator.capturing.sampler import Sampler
+from correlator.capturing.saved import SaveSource
+from correlator.capturing.sniffer import Sniffer
+from correlator.capturing.sources import find_sources
+from correlator.capturing.watch import (
     GROUP_NFTABLES,
     GROUPS_ROUTE,
     NETLINK_NETFILTER,

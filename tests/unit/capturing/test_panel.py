@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from correlator.capture.panel import _fit
+from correlator.capturing.panel import _fit
 
 
 def test_parts_are_shown_whole() -> None:
