@@ -54,7 +54,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         )
 
 
-@pytest.fixture(params=sorted(path.name for path in CAPTURES.iterdir() if path.is_dir()))
+@pytest.fixture(params=sorted(path.parent.name for path in CAPTURES.glob("*/truth")))
 def recorded(request: pytest.FixtureRequest) -> Path:
-    """Each shipped recording in turn."""
+    """Each shipped recording of which every interface was captured, in turn."""
     return CAPTURES / str(request.param)

@@ -8,7 +8,7 @@ apart, the others are read by its pattern where they bear the same attributes at
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 COOKED, HEADER = 16, 20
 NLM_F_MULTI, IPCTNL_MSG_CT_DELETE, AF_INET = 2, 2, 2
-TABLE, NEW, DESTROY = 0, 1, 2
+TABLE, NEW, DESTROY, LISTED = 0, 1, 2, 3
 TUPLE_ORIG, TUPLE_REPLY = 1, 2
 TUPLE_IP, TUPLE_PROTO = 1, 2
 IP_SRC, IP_DST = 1, 2
@@ -39,9 +39,10 @@ SIZES = {"src": 4, "dst": 4, "protocol": 1, "sport": 2, "dport": 2, "icmp_id": 2
 @dataclass(frozen=True)
 class ConntrackEvents:
     """k IPv4 connections told of: ``time`` epoch ns at which it was read, ``kind`` (TABLE: it was
-    there at the start, NEW, DESTROY), ``protocol``; endpoints ``address << 16 | port`` (ICMP: its
-    id) of the original tuple, ``client`` -> ``dialled``, and of the reply tuple, ``server`` ->
-    ``seen``. All int64 (k,), in order of time."""
+    there at the start, NEW, DESTROY, LISTED: it was there some time, of unknown age),
+    ``protocol``; endpoints ``address << 16 | port`` (ICMP: its id) of the original tuple,
+    ``client`` -> ``dialled``, and of the reply tuple, ``server`` -> ``seen``. All int64 (k,), in
+    order of time. ``complete``: every connection of the recording is among them."""
 
     time: Ints
     kind: Ints
@@ -50,9 +51,17 @@ class ConntrackEvents:
     dialled: Ints
     server: Ints
     seen: Ints
+    complete: bool = True
 
     def __len__(self) -> int:
         return len(self.time)
+
+    def take(self, rows: Ints) -> ConntrackEvents:
+        """These rows only, in the order given."""
+        columns = {
+            f.name: getattr(self, f.name)[rows] for f in fields(self) if f.name != "complete"
+        }
+        return replace(self, **columns)
 
 
 @dataclass(frozen=True)
@@ -122,10 +131,12 @@ def _read(data: Raw, at: Ints, time: Ints) -> ConntrackEvents:
     )
     client, dialled = _endpoints(values[:, :6])
     server, seen = _endpoints(values[:, 6:])
-    columns = (time, kind.astype(np.int64), values[:, 2], client, dialled, server, seen)
     order = np.flatnonzero(whole)
     order = order[np.argsort(time[order], kind="stable")]
-    return ConntrackEvents(*(column[order] for column in columns))
+    found = ConntrackEvents(
+        time, kind.astype(np.int64), values[:, 2], client, dialled, server, seen
+    )
+    return found.take(order)
 
 
 def _big_endian(data: Raw, at: Ints, size: int) -> Ints:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from correlator.decode.events import DESTROY, NEW, TABLE, ConntrackEvents
+from correlator.decode.events import DESTROY, LISTED, NEW, ConntrackEvents
 from correlator.flows.conntrack import RELATED_KIND, SYN
 from correlator.flows.crossings import mix
 from correlator.flows.pairs import FRESH, OLDER_BACKWARD, OLDER_FORWARD, Crossings
@@ -79,13 +79,12 @@ class Witness:
 def build_witness(events: ConntrackEvents) -> Witness | None:
     """What the events tell; None where they tell of no connection."""
     e = events
-    tells = np.flatnonzero((e.kind == NEW) | (e.kind == TABLE))
+    tells = np.flatnonzero(e.kind != DESTROY)
+    tells = tells[_unmistakable(e, tells)]
     if not len(tells):
         return None
-    kept = ConntrackEvents(
-        *(c[tells] for c in (e.time, e.kind, e.protocol, e.client, e.dialled, e.server, e.seen))
-    )
-    begun = np.where(kept.kind == TABLE, 0, kept.time)
+    kept = e.take(tells)
+    begun = np.where(kept.kind == NEW, kept.time, 0)
     whole = mix(e.protocol, e.client, e.dialled, e.server, e.seen)
     gone = e.kind == DESTROY
     ends = pd.DataFrame(
@@ -98,16 +97,25 @@ def build_witness(events: ConntrackEvents) -> Witness | None:
     ended = np.full(len(tells), np.iinfo(np.int64).max)
     known = found["ended"].notna().to_numpy()
     ended[found["n"].to_numpy()[known]] = found["ended"].to_numpy()[known].astype(np.int64)
-    names = [
-        mix(kept.protocol, *pair)
-        for pair in (
-            (kept.client, kept.dialled),
-            (kept.seen, kept.server),
-            (kept.client, kept.server),
-        )
-    ]
     row = np.tile(np.arange(len(tells)), 3)
-    return Witness(kept, np.concatenate(names), row, np.tile(begun, 3), np.tile(ended, 3))
+    return Witness(kept, _names(kept), row, np.tile(begun, 3), np.tile(ended, 3))
+
+
+def _names(e: ConntrackEvents) -> npt.NDArray[np.uint64]:
+    """Every pair of endpoints under which a connection may be seen, (3k,)."""
+    pairs = ((e.client, e.dialled), (e.seen, e.server), (e.client, e.server))
+    return np.concatenate([mix(e.protocol, *pair) for pair in pairs])
+
+
+def _unmistakable(events: ConntrackEvents, rows: Ints) -> Bools:
+    """Which of these rows are the only tuples under their names, or have a time of their own. What
+    is listed without its age could be either of two connections that share a pair of endpoints."""
+    whole = mix(events.protocol, events.client, events.dialled, events.server, events.seen)
+    names = pd.DataFrame({"name": _names(events), "whole": np.tile(whole, 3)})
+    several = names.groupby("name", sort=False)["whole"].transform("nunique").to_numpy() > 1
+    mistakable = several.reshape(3, -1).any(axis=0)
+    result: Bools = (events.kind[rows] != LISTED) | ~mistakable[rows]
+    return result
 
 
 def first_of_pairs(crossings: Crossings) -> Ints:
@@ -139,8 +147,9 @@ def told_openings(witness: Witness | None, crossings: Crossings) -> npt.NDArray[
     result[crossings.pair[first[(along >= 0) & new & opens & plain]]] = FRESH
     older = np.where(forward, OLDER_FORWARD, OLDER_BACKWARD)
     other = np.where(forward, OLDER_BACKWARD, OLDER_FORWARD)
-    is_older = (along >= 0) & ~new & plain
-    is_other = (along < 0) & (against >= 0) & ~new_against & plain
+    aged = witness.events.kind != LISTED
+    is_older = (along >= 0) & ~new & plain & aged[along]
+    is_other = (along < 0) & (against >= 0) & ~new_against & plain & aged[against]
     result[crossings.pair[first[is_older]]] = older[is_older]
     result[crossings.pair[first[is_other]]] = other[is_other]
     return result

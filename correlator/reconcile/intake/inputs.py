@@ -22,6 +22,7 @@ from correlator.firewall.samples.log import (
     parse_counter_log,
 )
 from correlator.firewall.samples.session import read_sample_logs
+from correlator.flows.conntrack_log import read_conntrack_log
 
 if TYPE_CHECKING:
     from correlator.firewall.model import Ruleset
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PCAP_ENDINGS = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz")
 COUNTER_LOGS = ("counters.log", "listing.log")
 RULES = ("rules.v4",)
+CONNTRACK_LOGS = ("conntrack.log", "conntrack.txt")
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how far it got (0 to 1)."""
@@ -112,6 +114,7 @@ def read_inputs(
         ruleset = normalise(parse_iptables_save(text, str(rules)))
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
+    events, warnings = _read_conntrack(path)
     return Inputs(
         tuple(named),
         read_facts(facts if facts is not None else path),
@@ -119,7 +122,21 @@ def read_inputs(
         ruleset,
         source,
         phantoms,
+        events,
+        warnings,
     )
+
+
+def _read_conntrack(path: Path | None) -> tuple[ConntrackEvents | None, tuple[str, ...]]:
+    """What conntrack(8) printed into a folder's file, and what is to be said of it."""
+    file = (
+        next((path / name for name in CONNTRACK_LOGS if (path / name).is_file()), None)
+        if path
+        else None
+    )
+    if file is None:
+        return None, ()
+    return read_conntrack_log(file)
 
 
 def read_session(folder: Path, progress: Progress | None = None) -> Inputs:

@@ -28,7 +28,7 @@ def is_blind(verdict: Verdict) -> bool:
     """Whether packets may have been rewritten on their way to or from an interface that was not
     captured."""
     scene = verdict.scene
-    if scene.witness is not None:
+    if scene.witness is not None and scene.witness.events.complete:
         return False
     devices = {route.device for route in scene.host.routes if route.device} - {"lo"}
     rules = (
