@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from correlator.addresses import value as number_of
 from correlator.dataset.session import FACTS
 from correlator.errors import InputError
 
@@ -168,7 +169,7 @@ def _read_json(path: Path) -> list[dict[str, Any]] | None:
 def _interface(name: str, item: dict[str, Any]) -> InterfaceFact:
     mac = item.get("address", "") if item.get("link_type", "ether") == "ether" else ""
     addresses = tuple(
-        (int(ipaddress.IPv4Address(a["local"])), int(a.get("prefixlen", 32)))
+        (number_of(a["local"]), int(a.get("prefixlen", 32)))
         for a in item.get("addr_info", [])
         if a.get("family", "inet") == "inet" and "local" in a
     )
@@ -189,8 +190,8 @@ def _route(item: dict[str, Any]) -> RouteFact | None:
     network = ipaddress.IPv4Network("0.0.0.0/0" if text == "default" else text, strict=False)
 
     def address(key: str) -> int:
-        value = item.get(key)
-        return int(ipaddress.IPv4Address(value)) if value and ":" not in value else 0
+        found = item.get(key)
+        return number_of(found) if found and ":" not in found else 0
 
     return RouteFact(
         int(network.network_address),

@@ -19,8 +19,8 @@ from typing import Any
 from numba import njit
 
 PACKAGE = Path(__file__).parent.parent
-SOURCES = ("decode", "flows")
-"""Folders of the modules that loops are made from."""
+SOURCES = ("decode/**/*.py", "flows/**/*.py", "endpoints.py")
+"""The modules that loops are made from."""
 
 
 def forget_stale(package: Path) -> None:
@@ -28,9 +28,7 @@ def forget_stale(package: Path) -> None:
     removed."""
     with contextlib.suppress(OSError):
         changed = [
-            source.stat().st_mtime
-            for folder in SOURCES
-            for source in (package / folder).rglob("*.py")
+            source.stat().st_mtime for pattern in SOURCES for source in package.glob(pattern)
         ]
         newest = max(
             (when for when in changed if when <= time.time()), default=0.0

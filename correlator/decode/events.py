@@ -16,6 +16,7 @@ import numpy as np
 
 from correlator.dataset.files import read_file
 from correlator.decode import pcapng
+from correlator.endpoints import pack
 from correlator.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ SIZES = {"src": 4, "dst": 4, "protocol": 1, "sport": 2, "dport": 2, "icmp_id": 2
 class ConntrackEvents:
     """k IPv4 connections told of: ``time`` epoch ns at which it was read, ``kind`` (TABLE: it was
     there at the start, NEW, DESTROY, LISTED: it was there some time, of unknown age),
-    ``protocol``; endpoints ``address << 16 | port`` (ICMP: its id) of the original tuple,
+    ``protocol``; endpoints (ICMP: its id) of the original tuple,
     ``client`` -> ``dialled``, and of the reply tuple, ``server`` -> ``seen``. All int64 (k,), in
     order of time. ``complete``: every connection of the recording is among them."""
 
@@ -150,7 +151,7 @@ def _endpoints(values: Ints) -> tuple[Ints, Ints]:
     """(source, destination) of one tuple; queries of ICMP bear their id at both ends."""
     src, dst, _, sport, dport, icmp = values.T
     ports = (np.where(icmp != ABSENT, icmp, sport), np.where(icmp != ABSENT, icmp, dport))
-    return src << 16 | np.maximum(ports[0], 0), dst << 16 | np.maximum(ports[1], 0)
+    return pack(src, np.maximum(ports[0], 0)), pack(dst, np.maximum(ports[1], 0))
 
 
 def _pattern(data: Raw, at: int, size: int) -> _Pattern:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import socket
 
+from correlator.endpoints import HIGHEST_PORT
+
 PROTOCOLS = {
     "ip": 0,
     "icmp": 1,
@@ -52,7 +54,7 @@ def parse_ports(text: str) -> tuple[int, int]:
     for separator in (":", "-"):
         low, found, high = text.partition(separator)
         if found:
-            return parse_port(low), parse_port(high, 65535)
+            return parse_port(low), parse_port(high, HIGHEST_PORT)
     return parse_port(text), parse_port(text)
 
 

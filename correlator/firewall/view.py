@@ -10,6 +10,8 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from correlator.addresses import LIMITED_BROADCAST, in_network, is_loopback, is_multicast
+
 if TYPE_CHECKING:
     from correlator.firewall.sets import AddressSet
 
@@ -101,17 +103,14 @@ class Host:
 
     def is_local(self, address: int) -> bool:
         """Whether the kernel's local table has that address (127.0.0.0/8 whole, fib_trie.c)."""
-        return address >> 24 == 127 or address in self.local
+        return is_loopback(address) or address in self.local
 
     def route(self, address: int) -> Route | None:
         """The route to an address, or None where there is none."""
         if self.is_local(address):
             return Route(address, 32, "lo", local=True, source=address)
         for route in self.routes:
-            shift = 32 - route.length
-            if not route.local and (address >> shift if shift < 32 else 0) == (
-                route.net >> shift if shift < 32 else 0
-            ):
+            if not route.local and in_network(address, route.net, route.length):
                 return route
         return None
 
@@ -142,9 +141,9 @@ class Host:
         inet_addr_type)."""
         if address == 0:
             return "UNSPEC"
-        if address == 0xFFFFFFFF or address in self.broadcast:
+        if address == LIMITED_BROADCAST or address in self.broadcast:
             return "BROADCAST"
-        if 224 <= address >> 24 < 240:
+        if is_multicast(address):
             return "MULTICAST"
         if self.is_local(address):
             return "LOCAL"

@@ -18,13 +18,9 @@ import numpy as np
 
 from correlator.dataset.files import read_file
 from correlator.decode.events import DESTROY, LISTED, NEW, ConntrackEvents
+from correlator.endpoints import pack
 from correlator.errors import InputError
 from correlator.firewall.values import parse_address
-
-
-def pack(a: int, p: int) -> int:
-    return a << 16 | p
-
 
 MARKS = {"[NEW]": NEW, "[UPDATE]": LISTED, "[DESTROY]": DESTROY}
 ICMP, FEW_PARTS, LONG_LINE = 1, 6, 4096

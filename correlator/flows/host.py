@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import in_network
 from correlator.firewall.sets import parse_sets
 from correlator.firewall.values import parse_address
 from correlator.firewall.view import Host, Route
@@ -308,7 +309,7 @@ def _infer(
 def _claimed(address: int, name: str, nets: dict[str, tuple[int, int]]) -> bool:
     """Whether the address belongs to another device's subnet (the host uses it there, not here)."""
     return any(
-        device != name and address >> (32 - length) == low >> (32 - length)
+        device != name and in_network(address, low, length)
         for device, (low, length) in nets.items()
     )
 
@@ -329,6 +330,6 @@ def _dialled(
         if name in nets or name == "lo":
             continue
         for address in shown.reached.get(name, ()):
-            inside = any(address >> (32 - n) == low >> (32 - n) for low, n in nets.values())
+            inside = any(in_network(address, low, n) for low, n in nets.values())
             if address < 1 << 32 and not inside and address not in known:
                 found.setdefault(name, {})[address] = None

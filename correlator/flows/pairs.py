@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from correlator.endpoints import NOWHERE, pack, port_of
 from correlator.flows import conntrack
 from correlator.flows.conntrack import RELATED_KIND, Label, Tracker, tcp_kind
 from correlator.flows.crossings import BRIDGED, LOOP, join, mix
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.flows.host import Sight
-
-NOWHERE = np.int64(-1)
-"""An endpoint that nothing tells."""
 
 FRESH, OLDER_FORWARD, OLDER_BACKWARD = 0, 1, 2
 """How a pair opens: by its first packet, or as a connection from before the capture (by its
@@ -42,7 +40,7 @@ class Crossings:
     """One row a crossing, in order of time; all arrays have shape (n,).
 
     ``came_in`` and ``left`` are rows of the packet table (-1: that sight is missing). Endpoints are
-    int64 ``address << 16 | port``, -1 where there is none: ``source``/``destination`` before any
+    int64, -1 where there is none: ``source``/``destination`` before any
     NAT seen here (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its
     pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes."""
 
@@ -84,7 +82,7 @@ def endpoints(
     result = []
     for address, port in (("src", "sport"), ("dst", "dport")):
         ports = np.maximum(packets[f"{prefix}{port}"].to_numpy().astype(np.int64), 0)
-        result.append(packets[f"{prefix}{address}"].to_numpy().astype(np.int64) << 16 | ports)
+        result.append(pack(packets[f"{prefix}{address}"].to_numpy().astype(np.int64), ports))
     return result[0], result[1]
 
 
@@ -344,7 +342,7 @@ def guess_opening(crossings: Crossings, servers: frozenset[int]) -> npt.NDArray[
     """How every pair opens: by a packet that may open a connection, or as a connection from before
     the capture.
 
-    ``servers`` are endpoints that DNAT rules lead to (``address << 16 | port``). For an older
+    ``servers`` are endpoints that DNAT rules lead to. For an older
     connection the end with such an endpoint, else the lower port, is taken for the server."""
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
     opening = np.zeros(count, dtype=np.int8)
@@ -379,7 +377,7 @@ def guess_opening(crossings: Crossings, servers: frozenset[int]) -> npt.NDArray[
         elif int(target) in servers:
             to_server = True
         else:
-            to_server = (target & 0xFFFF) <= (source & 0xFFFF)
+            to_server = port_of(target) <= port_of(source)
         original_forward = bool(crossings.forward[row]) == to_server
         opening[crossings.pair[row]] = 1 if original_forward else 2
     return opening

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from correlator.addresses import END_OF_IPV4, LOCALHOST
 from correlator.firewall.conditions.ternary import Reads
 from correlator.firewall.model import Target
 from correlator.firewall.values import parse_address, parse_ports
@@ -79,7 +80,7 @@ def _own(host: Host, device: str | None) -> tuple[tuple[int, int], ...]:
         return tuple((a, a) for a in host.addresses[device])
     if host.certain and host.local:
         return tuple((a, a) for a in sorted(host.local))
-    return ((0, 0xFFFFFFFF),)
+    return ((0, END_OF_IPV4 - 1),)
 
 
 def destination_rewrite(target: Target, view: View, host: Host) -> Rewrite | None:
@@ -91,9 +92,7 @@ def destination_rewrite(target: Target, view: View, host: Host) -> Rewrite | Non
         ports = next((p for _, p in ranges if p is not None), None)
         return Rewrite(addresses, ports)
     if target.name == "REDIRECT":
-        own = (
-            ((0x7F000001, 0x7F000001),) if view.hook == "OUTPUT" else _own(host, view.in_interface)
-        )
+        own = ((LOCALHOST, LOCALHOST),) if view.hook == "OUTPUT" else _own(host, view.in_interface)
         return Rewrite(own, ranges[0][1] if ranges else None)
     if target.name == "NETMAP" and view.hook in ("PREROUTING", "OUTPUT"):
         return _netmap(ranges, view.dst)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from correlator import endpoints
 from correlator.decode.compiled import kernel, part, rare
 from correlator.decode.records import ICMP, IN, RECORD, TCP, UDP
 from correlator.flows import conntrack
@@ -124,6 +125,7 @@ _UDP_TIMEOUT, _UDP_STREAM, _ICMP_TIMEOUT = (
 )
 _UDP_MEMORY, _ICMP_MEMORY = MEMORY_NS[17], MEMORY_NS[1]
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
+pack = part(endpoints.pack)
 S_NEW, S_ESTABLISHED = conntrack.S_NEW, conntrack.S_ESTABLISHED
 
 
@@ -186,8 +188,8 @@ def _taint(keys, values, counts, pairs, protocol, src, sport, dst, dport):
         counts,
         pairs,
         protocol,
-        np.int64(src) << 16 | np.int64(sport),
-        np.int64(dst) << 16 | np.int64(dport),
+        pack(np.int64(src), np.int64(sport)),
+        pack(np.int64(dst), np.int64(dport)),
     )
     pairs[pair].tainted = 1
 
@@ -202,8 +204,8 @@ def _odd(keys, values, counts, pairs, r):
             counts,
             pairs,
             r.inner_protocol,
-            np.int64(r.inner_src) << 16 | np.int64(r.inner_sport),
-            np.int64(r.inner_dst) << 16 | np.int64(r.inner_dport),
+            pack(np.int64(r.inner_src), np.int64(r.inner_sport)),
+            pack(np.int64(r.inner_dst), np.int64(r.inner_dport)),
         )
         pairs[pair].tainted = 1
 
@@ -451,12 +453,12 @@ def _crossing(
     """One packet that was seen coming in and leaving. Returns False where there are too many
     kinds."""
     in_source, in_target = (
-        np.int64(w.src) << 16 | np.int64(w.sport),
-        np.int64(w.dst) << 16 | np.int64(w.dport),
+        pack(np.int64(w.src), np.int64(w.sport)),
+        pack(np.int64(w.dst), np.int64(w.dport)),
     )
     out_source, out_target = (
-        np.int64(w.out_src) << 16 | np.int64(w.out_sport),
-        np.int64(w.out_dst) << 16 | np.int64(w.out_dport),
+        pack(np.int64(w.out_src), np.int64(w.out_sport)),
+        pack(np.int64(w.out_dst), np.int64(w.out_dport)),
     )
     pair = _pair_of(keys, values, counts, pairs, w.protocol, in_source, out_target)
     p = pairs[pair]

@@ -6,7 +6,7 @@ import numpy as np
 
 from correlator.decode.compiled import kernel, part
 from correlator.decode.records import direction_of, little, parse, record_header
-from correlator.flows.fold.kernel import find, name_of
+from correlator.flows.fold.kernel import find, name_of, pack
 
 PICKED = np.dtype(
     [
@@ -38,8 +38,8 @@ def _wanted(data, at, captured, wire, direction, mac, keys, values, wanted, scra
         return False
     name = name_of(
         r.protocol,
-        np.int64(r.src) << 16 | np.int64(r.sport),
-        np.int64(r.dst) << 16 | np.int64(r.dport),
+        pack(np.int64(r.src), np.int64(r.sport)),
+        pack(np.int64(r.dst), np.int64(r.dport)),
     )
     slot = find(keys, values, name)
     return keys[slot] == 0 or wanted[values[slot]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import in_network, is_loopback
 from correlator.decode.link import SLL, SLL2
 from correlator.errors import InputError
 from correlator.flows.crossings import mix
@@ -132,17 +133,11 @@ def _by_address(packets: pd.DataFrame, facts: Facts, names: list[str], rows: Int
     )
     peer = np.where(direction == SENT, dst, src)
     for route in routes:
-        inside = (
-            peer >> (32 - route.length) == route.destination >> (32 - route.length)
-            if route.length
-            else peer >= 0
-        )
+        inside = in_network(peer, route.destination, route.length)
         if route.device in names:
             result[(result < 0) & inside] = names.index(route.device)
     loops = (
-        (np.isin(src, own) | (src >> 24 == 127))
-        & (np.isin(dst, own) | (dst >> 24 == 127))
-        & (mac == 0)
+        (np.isin(src, own) | is_loopback(src)) & (np.isin(dst, own) | is_loopback(dst)) & (mac == 0)
     )
     if "lo" in names:
         result[loops] = names.index("lo")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import ALL_HOSTS, is_loopback, is_multicast
+from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.firewall.effects.nat import target_ranges
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.flows import conntrack
@@ -23,7 +25,7 @@ from correlator.flows.conntrack import (
     REPLY,
     S_RELATED,
 )
-from correlator.flows.pairs import FRESH, NOWHERE, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
+from correlator.flows.pairs import FRESH, OLDER_BACKWARD, OLDER_FORWARD, Crossings, Labels
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 MAX_CANDIDATES, MAX_APPROACHES = 12, 256
-ALL_HOSTS = 224 << 24 | 1
-"""The group that every host has joined (RFC 1112, ip_mc_up)."""
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
 FTP_DATA = 20
@@ -47,7 +47,7 @@ FTP_DATA = 20
 
 @dataclass(frozen=True)
 class Ends:
-    """A connection's endpoints, one row a crossing (n,), ``address << 16 | port``, -1 unknown.
+    """A connection's endpoints, one row a crossing (n,), -1 unknown.
 
     ``client`` dialled ``dialled``; the ``server`` was reached and saw the client as ``seen``: the
     original tuple is client -> dialled, the reply tuple server -> seen. ``in_code``/``out_code``:
@@ -258,14 +258,14 @@ def _original_way(
     target = np.where(crossings.sent, crossings.out_destination, crossings.in_destination)[first]
     known = np.array(sorted(servers), dtype=np.int64)
     from_server, to_server = np.isin(source, known), np.isin(target, known)
-    ends = [port & 0xFFFF for port in (source, target)]
+    ends = [port_of(end) for end in (source, target)]
     ephemeral = [(port >= EPHEMERAL[0]) & (port <= EPHEMERAL[1]) for port in ends]
     plain = [(port < EPHEMERAL[0]) & (port != FTP_DATA) for port in ends]
     neither = ~from_server & ~to_server
     dials = (to_server & ~from_server) | (neither & ephemeral[0] & plain[1])
     answers = (from_server & ~to_server) | (neither & ephemeral[1] & plain[0])
     certain = (crossings.protocol[first] == 1) | (
-        target >> 44 == 14
+        is_multicast(address_of(target))
     )  # a query; nobody is answered by a multicast group
     dials, answers = dials | certain, answers & ~certain
     forward = crossings.forward[first]
@@ -275,9 +275,9 @@ def _original_way(
 
 def of_groups(crossings: Crossings) -> npt.NDArray[np.bool_]:
     """Crossings (n,) that came in for a multicast group that the host may have joined or not."""
-    address = crossings.in_destination >> 16
+    address = address_of(crossings.in_destination)
     result: npt.NDArray[np.bool_] = (
-        crossings.entered & ~crossings.sent & (address >> 28 == 14) & (address != ALL_HOSTS)
+        crossings.entered & ~crossings.sent & is_multicast(address) & (address != ALL_HOSTS)
     )
     return result
 
@@ -300,7 +300,7 @@ def servers_of(rules: Iterable[Rule]) -> frozenset[int]:
         for addresses, ports in target_ranges(rule.target):
             if addresses is not None and addresses[0] == addresses[1] and ports is not None:
                 result.update(
-                    addresses[0] << 16 | port
+                    pack(addresses[0], port)
                     for port in range(ports[0], min(ports[1], ports[0] + 64) + 1)
                 )
     return frozenset(result)
@@ -355,7 +355,7 @@ def candidates(
     Source selection tells most for the host's own packets: who dials an own address sends from it,
     who dials the container itself sends from the address that the route prefers (ip-route(8),
     fib_select_default)."""
-    address, port = server >> 16, server & 0xFFFF
+    address, port = address_of(server), port_of(server)
     dialled: dict[int, None] = {}
     for door in ways:
         for addresses, ports in target_ranges(door.rule.target):
@@ -365,12 +365,12 @@ def candidates(
                 continue
             for where in _named_addresses(door.matches, host):
                 for number in _named_ports(door.matches, port):
-                    dialled[where << 16 | number] = None
+                    dialled[pack(where, number)] = None
     if host_sent:
-        own = [d for d in dialled if d >> 16 == client >> 16]
+        own = [d for d in dialled if address_of(d) == address_of(client)]
         route = host.route(address)
-        direct = route is None or not route.source or route.source == client >> 16
-        plain = [d for d in dialled if not host.is_local(d >> 16)]
+        direct = route is None or not route.source or route.source == address_of(client)
+        plain = [d for d in dialled if not host.is_local(address_of(d))]
         fitting = [*([server] if direct else []), *own, *([] if own else [server]), *plain]
         return tuple(dict.fromkeys(fitting))[:MAX_CANDIDATES]
     return tuple(dict.fromkeys([server, *dialled]))[:MAX_CANDIDATES]
@@ -385,7 +385,7 @@ def _named_addresses(matches: tuple[Match, ...], host: Host) -> list[int]:
     single = next((low for low, high in ranges if low == high), None)
     if single is not None:
         return [single]
-    own = sorted(a for a in host.local if a >> 24 != 127)
+    own = sorted(a for a in host.local if not is_loopback(a))
     return [a for a in own if all(low <= a <= high for low, high in ranges)]
 
 
@@ -450,7 +450,7 @@ def _undialled(
         int(crossings.pair[row]): (
             int(ends.server[row]),
             int(ends.client[row]),
-            not bool(crossings.entered[row]) and host.is_local(int(ends.client[row]) >> 16),
+            not bool(crossings.entered[row]) and host.is_local(address_of(int(ends.client[row]))),
         )
         for row in rows[first].tolist()
     }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.endpoints import address_of, port_of
 from correlator.flows.conntrack import QUERY, SYN
 from correlator.flows.conntrack_events import told_openings
 from correlator.flows.crossings import mix
@@ -339,8 +340,8 @@ def _class(
     """A name for what rules can tell of the endpoints of each of some connections, (n,)."""
     protocol = c["protocol"]
     ends = [c[name] for name in ("client", "dialled", "server", "seen")]
-    addresses = [end >> 16 for end in ends]
-    ports = [np.where(protocol == ICMP, 0, end & 0xFFFF) for end in ends]
+    addresses = [address_of(end) for end in ends]
+    ports = [np.where(protocol == ICMP, 0, port_of(end)) for end in ends]
     key: list[npt.NDArray[np.integer]] = [protocol]
     key += [np.searchsorted(cuts["address"], address, side="right") for address in addresses]
     key += [np.searchsorted(cuts["port"], port, side="right") for port in ports]
@@ -423,14 +424,14 @@ def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) ->
     nat = k["nat"].astype(np.int64)
     columns: dict[str, npt.NDArray[np.integer]] = {
         "protocol": protocol,
-        "src": source >> 16,
-        "sport": np.where(flat, 0, source & 0xFFFF),
-        "dst": target >> 16,
-        "dport": np.where(flat, 0, target & 0xFFFF),
-        "to": into >> 16,
-        "to_port": np.where(flat, 0, into & 0xFFFF),
-        "from": onto >> 16,
-        "from_port": np.where(flat, 0, onto & 0xFFFF),
+        "src": address_of(source),
+        "sport": np.where(flat, 0, port_of(source)),
+        "dst": address_of(target),
+        "dport": np.where(flat, 0, port_of(target)),
+        "to": address_of(into),
+        "to_port": np.where(flat, 0, port_of(into)),
+        "from": address_of(onto),
+        "from_port": np.where(flat, 0, port_of(onto)),
         "state": k["state"],
         "reply": reply.astype(np.int64),
         "seen_reply": k["seen_reply"],

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.endpoints import NOWHERE, address_of, pack
 from correlator.flows.conntrack import S_NEW
-from correlator.flows.pairs import NOWHERE, Labels, track
+from correlator.flows.pairs import Labels, track
 from correlator.reconcile.possible.alternatives import (
     Alternatives,
     Reading,
@@ -83,7 +84,7 @@ def explore(
     )
     alone = crossings.entered & ~crossings.sent
     foreign = np.array(
-        [not scene.host.is_local(int(d) >> 16) for d in crossings.in_destination], dtype=bool
+        [not scene.host.is_local(address_of(int(d))) for d in crossings.in_destination], dtype=bool
     )
     n = len(crossings)
     hints = _Hints(
@@ -211,7 +212,7 @@ def _learn_servers(
             continue
         example = int(walked.example[kind])
         port = int(v["dport"][row]) if target[1] == int(v["dport"][example]) else target[1]
-        result.server[rows.crossing[row]] = target[0] << 16 | port
+        result.server[rows.crossing[row]] = pack(target[0], port)
 
 
 def _learn_marks(result: _Hints, rows: Rows, walked: Walked, at: Ints, base: Reading) -> None:

@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import (
+    END_OF_IPV4,
+    LIMITED_BROADCAST,
+    LOOPBACK,
+    MULTICAST,
+    is_loopback,
+    network_range,
+)
+from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.firewall.conditions.ternary import Reads
 from correlator.firewall.sets import ADDRESS, PORT
 from correlator.firewall.view import View
@@ -24,7 +33,6 @@ from correlator.flows.conntrack import (
     STATE_NAMES,
 )
 from correlator.flows.crossings import BRIDGED, mix
-from correlator.flows.pairs import NOWHERE
 from correlator.reconcile.possible.alternatives import of_groups
 
 if TYPE_CHECKING:
@@ -149,16 +157,23 @@ def _columns(
     # an error behind a bridge's PREROUTING shows the restored destination: before, it was what the
     # server saw
     restored = (
-        related & entered & c.after_prerouting[at] & reply & (own_target >> 16 == client >> 16)
+        related
+        & entered
+        & c.after_prerouting[at]
+        & reply
+        & (address_of(own_target) == address_of(client))
     )
-    before = np.where(restored & (seen != NOWHERE), seen & ~np.int64(0xFFFF), own_target)
+    portless = pack(address_of(seen), np.zeros_like(seen))
+    before = np.where(restored & (seen != NOWHERE), portless, own_target)
     source = np.where(loose, own_source, source)
     target = np.where(loose, np.where(related, before, own_target), target)
     into = np.where(loose, np.where(sent, c.out_destination[at], own_target), into)
     onto = np.where(loose, np.where(sent, c.out_source[at], NOWHERE), onto)
     p = {name: scene.packets[name].to_numpy()[shown].astype(np.int64) for name in _FIELDS}
-    transit = ~entered & ~np.isin(source >> 16, np.array(sorted(scene.host.local), dtype=np.int64))
-    transit &= (source >> 24 + 16 != 127) & (
+    transit = ~entered & ~np.isin(
+        address_of(source), np.array(sorted(scene.host.local), dtype=np.int64)
+    )
+    transit &= ~is_loopback(address_of(source)) & (
         state != S_RELATED
     )  # a reset of REJECT bears the server's address
     inside = (
@@ -168,18 +183,18 @@ def _columns(
     )
     bridged = (scene.sight.wire[shown] == BRIDGED) | inside
     in_code = np.where(entered, scene.in_code[at], np.where(transit, ends.in_code[at], NOWHERE))
-    in_code = _routed(scene, source >> 16, transit, in_code)
+    in_code = _routed(scene, address_of(source), transit, in_code)
     protocol = np.where(related, 1, c.protocol[at])
     result = {
         "protocol": protocol,
-        "src": source >> 16,
-        "sport": source & 0xFFFF,
-        "dst": target >> 16,
-        "dport": target & 0xFFFF,
-        "to": np.where(into == NOWHERE, NOWHERE, into >> 16),
-        "to_port": into & 0xFFFF,
-        "from": np.where(onto == NOWHERE, NOWHERE, onto >> 16),
-        "from_port": onto & 0xFFFF,
+        "src": address_of(source),
+        "sport": port_of(source),
+        "dst": address_of(target),
+        "dport": port_of(target),
+        "to": np.where(into == NOWHERE, NOWHERE, address_of(into)),
+        "to_port": port_of(into),
+        "from": np.where(onto == NOWHERE, NOWHERE, address_of(onto)),
+        "from_port": port_of(onto),
         "state": state,
         "reply": reply.astype(np.int64),
         "seen_reply": labels.seen_reply[at].astype(np.int64),
@@ -266,7 +281,7 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
     """Where addresses, ports, lengths and TTLs start to be told apart: by rules, and by the host's
     own tables."""
     asked = list(reads)
-    addresses = {0, 1, 127 << 24, 128 << 24, 224 << 24, 240 << 24, 0xFFFFFFFF, 1 << 32}
+    addresses = {0, 1, *LOOPBACK, *MULTICAST, LIMITED_BROADCAST, END_OF_IPV4}
     for read in asked:
         addresses |= read.addresses
     for address in (*host.local, *host.broadcast):
@@ -276,8 +291,8 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
         addresses |= members.cuts[ADDRESS]
         ports |= members.cuts[PORT]
     for route in host.routes:
-        low = route.net >> (32 - route.length) << (32 - route.length) if route.length else 0
-        addresses |= {low, low + (1 << (32 - route.length))}
+        low, high = network_range(route.net, route.length)
+        addresses |= {low, high + 1}
     return {
         "address": np.array(sorted(addresses), dtype=np.int64),
         "port": np.array(sorted(ports), dtype=np.int64),
@@ -336,8 +351,8 @@ def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
         key.append(np.where(np.isin(v["mac"], cuts["mac"]), v["mac"], 0))
     if "tuples" in fields:
         for name in ("client", "dialled", "seen", "server"):
-            key.append(np.searchsorted(cuts["address"], v[name] >> 16, side="right"))
-            key.append(np.searchsorted(cuts["port"], v[name] & 0xFFFF, side="right"))
+            key.append(np.searchsorted(cuts["address"], address_of(v[name]), side="right"))
+            key.append(np.searchsorted(cuts["port"], port_of(v[name]), side="right"))
     if any(f.startswith("set:") for f in fields):
         key += [v["src"], v["dst"]]
     _, first, kind = np.unique(mix(*key), return_index=True, return_inverse=True)
@@ -361,10 +376,12 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         state=STATE_NAMES[state] if state != S_UNTRACKED else "NEW",
         reply=bool(v["reply"]),
         seen_reply=bool(v["seen_reply"]),
-        original=(client >> 16, client & 0xFFFF, dialled >> 16, dialled & 0xFFFF)
+        original=(address_of(client), port_of(client), address_of(dialled), port_of(dialled))
         if tracked
         else None,
-        replied=(server >> 16, server & 0xFFFF, seen >> 16, seen & 0xFFFF) if tracked else None,
+        replied=(address_of(server), port_of(server), address_of(seen), port_of(seen))
+        if tracked
+        else None,
         dnat=bool(v["dnat"]),
         snat=bool(v["snat"]),
         connmark=v["connmark"] if v["connmark"] >= 0 else None,

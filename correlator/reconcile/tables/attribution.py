@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.endpoints import pack
 from correlator.flows.conntrack import UNTRACKED
 from correlator.reconcile.tables.numbering import place, sight_of
 
@@ -29,7 +30,7 @@ class Attribution:
 
     ``row`` in the explored rows, ``way`` its number (-1: rules and wire exclude every way, or leave
     too many), ``open``: still undecided (the likeliest is shown), ``connection`` from 1 in order of
-    first packet. ``client`` ... ``server`` are endpoints ``address << 16 | port``: client ->
+    first packet. ``client`` ... ``server`` are endpoints: client ->
     dialled is the original tuple, server -> seen the reply tuple; for direction untracked, the
     packet's own source and destination."""
 
@@ -103,8 +104,8 @@ def endpoints_of(verdict: Verdict, row: Ints, direction: Ints) -> tuple[Ints, In
     both ways."""
     v = verdict.explored.rows.columns
     own = direction == UNTRACKED
-    source = v["src"][row] << 16 | v["sport"][row]
-    target = v["dst"][row] << 16 | v["dport"][row]
+    source = pack(v["src"][row], v["sport"][row])
+    target = pack(v["dst"][row], v["dport"][row])
     client, dialled = (
         np.where(own, source, v["client"][row]),
         np.where(own, target, v["dialled"][row]),

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from correlator import addresses
+from correlator.endpoints import address_of, port_of
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -22,16 +25,12 @@ DIRECTIONS = ("original", "reply", "untracked")
 @lru_cache(maxsize=65536)
 def address(value: int) -> str:
     """Dotted form of an IPv4 value; empty for an unknown one."""
-    return (
-        f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
-        if 0 <= value < 1 << 32
-        else ""
-    )
+    return addresses.text(value)
 
 
 def endpoint(value: int) -> str:
-    """``address:port`` of ``address << 16 | port``."""
-    return f"{address(value >> 16)}:{value & 0xFFFF}"
+    """``address:port`` of an endpoint."""
+    return f"{address(address_of(value))}:{port_of(value)}"
 
 
 def protocol(number: int) -> str:
@@ -58,8 +57,8 @@ def tuple_columns(
     columns: dict[str, Any] = {"protocol": categorical(numbers, protocol)}
     for prefix, one, other in (("", client, dialled), ("reply_", server, seen)):
         for side, ends in (("src", one), ("dst", other)):
-            columns[f"{prefix}{side}"] = categorical(ends >> 16, address)
-            columns[f"{prefix}{'sport' if side == 'src' else 'dport'}"] = (ends & 0xFFFF).astype(
+            columns[f"{prefix}{side}"] = categorical(address_of(ends), address)
+            columns[f"{prefix}{'sport' if side == 'src' else 'dport'}"] = port_of(ends).astype(
                 np.int32
             )
     return columns

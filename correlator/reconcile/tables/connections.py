@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
+from correlator.endpoints import address_of, pack, port_of
 from correlator.firewall.effects.nat import target_ranges
 from correlator.flows.conntrack import ORIGINAL, REPLY, UNTRACKED
 from correlator.reconcile.possible.alternatives import dnat_rules
@@ -200,7 +201,7 @@ def _proxied(
         protocol = next((m.name for m in rule.matches if m.name in ("tcp", "udp")), "")
         for addresses, ports in target_ranges(rule.target):
             if addresses is not None and ports is not None and port.isdigit() and protocol:
-                server = addresses[0] << 16 | ports[0]
+                server = pack(addresses[0], ports[0])
                 doors.setdefault((6 if protocol == "tcp" else 17, int(port)), set()).add(server)
     linked = np.zeros(len(first), dtype=np.int64)
     accepted: list[int] = []
@@ -210,11 +211,13 @@ def _proxied(
         if outcome[i] != "local":
             continue
         protocol_number, server = int(attribution.protocol[at]), int(attribution.server[at])
-        if (protocol_number, server & 0xFFFF) in doors and verdict.scene.host.is_local(
-            server >> 16
+        if (protocol_number, port_of(server)) in doors and verdict.scene.host.is_local(
+            address_of(server)
         ):
             accepted.append(i)
-        elif sent_by_host[i] and verdict.scene.host.is_local(int(attribution.client[at]) >> 16):
+        elif sent_by_host[i] and verdict.scene.host.is_local(
+            address_of(int(attribution.client[at]))
+        ):
             _link(i, server, protocol_number, accepted, doors, attribution, first, linked)
     return linked
 
@@ -230,7 +233,7 @@ def _link(
     linked: Ints,
 ) -> None:
     for j in reversed(accepted):
-        door = int(attribution.server[first[j]]) & 0xFFFF
+        door = port_of(int(attribution.server[first[j]]))
         near = 0 <= attribution.time[first[i]] - attribution.time[first[j]] < PROXY_NS
         if near and not linked[j] and server in doors.get((protocol_number, door), ()):
             linked[i], linked[j] = j + 1, i + 1

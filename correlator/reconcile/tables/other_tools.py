@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
+from correlator.endpoints import address_of, port_of
 from correlator.flows.community_id import ICMP, PORTED, community_ids, icmp_ports
 from correlator.flows.conntrack import RELATED_KIND, REPLY, UNTRACKED
 from correlator.reconcile.tables.columns import table
@@ -69,9 +70,9 @@ def _ids(
     (client, dialled, server, seen), flat = ends, protocol == ICMP
     return community_ids(
         np.r_[protocol, protocol],
-        np.r_[client, seen] >> 16,
+        address_of(np.r_[client, seen]),
         np.r_[_port(flat, source, client), _port(flat, source, seen)],
-        np.r_[dialled, server] >> 16,
+        address_of(np.r_[dialled, server]),
         np.r_[_port(flat, target, dialled), _port(flat, target, server)],
         np.r_[one_way & flat, one_way & flat],
     )
@@ -100,7 +101,7 @@ def community_table(
 
 
 def _port(flat: Bools, icmp: Ints, end: Ints) -> Ints:
-    return np.where(flat, icmp, end & 0xFFFF)
+    return np.where(flat, icmp, port_of(end))
 
 
 def _own(verdict: Verdict, attribution: Attribution) -> Bools:

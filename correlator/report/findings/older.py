@@ -3,10 +3,10 @@ their first packet."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from correlator import addresses
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.rules import hits_of, quoted, rulebooks
 from correlator.report.findings.walked import Walks, walks
@@ -96,7 +96,7 @@ def _now(row: Any, rules: Walks) -> Now | None:
     if path.decider >= 0 and rules.entry(path.decider).table in ("raw", "mangle"):
         return None  # it would not come to nat
     address, port = path.destination
-    if f"{IPv4Address(address)}:{port}" == f"{row.reply_src}:{row.reply_sport}":
+    if f"{addresses.text(address)}:{port}" == f"{row.reply_src}:{row.reply_sport}":
         return None
     entry = rules.entry(path.dnat_entry) if path.dnat_entry >= 0 else None
     return (
@@ -113,7 +113,7 @@ def _finding(analysis: Analysis, frame: pd.DataFrame, new: Now) -> Finding:
     if name:
         change = (
             f"{quoted(name, rule)} would send a new one to "
-            f"{door(analysis, protocol, IPv4Address(address), port)}"
+            f"{door(analysis, protocol, addresses.text(address), port)}"
         )
     else:
         change = "no DNAT rule would send a new one there"

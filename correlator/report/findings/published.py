@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from correlator.addresses import is_loopback
 from correlator.firewall.effects.nat import target_ranges
 from correlator.firewall.values import parse_address, parse_ports
 from correlator.report.findings.rules import Rulebook, Why, rulebooks, value
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
 
 REWRITING = ("DNAT", "REDIRECT", "NETMAP")
-LOOPBACK = 127
 Back = tuple[str, int, str]
 """A rule that returns: its chain, number and text."""
 
@@ -69,7 +69,7 @@ class Published:
         Docker's does)."""
         for rule in (rule for book in self.books for rule in book.rules("nat", "OUTPUT")):
             asked = _option(rule, "destination")
-            if asked is not None and asked.negated and asked.value.startswith(f"{LOOPBACK}."):
+            if asked is not None and asked.negated and is_loopback(parse_address(asked.value)[0]):
                 return f"{rule.name} ({rule.text}) leaves out what is dialled on loopback", (
                     rule.name,
                 )
@@ -112,7 +112,7 @@ class Published:
             if chain in chains:
                 name = f"nat/{chain}:{number}"
                 return f"{name} ({text}) keeps {{it}} from the DNAT rules behind it", (name,)
-        if value(str(row.dst)) >> 24 == LOOPBACK and self.without_loopback[0]:
+        if is_loopback(value(str(row.dst))) and self.without_loopback[0]:
             return self.without_loopback
         out = [one.rule for one in doors if _excludes(one.rule, str(row.in_interface))]
         if len(out) == len(doors):

@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from ipaddress import IPv4Address
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator import addresses
 from correlator.firewall.languages.iptables_save import parse_rule
 from correlator.firewall.model import Rule, Ruleset
 
@@ -28,10 +28,7 @@ Why = tuple[str, tuple[str, ...]]
 parsed = lru_cache(maxsize=8192)(parse_rule)
 
 
-@lru_cache(maxsize=65536)
-def value(address: str) -> int:
-    """An IPv4 address as a number."""
-    return int(IPv4Address(address))
+value = lru_cache(maxsize=65536)(addresses.value)
 
 
 def behind_bridge(host: Host, address: str) -> str:
