@@ -21,6 +21,7 @@ from correlator.reconcile.possible.changes import order_changes
 from correlator.reconcile.possible.choices import Choices, Option, Unit, find_choices, way_of
 from correlator.reconcile.possible.explore import Explored, explore
 from correlator.reconcile.possible.prepare import prepare_ground
+from correlator.reconcile.settle.confirm import place_own
 from correlator.reconcile.settle.hits import Hits, spread, tally_of
 from correlator.reconcile.settle.ledger import Ledger, keep_ledger
 from correlator.reconcile.settle.offset import estimate
@@ -30,12 +31,12 @@ from correlator.reconcile.tally import Tallies, Tally
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Ints
     from correlator.reconcile.intake.inputs import Inputs, Progress
     from correlator.reconcile.possible.decided import Ordinary
     from correlator.reconcile.possible.kinds import Scene
+    from correlator.reconcile.settle.judge import Facts
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 PASSES = 3
 
@@ -70,11 +71,9 @@ class Verdict:
     tallies: Tallies
 
     @cached_property
-    def intervals(self) -> tuple[Ints, Bools, Bools]:
-        """What :func:`correlator.reconcile.tables.hits.intervals_of` tells of ``hits``."""
-        from correlator.reconcile.tables.hits import intervals_of
-
-        return intervals_of(self)
+    def placed(self) -> tuple[Ints, Facts]:
+        """What :func:`correlator.reconcile.settle.confirm.place_own` tells of ``hits``."""
+        return place_own(self)
 
 
 def reconcile(

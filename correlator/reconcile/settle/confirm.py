@@ -1,5 +1,5 @@
-"""Hits of ordinary packets against what counters counted of their rule, told in order of time, a
-block of packets at a time."""
+"""What the counters say of each hit: in which interval it was counted, and whether that interval
+balances. Hits are told in order of time, a block of packets at a time."""
 
 from __future__ import annotations
 
@@ -8,43 +8,105 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.intake.counters import UNBOUNDED
 from correlator.reconcile.possible.moments import SLACK_NS
-from correlator.reconcile.tables.hits import place_hits
+from correlator.reconcile.settle.judge import Fact, add_facts, where
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools, Ints
+    from correlator.reconcile.intake.counters import Counters
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.decided import Block
+    from correlator.reconcile.settle.judge import Facts
+    from correlator.reconcile.settle.ledger import Account
     from correlator.reconcile.tally import Members, Tally
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
-
-
-UNCONFIRMED, FEWER, COVERED = 1, 2, 4
-"""What counters say of some hits of one rule: some is not confirmed; its rule counted fewer than
-that; some lies between samples."""
-Doubts = dict[int, "npt.NDArray[np.uint8]"]
-"""entry -> these bits by connection and direction (row of the fold's connections * 2 + direction);
-0 where there is no hit."""
+Doubts = dict[int, "Facts"]
+"""entry -> facts by connection and direction (row of the fold's connections * 2 + direction); 0
+where there is no hit."""
 
 
 @dataclass(frozen=True)
 class Placed:
     """Some hits of an ``entry`` (h,): ``packet`` its number among ordinary ones, ``owner`` row of
-    the fold's connections, ``combination``; ``interval`` (-1: outside of all samples), ``good`` and
-    ``over`` as :func:`place_hits` tells them."""
+    the fold's connections, ``combination``; ``interval`` (-1: outside of all samples) and ``facts``
+    as :func:`place_hits` tells them."""
 
     entry: int
     packet: Ints
     owner: Ints
     combination: Ints
     interval: Ints
-    good: Bools
-    over: Bools
+    facts: Facts
+
+
+def place_own(verdict: Verdict) -> tuple[Ints, Facts]:
+    """(interval, facts) of each of ``verdict.hits``, as :func:`place_hits` tells them."""
+    hits, ledger = verdict.hits, verdict.ledger
+    interval = np.full(len(hits), -1, dtype=np.int64)
+    facts = np.full(len(hits), Fact.UNCONFIRMED, dtype=np.uint16)
+    if ledger is None:
+        return interval, facts | np.uint16(Fact.UNCOUNTED)
+    places = {
+        entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist() for entry in ledger.accounts
+    }
+    ranks = {entry: np.arange(end - start) for entry, (start, end) in places.items() if start < end}
+    for part in verdict.tallies.blocks() if ranks else ():
+        for entry, rank in ranks.items():
+            others = np.sort(part.gather(part.low, part.members.get(entry, ())), kind="stable")
+            rank += np.searchsorted(others, hits.low[slice(*places[entry])], side="left")
+    for entry, rank in ranks.items():
+        at = slice(*places[entry])
+        interval[at], facts[at] = place_hits(verdict, entry, rank)
+    return interval, facts
+
+
+def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Facts]:
+    """(interval, -1 outside of all samples; what the counter says) of one entry's hits, by their
+    number in order of time among all of its hits; both (h,)."""
+    assert verdict.ledger is not None
+    assert verdict.counters is not None
+    account, counters = verdict.ledger.accounts[entry], verdict.counters
+    interval = np.searchsorted(account.upto, rank, side="right") - 1
+    interval = np.where(interval >= counters.samples - 1, -1, interval)
+    said = np.r_[facts_of_intervals(account, counters, entry), np.uint16(Fact.UNCONFIRMED)]
+    return interval, said[interval]
+
+
+def facts_of_intervals(account: Account, counters: Counters, entry: int) -> Facts:
+    """What an entry's counter says of the hits that fall into each interval, (S-1,)."""
+    return (
+        np.uint16(Fact.COVERED)
+        | where(~confirmed(account, counters, entry), Fact.UNCONFIRMED)
+        | where(account.residual < 0, Fact.FEWER)
+    )
+
+
+def confirmed(account: Account, counters: Counters, entry: int) -> Bools:
+    """The intervals in which an entry's counter confirms all hits that fall into them, bool
+    (S-1,)."""
+    moved, most = counters.packets_of(entry)
+    met = account.explained == moved  # a policy may start to count in mid-interval
+    balanced: Bools = (
+        (account.residual == 0) & (account.residual_bytes == 0) & (~account.open_ended | met)
+    )
+    return balanced & counters.known_of(entry) & (most < UNBOUNDED)
+
+
+def doubted_entries(verdict: Verdict) -> list[int]:
+    """Entries of which some hit is not plainly confirmed."""
+    ledger, counters = verdict.ledger, verdict.counters
+    counts = verdict.tallies.counts
+    if ledger is None or counters is None:
+        return []
+    doubted = []
+    for entry, account in ledger.accounts.items():
+        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
+        if not whole or (account.explained[~confirmed(account, counters, entry)] > 0).any():
+            doubted.append(entry)
+    return doubted
 
 
 def placed(verdict: Verdict, entries: Sequence[int]) -> Iterator[Placed]:
@@ -83,19 +145,14 @@ def doubts_of(verdict: Verdict, entries: Sequence[int]) -> Doubts:
     """What counters say of these entries' hits by ordinary connections."""
     ordinary = verdict.ordinary
     found = (
-        {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint8) for entry in entries}
+        {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint16) for entry in entries}
         if ordinary is not None
         else {}
     )
     for part in placed(verdict, entries):
         assert ordinary is not None
         side = part.owner * 2 + ordinary.reply[part.combination]
-        for bit, which in (
-            (UNCONFIRMED, ~part.good),
-            (FEWER, part.over),
-            (COVERED, part.interval >= 0),
-        ):
-            found[part.entry][side[which]] |= np.uint8(bit)
+        add_facts(found[part.entry], side, part.facts)
     return found
 
 

@@ -7,20 +7,17 @@ a counter can confirm such a row."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.settle.judge import Fact
+
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Ints
     from correlator.reconcile.pipeline import Verdict
-    from correlator.reconcile.tables.attribution import Attribution
+    from correlator.reconcile.settle.judge import Facts
 
-    Bools = npt.NDArray[np.bool_]
-
-UNSEEN = "an interface was not captured, and no counter confirms what its packets seem to have hit"
 REWRITES = frozenset(("DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"))
 
 
@@ -40,28 +37,16 @@ def is_blind(verdict: Verdict) -> bool:
     return bool(devices - scene.watched) and any(rule.target.name in REWRITES for rule in rules)
 
 
-@dataclass(frozen=True)
-class Unseen:
-    """By the attribution's numbers (from 1; 0 is none), bool (connections + 1,): ``once``: some
-    packet was seen on one side only, so that what no counter confirms may be otherwise;
-    ``guessed``: what it dialled was not seen, and sums of the counters that would have told are met
-    by no choice."""
-
-    once: Bools
-    guessed: Bools
-
-
-def unseen(verdict: Verdict, attribution: Attribution) -> Unseen:
-    """What an interface that was not captured leaves open; nothing where every interface was."""
-    count = int(attribution.connection.max()) if len(attribution) else 0
-    once, guessed = np.zeros(count + 1, dtype=bool), np.zeros(count + 1, dtype=bool)
-    if len(attribution) and verdict.ledger is not None and is_blind(verdict):
+def unseen(verdict: Verdict, row: Ints, connection: Ints) -> Facts:
+    """What an interface that was not captured leaves open of every connection, by the number (from
+    1) that each explored ``row`` (k,) has it under; nothing where every interface was."""
+    facts = np.zeros(int(connection.max(initial=0)) + 1, dtype=np.uint16)
+    if verdict.ledger is not None and is_blind(verdict):
         crossings, explored = verdict.scene.crossings, verdict.explored
         lonely = ~(crossings.entered & crossings.sent) & ~crossings.loop
-        once[attribution.connection[lonely[attribution.crossing]]] = True
+        one_sided = lonely[explored.rows.crossing[row]]
+        facts[connection[one_sided]] |= np.uint16(Fact.ONE_SIDED)
         if verdict.broken:
-            candidate = (
-                explored.alternatives.dialled[explored.rows.alternative[attribution.row]] >= 0
-            )
-            guessed[attribution.connection[candidate]] = True
-    return Unseen(once, guessed)
+            guessed = explored.alternatives.dialled[explored.rows.alternative[row]] >= 0
+            facts[connection[guessed]] |= np.uint16(Fact.DIALLED_GUESSED)
+    return facts

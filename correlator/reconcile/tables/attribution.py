@@ -10,16 +10,15 @@ import numpy as np
 
 from correlator.endpoints import pack
 from correlator.flows.conntrack import UNTRACKED
+from correlator.reconcile.settle.judge import Fact, together, where
+from correlator.reconcile.settle.unseen import unseen
 from correlator.reconcile.tables.numbering import place, sight_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.pipeline import Verdict
-    from correlator.reconcile.possible.choices import Option
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.reconcile.possible.choices import Option, Unit
+    from correlator.reconcile.settle.judge import Facts
 
 NO_WAY = -1
 
@@ -32,7 +31,8 @@ class Attribution:
     too many), ``open``: still undecided (the likeliest is shown), ``connection`` from 1 in order of
     first packet. ``client`` ... ``server`` are endpoints: client ->
     dialled is the original tuple, server -> seen the reply tuple; for direction untracked, the
-    packet's own source and destination."""
+    packet's own source and destination. ``facts`` uint16: what the judge is told of each packet,
+    apart from what the counters say of its hits."""
 
     row: Ints
     way: Ints
@@ -47,6 +47,7 @@ class Attribution:
     dialled: Ints
     server: Ints
     seen: Ints
+    facts: Facts
 
     def __len__(self) -> int:
         return len(self.row)
@@ -73,18 +74,71 @@ def attribute(verdict: Verdict) -> Attribution:
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(1, len(first) + 1)
     ends = endpoints_of(verdict, row, direction)
+    connection = rank[inverse] if len(row) else code
+    facts = unshown(verdict, row, way) | unseen(verdict, row, connection)[connection]
     return Attribution(
         row,
         way,
         still_open,
         crossing,
-        rank[inverse] if len(row) else code,
+        connection,
         direction,
         state,
         time,
         _protocol(verdict, row, direction),
         *ends,
+        facts | undecided(verdict, row, way),
     )
+
+
+def unshown(verdict: Verdict, row: Ints, way: Ints) -> Facts:
+    """Of which packets the wire does not show how they ended, (k,): neither were they seen leaving,
+    nor rightly not leaving."""
+    walked, watched = verdict.explored.walked, verdict.scene.watched
+    most = max((len(ways) for ways in walked.ways), default=1) or 1
+    told = np.zeros((len(walked.ways), most), dtype=bool)
+    for kind, ways in enumerate(walked.ways):
+        told[kind, : len(ways)] = [
+            found.path.end != "sent" or found.path.out_interface in watched for found in ways
+        ]
+    ended = told[walked.kind[row], np.maximum(way, 0)]
+    sent = verdict.scene.crossings.sent[verdict.explored.rows.crossing[row]]
+    return where(~((sent | ended) & (way != NO_WAY)), Fact.UNSHOWN)
+
+
+def undecided(verdict: Verdict, row: Ints, way: Ints) -> Facts:
+    """Which packets (k,) have no way, and which have several that differ in what is told of
+    them."""
+    walked = verdict.explored.walked
+    crowded = np.isin(walked.kind[row], np.array(sorted(walked.too_many), dtype=np.int64))
+    nowhere = way == NO_WAY
+    facts = where(nowhere, Fact.NO_WAY) | where(nowhere & crowded, Fact.CROWDED)
+    place = {int(one): at for at, one in enumerate(verdict.explored.rows.crossing[row].tolist())}
+    for unit in verdict.open:
+        for crossing, several in candidates_of(verdict, unit).items():
+            if crossing in place:
+                differs = Fact.DIFFERS if len(set(several)) > 1 else Fact(0)
+                facts[place[crossing]] |= differs | (Fact.CAPPED if unit.capped else Fact(0))
+    return facts
+
+
+def facts_of_packets(verdict: Verdict, attribution: Attribution) -> Facts:
+    """What the judge is told of each packet, (k,): its own facts and those of its hits."""
+    _, of_hits = verdict.placed
+    by_row = together(of_hits, verdict.hits.row, len(verdict.explored.rows))
+    uncounted = Fact.UNCOUNTED if verdict.ledger is None else Fact(0)
+    return attribution.facts | by_row[attribution.row] | np.uint16(uncounted)
+
+
+def candidates_of(
+    verdict: Verdict, unit: Unit
+) -> dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+    """crossing -> (tuple with direction, hits) under each of a unit's options."""
+    found: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
+    for option in unit.options:
+        for key, hits, row, _ in option_tuples(verdict, option):
+            found.setdefault(int(verdict.explored.rows.crossing[row]), []).append((key, hits))
+    return found
 
 
 def codes(verdict: Verdict, row: Ints) -> tuple[Ints, Ints, Ints]:

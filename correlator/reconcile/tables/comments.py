@@ -15,28 +15,27 @@ import numpy as np
 
 from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PacketPaths
-from correlator.reconcile.tables.attribution import NO_WAY, Attribution, option_tuples
+from correlator.reconcile.settle.judge import AMBIGUOUS as AMBIGUOUS_STATUS
+from correlator.reconcile.settle.judge import GROUNDS, NO_DOUBT, STATUSES, grounds_of
+from correlator.reconcile.tables.attribution import (
+    NO_WAY,
+    Attribution,
+    facts_of_packets,
+    option_tuples,
+)
 from correlator.reconcile.tables.columns import address
 from correlator.reconcile.tables.hits import rule_numbers, walked_width
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.walks import Way
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.reconcile.settle.judge import Grounds
 
 NO_RULE = "no rule"
 AMBIGUOUS = "ambiguous: "
-NO_FIT = f"{AMBIGUOUS}no way through the rules fits what was seen"
-CROWDED = f"{AMBIGUOUS}too many rules with unknown conditions"
-DOUBTS = (
-    "",
-    "unverified: ",
-    f"{AMBIGUOUS}its rules counted fewer hits than it seems to have made: ",
-)
 OR, SHOWN = " or ", 4
 ENDS = {
     "ttl": "time to live ran out",
@@ -122,6 +121,13 @@ def _onto(value: int, port: int) -> str:
     return f" {address(value)}" + (f":{port}" if port else "")
 
 
+def _doubt(number: int) -> str:
+    """What a text begins with where that ground holds."""
+    ground = GROUNDS[number]
+    status = f"{STATUSES[ground.status]}: "
+    return f"{status}{ground.reason}: " if ground.status == AMBIGUOUS_STATUS else status
+
+
 def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
     """The text of every row of the packets table."""
     writer = _Writer(verdict)
@@ -129,18 +135,24 @@ def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
     code = np.full(len(attribution), -1, dtype=np.int64)
     unseen = _unseen(verdict, attribution)
     decided = np.flatnonzero(~attribution.open & (attribution.way != NO_WAY))
-    prefix = _doubt(verdict, attribution)
+    grounds = grounds_of(facts_of_packets(verdict, attribution))
+    doubts = [*map(_doubt, range(NO_DOUBT)), ""]
     _, first, inverse = np.unique(
-        _keys(verdict, attribution, unseen, prefix, decided), return_index=True, return_inverse=True
+        _keys(verdict, attribution, unseen, grounds, decided),
+        return_index=True,
+        return_inverse=True,
     )
     words = []
     for at in decided[first].tolist():
         text = writer.of_row(int(attribution.row[at]), int(attribution.way[at]), bool(unseen[at]))
-        words.append(texts.setdefault(DOUBTS[prefix[at]] + text, len(texts)))
+        words.append(texts.setdefault(doubts[grounds[at]] + text, len(texts)))
     if len(decided):
         code[decided] = np.array(words, dtype=np.int64)[inverse]
-    for at, text in _undecided(verdict, attribution, writer, unseen):
-        text = text if text.startswith(AMBIGUOUS) else DOUBTS[prefix[at]] + text
+    for at in np.flatnonzero(attribution.way == NO_WAY).tolist():
+        text = f"{AMBIGUOUS}{GROUNDS[grounds[at]].reason}"
+        code[at] = texts.setdefault(text, len(texts))
+    for at, text in _open(verdict, attribution, writer, unseen):
+        text = text if text.startswith(AMBIGUOUS) else doubts[grounds[at]] + text
         code[at] = texts.setdefault(text, len(texts))
     result = np.full(len(verdict.scene.packets), -1, dtype=np.int64)
     for sights in (verdict.scene.crossings.came_in, verdict.scene.crossings.left):
@@ -161,19 +173,8 @@ def _unseen(verdict: Verdict, attribution: Attribution) -> Bools:
     return found & ~verdict.scene.crossings.sent[attribution.crossing]
 
 
-def _doubt(verdict: Verdict, attribution: Attribution) -> Ints:
-    """Index into :data:`DOUBTS`: 0 exact, 1 no counter was read around it, 2 its rules counted
-    fewer hits; (k,)."""
-    interval, _, over = verdict.intervals
-    row, size = verdict.hits.row, len(verdict.explored.rows)
-    fewer = np.bincount(row[over], minlength=size)[attribution.row] > 0
-    made = np.bincount(row, minlength=size)[attribution.row] > 0
-    covered = np.bincount(row[interval >= 0], minlength=size)[attribution.row] > 0
-    return np.where(fewer, 2, np.where((made & ~covered) | (verdict.ledger is None), 1, 0))
-
-
 def _keys(
-    verdict: Verdict, attribution: Attribution, unseen: Bools, prefix: Ints, at: Ints
+    verdict: Verdict, attribution: Attribution, unseen: Bools, grounds: Grounds, at: Ints
 ) -> npt.NDArray[np.uint64]:
     """Equal where the text is: the way, and what its NAT rules translated to."""
     walked, v = verdict.explored.walked, verdict.explored.rows.columns
@@ -190,7 +191,7 @@ def _keys(
         kind,
         way,
         unseen[at],
-        prefix[at],
+        grounds[at].astype(np.int64),
         np.where(to, v["to"][row], -1),
         np.where(to, v["to_port"][row], -1),
         np.where(source, v["from"][row], -1),
@@ -198,19 +199,11 @@ def _keys(
     )
 
 
-def _undecided(
+def _open(
     verdict: Verdict, attribution: Attribution, writer: _Writer, unseen: Bools
 ) -> list[tuple[int, str]]:
-    """(row of the attribution, text) of packets that are open, or fit no way."""
+    """(row of the attribution, text) of packets that are open."""
     found = []
-    for at in np.flatnonzero(attribution.way == NO_WAY).tolist():
-        crowded = (
-            int(verdict.explored.walked.kind[attribution.row[at]])
-            in verdict.explored.walked.too_many
-        )
-        found.append((at, CROWDED if crowded else NO_FIT))
-    if not verdict.open:
-        return found
     place = {int(attribution.crossing[at]): at for at in np.flatnonzero(attribution.open).tolist()}
     for unit in verdict.open:
         candidates: dict[int, list[tuple[object, str]]] = {}

@@ -12,7 +12,15 @@ from correlator.endpoints import address_of, pack, port_of
 from correlator.firewall.effects.nat import target_ranges
 from correlator.flows.conntrack import ORIGINAL, REPLY, UNTRACKED
 from correlator.reconcile.possible.alternatives import dnat_rules
-from correlator.reconcile.settle.unseen import UNSEEN, unseen
+from correlator.reconcile.settle.judge import (
+    STATUSES,
+    UNDECIDED,
+    grounds_of,
+    reasons_of,
+    statuses_of,
+    together,
+    worst,
+)
 from correlator.reconcile.tables.attribution import NO_WAY, Attribution
 from correlator.reconcile.tables.columns import endpoint, table, tuple_columns
 from correlator.reconcile.tables.hits import rule_numbers
@@ -30,7 +38,6 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 RST = 4
-COUNTED_FEWER = "its rules counted fewer hits than it seems to have made"
 PROXY_NS = 1_000_000_000
 """How soon docker-proxy opens its own connection after it accepted one."""
 
@@ -38,7 +45,8 @@ PROXY_NS = 1_000_000_000
 def connections_table(
     verdict: Verdict, attribution: Attribution, hits: pd.DataFrame
 ) -> pd.DataFrame:
-    """One row a connection, as :data:`correlator.dataset.schema.CONNECTIONS` declares it."""
+    """One row a connection, as :data:`correlator.dataset.schema.CONNECTIONS` declares it. ``hits``:
+    :func:`correlator.reconcile.tables.hits.add_up_hits`."""
     count = int(attribution.connection.max()) if len(attribution) else 0
     number = attribution.connection - 1
     length = verdict.explored.rows.columns["length"][attribution.row]
@@ -55,7 +63,7 @@ def connections_table(
     outcome, rule = _outcomes(verdict, attribution, first)
     linked = _proxied(verdict, attribution, first, outcome)
     outcome = np.where(linked > 0, "docker-proxy", outcome)
-    status, reason = _status(verdict, attribution, hits, count)
+    status, reason = _doubts(verdict, attribution, hits, count)
     begin = np.full(count, np.iinfo(np.int64).max)
     end = np.zeros(count, dtype=np.int64)
     np.minimum.at(begin, number, attribution.time)
@@ -73,7 +81,7 @@ def connections_table(
         "rule": rule,
         "state": pd.Categorical(_states(verdict, attribution, tracked, count)),
         "linked": linked,
-        "status": pd.Categorical(status, categories=["exact", "ambiguous", "unverified"]),
+        "status": pd.Categorical.from_codes(status, categories=list(STATUSES)),
         "reason": reason,
     }
     return table(columns, schema.CONNECTIONS)
@@ -284,42 +292,30 @@ def _states(
     return [str(word) for word in words]
 
 
-def _status(
+def _doubts(
     verdict: Verdict, attribution: Attribution, hits: pd.DataFrame, count: int
-) -> tuple[list[str], list[str]]:
-    """(worst status of its hits, why it is not exact)."""
-    status = ["exact"] * count
-    reason = [""] * count
-    uncounted = "no counters" if verdict.ledger is None else "outside of the counter log"
-    order = {"exact": 0, "unverified": 1, "ambiguous": 2}
-    hidden = unseen(verdict, attribution)
-    pairs = hits[["connection", "status"]].drop_duplicates()
-    for number, word in zip(pairs["connection"].tolist(), pairs["status"].tolist(), strict=True):
-        if order[word] > order[status[number - 1]]:
-            status[number - 1] = word
-            doubt = UNSEEN if hidden.once[number] or hidden.guessed[number] else COUNTED_FEWER
-            reason[number - 1] = uncounted if word == "unverified" else doubt
-    place = {
-        int(row): int(number)
-        for row, number in zip(attribution.row, attribution.connection, strict=True)
-    }
+) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.object_]]:
+    """(number in STATUSES, why it is not exact) of every connection: the worst of its hits', and
+    what is open of its packets."""
+    undecided = attribution.facts & np.uint16(UNDECIDED)
+    grounds = np.minimum(
+        worst(grounds_of(hits["facts"].to_numpy()), hits["connection"].to_numpy() - 1, count),
+        grounds_of(together(undecided, attribution.connection - 1, count)),
+    )
+    reasons = reasons_of(grounds)
+    for number, text in candidates_in_words(verdict, attribution).items():
+        reasons[number - 1] = reasons[number - 1].format(candidates=text)
+    return statuses_of(grounds), reasons
+
+
+def candidates_in_words(verdict: Verdict, attribution: Attribution) -> dict[int, str]:
+    """connection -> what is left to choose from, in words; of those of which something is open."""
+    place = dict(zip(attribution.row.tolist(), attribution.connection.tolist(), strict=True))
+    found: dict[int, str] = {}
     for unit in verdict.open:
-        number = next((place[row] for row, _ in unit.options[0] if row in place), 0)
-        if number:
-            status[number - 1], reason[number - 1] = "ambiguous", _why(verdict, unit.options)
-    for at in np.flatnonzero(attribution.way == NO_WAY).tolist():
-        number = int(attribution.connection[at])
-        crowded = (
-            int(verdict.explored.walked.kind[attribution.row[at]])
-            in verdict.explored.walked.too_many
-        )
-        status[number - 1] = "ambiguous"
-        reason[number - 1] = (
-            "too many rules with unknown conditions"
-            if crowded
-            else "no way through the rules fits what was seen"
-        )
-    return status, reason
+        text = _why(verdict, unit.options)
+        found.update({place[row]: text for row, _ in unit.options[0] if row in place})
+    return found
 
 
 def _why(verdict: Verdict, options: tuple[tuple[tuple[int, int], ...], ...]) -> str:

@@ -13,7 +13,7 @@ from correlator.dataset import schema
 from correlator.reconcile.intake.counters import UNBOUNDED
 from correlator.reconcile.settle.confirm import placed
 from correlator.reconcile.tables.columns import categorical, table
-from correlator.reconcile.tables.hits import confirmed, rule_numbers
+from correlator.reconcile.tables.hits import rule_numbers
 from correlator.reconcile.tables.rule_counts import ordinary_connections
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str
     """The connections behind every one of these lines, as text: their numbers, separated by
     spaces."""
     number, found = _Cells(lines), [np.zeros(0, dtype=np.int64)]
-    hits, (where, _, _), count = verdict.hits, verdict.intervals, numbering.total + 1
+    hits, (where, _), count = verdict.hits, verdict.placed, numbering.total + 1
     for entry in number.entries:
         start, end = np.searchsorted(hits.entry, [entry, entry + 1])
         found.append(
@@ -191,25 +191,11 @@ def _distinct(values: Ints) -> Ints:
     return distinct
 
 
-def doubted_entries(verdict: Verdict) -> list[int]:
-    """Entries of which some hit is not plainly confirmed."""
-    ledger, counters = verdict.ledger, verdict.counters
-    counts = verdict.tallies.counts
-    if ledger is None or counters is None:
-        return []
-    doubted = []
-    for entry, account in ledger.accounts.items():
-        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
-        if not whole or (account.explained[~confirmed(account, counters, entry)] > 0).any():
-            doubted.append(entry)
-    return doubted
-
-
 def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
     """Every rule and policy of every generation, with what it counted in all."""
     counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
     entries = verdict.register.entries
-    interval, _, _ = verdict.intervals
+    interval, _ = verdict.placed
     width = len(verdict.register)
     parts: list[dict[str, Any]] = []
     totals = counters.totals() if counters is not None and ledger is not None else None

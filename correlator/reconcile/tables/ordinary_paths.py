@@ -11,29 +11,18 @@ import numpy as np
 from correlator.flows.conntrack import STATE_NAMES
 from correlator.reconcile.analysis import PathView
 from correlator.reconcile.possible.decided import expand_rows
-from correlator.reconcile.settle.confirm import COVERED, FEWER, UNCONFIRMED, placed
+from correlator.reconcile.settle.confirm import doubted_entries, placed
+from correlator.reconcile.settle.judge import Fact, add_facts, evidence_in_words, judge
 from correlator.reconcile.tables.columns import DIRECTIONS
-from correlator.reconcile.tables.connections import COUNTED_FEWER
-from correlator.reconcile.tables.ledger import doubted_entries
 from correlator.reconcile.tables.steps import steps_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.decided import Block, Ordinary
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
-
-
-def judge(verdict: Verdict, flags: npt.NDArray[np.uint8]) -> tuple[str, bool]:
-    """(status of packets with these flags, whether counters confirm every hit of theirs)."""
-    if verdict.ledger is None:
-        return "unverified", False
-    confirmed = not (flags & UNCONFIRMED).any()
-    covered = confirmed or bool((flags & COVERED).any())
-    return "ambiguous" if (flags & FEWER).any() else "exact" if covered else "unverified", confirmed
+    from correlator.reconcile.settle.judge import Facts
 
 
 @dataclass(frozen=True)
@@ -60,47 +49,44 @@ class Grouped:
 
 
 @dataclass(frozen=True)
-class Flags:
-    """What counters say of packets' hits (bits of UNCONFIRMED, FEWER, COVERED): of each combination
-    uint8 (rows,), and besides of each packet uint8 (n,), where some rule's hits are not plainly
-    confirmed."""
+class PacketFacts:
+    """What the judge is told of packets: of each combination uint16 (rows,), and besides of each
+    packet uint16 (n,), where some rule's hits are not plainly confirmed."""
 
-    of_combination: npt.NDArray[np.uint8]
-    of_packet: npt.NDArray[np.uint8] | None
+    of_combination: Facts
+    of_packet: Facts | None
 
     @staticmethod
-    def of(verdict: Verdict, ordinary: Ordinary) -> Flags:
+    def of(verdict: Verdict, ordinary: Ordinary) -> PacketFacts:
         """Those of all ordinary packets of a verdict."""
         doubted = doubted_entries(verdict)
+        uncounted = Fact.UNCOUNTED if verdict.ledger is None else Fact(0)
         sure = [
-            COVERED if way is not None and not set(way.hits) <= set(doubted) else 0
+            uncounted | Fact.COVERED
+            if way is not None and not set(way.hits) <= set(doubted)
+            else uncounted
             for way in ordinary.way
         ]
-        told = np.zeros(int(ordinary.taken.sum()), dtype=np.uint8) if doubted else None
+        told = np.zeros(int(ordinary.taken.sum()), dtype=np.uint16) if doubted else None
         for part in placed(verdict, doubted):
             assert told is not None
-            for bit, which in (
-                (UNCONFIRMED, ~part.good),
-                (FEWER, part.over),
-                (COVERED, part.interval >= 0),
-            ):
-                told[part.packet[which]] |= bit
-        return Flags(np.array(sure, dtype=np.uint8), told)
+            add_facts(told, part.packet, part.facts)
+        return PacketFacts(np.array(sure, dtype=np.uint16), told)
 
-    def at(self, block: Block, which: Ints | slice) -> npt.NDArray[np.uint8]:
-        """The flags of some packets of a block."""
-        flags = self.of_combination[block.combination[which]]
+    def at(self, block: Block, which: Ints | slice) -> Facts:
+        """The facts of some packets of a block."""
+        facts = self.of_combination[block.combination[which]]
         return (
-            flags
+            facts
             if self.of_packet is None
-            else flags | self.of_packet[block.first : block.first + len(block)][which]
+            else facts | self.of_packet[block.first : block.first + len(block)][which]
         )
 
 
 @dataclass(frozen=True)
 class Alike:
     """Packets that went alike: the ``combination``, ``owner`` and ``kind`` of the first one; how
-    many ``packets`` and ``bytes``, when the ``first`` and the ``last`` came, and the ``flags`` of
+    many ``packets`` and ``bytes``, when the ``first`` and the ``last`` came, and the ``facts`` of
     all."""
 
     combination: int
@@ -110,7 +96,7 @@ class Alike:
     bytes: int
     first: int
     last: int
-    flags: npt.NDArray[np.uint8]
+    facts: int
 
 
 @dataclass(frozen=True)
@@ -125,16 +111,16 @@ class OrdinaryPackets:
     came: Ints
     kind: npt.NDArray[np.uint16]
     owner: npt.NDArray[np.int32]
-    flags: npt.NDArray[np.uint8]
+    facts: Facts
 
     @staticmethod
-    def of(ordinary: Ordinary, flags: Flags, wanted: Bools) -> OrdinaryPackets:
+    def of(ordinary: Ordinary, facts: PacketFacts, wanted: Bools) -> OrdinaryPackets:
         """Those of the connections that are ``wanted``, (c,)."""
         parts = []
         for block in ordinary.blocks():
             at = np.flatnonzero(wanted[block.owner])
             columns = (block.combination, block.length, block.came, block.kind, block.owner)
-            parts.append((*(column[at] for column in columns), flags.at(block, at)))
+            parts.append((*(column[at] for column in columns), facts.at(block, at)))
         combination, length, came, kind, owner, told = (
             np.concatenate(column) for column in zip(*parts, strict=True)
         )
@@ -153,19 +139,20 @@ class OrdinaryPackets:
             int(self.length[rows].sum()),
             int(came.min()),
             int(came.max()),
-            self.flags[rows],
+            int(np.bitwise_or.reduce(self.facts[rows])),
         )
 
 
-def all_alike(ordinary: Ordinary, flags: Flags) -> list[Alike]:
+def all_alike(ordinary: Ordinary, facts: PacketFacts) -> list[Alike]:
     """All packets, by combination and flags."""
     found: dict[int, Alike] = {}
     for block in ordinary.blocks():
-        told = flags.at(block, slice(None))
-        code = block.combination.astype(np.int64) * 8 + told
-        number, size = np.bincount(code), np.bincount(code, block.length)
-        for group in np.flatnonzero(number).tolist():
-            mine = code == group
+        told = facts.at(block, slice(None))
+        code = block.combination.astype(np.int64) << 16 | told
+        groups, place, number = np.unique(code, return_inverse=True, return_counts=True)
+        size = np.bincount(place, block.length)
+        for at_group, group in enumerate(groups.tolist()):
+            mine = place == at_group
             at = int(mine.argmax())
             first, last = (
                 int(block.came[at]),
@@ -175,11 +162,11 @@ def all_alike(ordinary: Ordinary, flags: Flags) -> list[Alike]:
                 int(block.combination[at]),
                 int(block.owner[at]),
                 int(block.kind[at]),
-                int(number[group]),
-                int(size[group]),
+                int(number[at_group]),
+                int(size[at_group]),
                 first,
                 last,
-                told[at : at + 1],
+                int(told[at]),
             )
             old = found.get(group)
             found[group] = (
@@ -207,7 +194,7 @@ def views(
     kinds, program, found = ordinary.folded.kinds, ordinary.rows.program, []
     for i, one in enumerate(groups):
         packet = {name: int(column[i]) for name, column in seen.items()}
-        status, counted = judge(verdict, one.flags)
+        status, reason = judge(one.facts)
         way, of = ordinary.way[one.combination], kinds[one.kind]
         assert way is not None
         found.append(
@@ -221,9 +208,9 @@ def views(
                 ordinary.names[packet["in_code"]],
                 ordinary.names[packet["out_code"]],
                 steps_of(verdict, int(program[one.combination]), way, packet, numbers),
-                "rules,wire,counters" if counted else "rules,wire",
+                evidence_in_words(one.facts),
                 status,
-                COUNTED_FEWER if status == "ambiguous" else "",
+                reason if status == "ambiguous" else "",
             )
         )
     return tuple(found)

@@ -9,31 +9,31 @@ import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
-from correlator.reconcile.settle.confirm import COVERED, FEWER, UNCONFIRMED, doubts_of
-from correlator.reconcile.tables.columns import DIRECTIONS, categorical, table, tuple_columns
-from correlator.reconcile.tables.connections import COUNTED_FEWER, path_outcome
-from correlator.reconcile.tables.hits import (
-    AMBIGUOUS,
+from correlator.reconcile.settle.confirm import doubted_entries, doubts_of
+from correlator.reconcile.settle.judge import (
     EVIDENCE,
-    EXACT,
     STATUSES,
-    UNVERIFIED,
-    rule_numbers,
+    Fact,
+    evidence_of,
+    grounds_of,
+    reasons_of,
+    statuses_of,
 )
-from correlator.reconcile.tables.ledger import doubted_entries
+from correlator.reconcile.tables.columns import DIRECTIONS, categorical, table, tuple_columns
+from correlator.reconcile.tables.connections import path_outcome
+from correlator.reconcile.tables.hits import rule_numbers
 from correlator.reconcile.tables.sums import add_up
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Ints
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.decided import Ordinary
     from correlator.reconcile.settle.confirm import Doubts
+    from correlator.reconcile.settle.judge import Facts
     from correlator.reconcile.tables.numbering import Numbering
     from correlator.reconcile.tables.sums import Sums
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 TCP = 6
 
@@ -55,15 +55,7 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
         [np.int8(0), np.int8(1), np.int8(2)],
         np.int8(3),
     )
-    status = _worst(verdict, ordinary)[at]
-    why = np.array(
-        [
-            "",
-            COUNTED_FEWER,
-            "no counters" if verdict.ledger is None else "outside of the counter log",
-        ],
-        dtype=object,
-    )
+    grounds = _worst(verdict, ordinary)[at]
     names = list(ordinary.names)
     columns: dict[str, Any] = {
         "connection": numbering.ordinary[at],
@@ -82,8 +74,8 @@ def ordinary_connections(verdict: Verdict, numbering: Numbering) -> pd.DataFrame
             state, categories=["refused", "established", "half-open", "one-way"]
         ),
         "linked": np.zeros(len(at), dtype=np.int64),
-        "status": pd.Categorical.from_codes(status, categories=list(STATUSES)),
-        "reason": why[status],
+        "status": pd.Categorical.from_codes(statuses_of(grounds), categories=list(STATUSES)),
+        "reason": reasons_of(grounds),
     }
     return table(columns, schema.CONNECTIONS)
 
@@ -133,21 +125,16 @@ def _outcomes(verdict: Verdict, ordinary: Ordinary) -> tuple[list[str], list[str
 
 
 def _worst(verdict: Verdict, ordinary: Ordinary) -> npt.NDArray[np.int8]:
-    """Number in STATUSES of every connection's worst hit, (c,)."""
+    """The worst ground against any hit of every connection, (c,)."""
     count = len(ordinary.kept)
-    if verdict.counters is None or verdict.counters.samples < 2 or verdict.ledger is None:
-        return np.full(count, UNVERIFIED, dtype=np.int8)
+    uncounted = np.full(1, Fact.UNCOUNTED if verdict.ledger is None else 0, dtype=np.uint16)
+    grounds = np.repeat(grounds_of(uncounted), count)
     wanting = [entry for entry in doubted_entries(verdict) if _wanting(verdict, entry)]
-    ambiguous, uncovered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
-    for told in doubts_of(verdict, wanting).values():
-        either = told.reshape(-1, 2)
-        ambiguous |= (either & FEWER > 0).any(axis=1)
-        uncovered |= ((either > 0) & (either & COVERED == 0)).any(
-            axis=1
-        )  # a rule's hits are covered where any of them is
-    return np.where(
-        ambiguous, np.int8(AMBIGUOUS), np.where(uncovered, np.int8(UNVERIFIED), np.int8(EXACT))
-    )
+    for facts in doubts_of(verdict, wanting).values():
+        either = facts.reshape(-1, 2)
+        for side in (0, 1):
+            np.minimum(grounds, grounds_of(either[:, side]), out=grounds)
+    return grounds
 
 
 def _wanting(verdict: Verdict, entry: int) -> bool:
@@ -173,12 +160,7 @@ def ordinary_hits_table(
     owner, entry = rows.owner, rows.entry
     c, entries = _Fields(ordinary.folded.connections, owner), verdict.register.entries
     number = numbers[rows.generation, entry]
-    ambiguous, covered, confirmed = _judged(verdict, rows, doubts)
-    unverified = verdict.counters is None or verdict.counters.samples < 2
-    certain = np.int8(UNVERIFIED if unverified else EXACT)
-    status = np.where(
-        ambiguous, np.int8(AMBIGUOUS), np.where(covered, certain, np.int8(UNVERIFIED))
-    )
+    facts = _facts(verdict, rows, doubts)
     columns: dict[str, Any] = {
         "connection": numbering.ordinary[owner],
         **tuple_columns(
@@ -194,29 +176,19 @@ def ordinary_hits_table(
         "bytes": rows.bytes,
         "first_seen": rows.first,
         "last_seen": rows.last,
-        "evidence": pd.Categorical.from_codes(
-            np.int8(1) + np.int8(2) * confirmed, categories=list(EVIDENCE)
+        "evidence": pd.Categorical.from_codes(evidence_of(facts), categories=list(EVIDENCE)),
+        "status": pd.Categorical.from_codes(
+            statuses_of(grounds_of(facts)), categories=list(STATUSES)
         ),
-        "status": pd.Categorical.from_codes(status, categories=list(STATUSES)),
     }
     return table(columns, schema.HITS)
 
 
-def _judged(verdict: Verdict, rows: Sums, doubts: Doubts) -> tuple[Bools, Bools, Bools]:
-    """(whether a rule counted fewer than these hits, whether any lies between samples, whether
-    counters confirm all), (h,)."""
-    counted = verdict.ledger is not None
-    ambiguous, covered, confirmed = (
-        np.zeros(len(rows), dtype=bool),
-        np.full(len(rows), counted),
-        np.full(len(rows), counted),
-    )
+def _facts(verdict: Verdict, rows: Sums, doubts: Doubts) -> Facts:
+    """What the judge is told of these hits, (h,)."""
+    uncounted = Fact.UNCOUNTED if verdict.ledger is None else Fact(0)
+    facts = np.full(len(rows), uncounted, dtype=np.uint16)
     for entry, told in doubts.items():
         mine = np.flatnonzero(rows.entry == entry)
-        bits = told[rows.owner[mine] * 2 + rows.direction[mine]]
-        ambiguous[mine], covered[mine], confirmed[mine] = (
-            bits & FEWER > 0,
-            bits & COVERED > 0,
-            bits & UNCONFIRMED == 0,
-        )
-    return ambiguous, covered, confirmed
+        facts[mine] |= told[rows.owner[mine] * 2 + rows.direction[mine]]
+    return facts

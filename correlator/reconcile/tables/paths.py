@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,53 +11,33 @@ import numpy as np
 from correlator.flows.conntrack import STATE_NAMES
 from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PathView
-from correlator.reconcile.settle.confirm import COVERED, FEWER, UNCONFIRMED
-from correlator.reconcile.settle.unseen import unseen
-from correlator.reconcile.tables.attribution import NO_WAY, Attribution
+from correlator.reconcile.settle.judge import evidence_in_words, judge
+from correlator.reconcile.tables.attribution import Attribution, facts_of_packets
 from correlator.reconcile.tables.columns import DIRECTIONS
-from correlator.reconcile.tables.connections import way_at
-from correlator.reconcile.tables.hits import rule_numbers, wire_agrees
+from correlator.reconcile.tables.connections import candidates_in_words, way_at
+from correlator.reconcile.tables.hits import rule_numbers
 from correlator.reconcile.tables.ordinary_paths import (
-    Flags,
     Grouped,
     OrdinaryPackets,
+    PacketFacts,
     all_alike,
-    judge,
     views,
 )
 from correlator.reconcile.tables.steps import steps_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-    import pandas as pd
-
+    from correlator.arrays import Ints
     from correlator.reconcile.pipeline import Verdict
+    from correlator.reconcile.settle.judge import Facts
     from correlator.reconcile.tables.numbering import Numbering
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 
 class Paths:
     """The ways of all packets, told on demand: what they are told from is gone through once, not
-    once a connection.
+    once a connection."""
 
-    ``attributed`` gives the connections table of the attribution under its own numbers.
-    """
-
-    def __init__(
-        self,
-        verdict: Verdict,
-        attribution: Attribution,
-        numbering: Numbering,
-        attributed: Callable[[], pd.DataFrame],
-    ) -> None:
-        self.verdict, self.attribution, self.numbering, self.attributed = (
-            verdict,
-            attribution,
-            numbering,
-            attributed,
-        )
+    def __init__(self, verdict: Verdict, attribution: Attribution, numbering: Numbering) -> None:
+        self.verdict, self.attribution, self.numbering = verdict, attribution, numbering
         self._packets: OrdinaryPackets | None = None
 
     def of(self, connection: int) -> tuple[PathView, ...]:
@@ -107,32 +87,13 @@ class Paths:
         )
 
     @cached_property
-    def _flags(self) -> npt.NDArray[np.uint8]:
-        """What counters say of each explored row's hits: bits of UNCONFIRMED, FEWER and COVERED."""
-        interval, confirmed, over = self.verdict.intervals
-        result = np.zeros(len(self.verdict.explored.rows), dtype=np.uint8)
-        for bit, which in ((UNCONFIRMED, ~confirmed), (FEWER, over), (COVERED, interval >= 0)):
-            result[self.verdict.hits.row[which]] |= bit
-        hidden, connection, row = (
-            unseen(self.verdict, self.attribution),
-            self.attribution.connection,
-            self.attribution.row,
-        )
-        result[
-            row[
-                hidden.guessed[connection]
-                | (hidden.once[connection] & (result[row] & UNCONFIRMED > 0))
-            ]
-        ] |= FEWER
-        return result
+    def _facts(self) -> Facts:
+        """What the judge is told of each packet of the attribution."""
+        return facts_of_packets(self.verdict, self.attribution)
 
     @cached_property
-    def _wire(self) -> Bools:
-        return wire_agrees(self.verdict, self.attribution)
-
-    @cached_property
-    def _reasons(self) -> list[str]:
-        return [str(reason) for reason in self.attributed()["reason"]]
+    def _candidates(self) -> dict[int, str]:
+        return candidates_in_words(self.verdict, self.attribution)
 
     @cached_property
     def _numbers(self) -> tuple[Ints, Ints]:
@@ -151,7 +112,8 @@ class Paths:
             )
             groups.setdefault(key, []).append(at)
         return tuple(
-            self._own_view(np.array(rows), self._reasons[number - 1]) for rows in groups.values()
+            self._own_view(np.array(rows), self._candidates.get(number, ""))
+            for rows in groups.values()
         )
 
     def _all_own(self) -> list[PathView]:
@@ -168,28 +130,22 @@ class Paths:
             v["in_code"][row],
             v["out_code"][row],
             v["enters"][row],
-            self._flags[row],
-            self._wire,
+            self._facts,
         )
         _, group = np.unique(
             mix(*(np.asarray(key, dtype=np.int64) for key in keys)), return_inverse=True
         )
         return [self._own_view(rows, "") for rows in Grouped.by(group, int(group.max())).parts()]
 
-    def _own_view(self, rows: Ints, reason: str) -> PathView:
+    def _own_view(self, rows: Ints, candidates: str) -> PathView:
         attribution, verdict = self.attribution, self.verdict
         at = int(rows[0])
         v = verdict.explored.rows.columns
         row = int(attribution.row[at])
         times = attribution.time[rows]
         names = verdict.scene.names
-        status, counted = judge(verdict, self._flags[attribution.row[rows]])
-        evidence = [
-            "rules",
-            *(["wire"] if self._wire[rows].all() else []),
-            *(["counters"] if counted else []),
-        ]
-        doubt = bool(attribution.open[at]) or attribution.way[at] == NO_WAY
+        facts = int(np.bitwise_or.reduce(self._facts[rows]))
+        status, reason = judge(facts, candidates)
         came, gone = int(v["in_code"][row]), int(v["out_code"][row])
         way = way_at(verdict, attribution, at)
         packet = {name: int(column[row]) for name, column in v.items()}
@@ -205,15 +161,15 @@ class Paths:
             steps_of(verdict, int(verdict.explored.rows.program[row]), way, packet, self._numbers)
             if way
             else (),
-            ",".join(evidence),
-            "ambiguous" if doubt else status,
-            reason if doubt or status == "ambiguous" else "",
+            evidence_in_words(facts),
+            status,
+            reason if status == "ambiguous" else "",
         )
 
     @cached_property
-    def _flags_of_ordinary(self) -> Flags:
+    def _facts_of_ordinary(self) -> PacketFacts:
         assert self.verdict.ordinary is not None
-        return Flags.of(self.verdict, self.verdict.ordinary)
+        return PacketFacts.of(self.verdict, self.verdict.ordinary)
 
     def _packets_of(self, rows: Ints) -> OrdinaryPackets:
         """Packets of the fold's connections ``rows`` and perhaps of others: of all, where packets
@@ -225,7 +181,7 @@ class Paths:
             if len(ordinary.folded.packets.begins) > 1:
                 wanted[:] = False
                 wanted[rows] = True
-            self._packets = OrdinaryPackets.of(ordinary, self._flags_of_ordinary, wanted)
+            self._packets = OrdinaryPackets.of(ordinary, self._facts_of_ordinary, wanted)
         return self._packets
 
     def _ordinary_paths(self, connection: int) -> tuple[PathView, ...]:
@@ -254,5 +210,5 @@ class Paths:
         if ordinary is None:
             return ()
         return views(
-            self.verdict, ordinary, all_alike(ordinary, self._flags_of_ordinary), self._numbers
+            self.verdict, ordinary, all_alike(ordinary, self._facts_of_ordinary), self._numbers
         )

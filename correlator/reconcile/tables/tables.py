@@ -15,7 +15,7 @@ from correlator.reconcile.tables.columns import join_tables
 from correlator.reconcile.tables.comments import packet_paths
 from correlator.reconcile.tables.connections import connections_table
 from correlator.reconcile.tables.frames import frame_rows
-from correlator.reconcile.tables.hits import hits_table, packets_table
+from correlator.reconcile.tables.hits import add_up_hits, hits_table, packets_table
 from correlator.reconcile.tables.ledger import Lines, balances_table, explainers, rules_table
 from correlator.reconcile.tables.numbering import Numbering, number
 from correlator.reconcile.tables.other_tools import community_table, flows_table
@@ -48,7 +48,7 @@ class Tables:
 
     @cached_property
     def _attributed_hits(self) -> pd.DataFrame:
-        return hits_table(self.verdict, self.attribution)
+        return add_up_hits(self.verdict, self.attribution)
 
     @cached_property
     def _attributed(self) -> pd.DataFrame:
@@ -111,7 +111,7 @@ class Tables:
     @cached_property
     def _own_hits(self) -> pd.DataFrame:
         """The attribution's hits under the numbers of all connections."""
-        own = self._attributed_hits
+        own = hits_table(self.verdict, self._attributed_hits)
         return own.assign(connection=self.numbering.attributed[own["connection"].to_numpy()])
 
     def _ordinary_hits(self, owners: Ints) -> list[pd.DataFrame]:
@@ -125,8 +125,7 @@ class Tables:
 
     @cached_property
     def _doubts(self) -> Doubts:
-        from correlator.reconcile.settle.confirm import doubts_of
-        from correlator.reconcile.tables.ledger import doubted_entries
+        from correlator.reconcile.settle.confirm import doubted_entries, doubts_of
 
         return doubts_of(self.verdict, doubted_entries(self.verdict))
 
@@ -213,7 +212,7 @@ class Tables:
 
     @cached_property
     def _paths(self) -> Paths:
-        return Paths(self.verdict, self.attribution, self.numbering, lambda: self._attributed)
+        return Paths(self.verdict, self.attribution, self.numbering)
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
         """The ways that packets of a connection took."""

@@ -1,0 +1,175 @@
+"""The one judge: what makes a hit, a packet's way or a connection exact, ambiguous or unverified,
+and the reason that is given.
+
+Terminology. A *fact* is one thing that is known of what is judged: what the wire shows, what the
+counters say, what was not captured, what else fits. Whoever learns a fact sets its bit; facts of
+several things together are the union of theirs, so that every fact is worded to hold for all as
+soon as it holds for one. A *ground* is a reason for doubt: facts that must be there, and facts that
+must not. The first ground of :data:`GROUNDS` that holds is the reason; where none does, what is
+judged is exact.
+
+To add a ground is to add a line to :data:`GROUNDS`, and to :class:`Fact` where it needs to know
+what nobody told before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntFlag, auto
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import numpy.typing as npt
+
+    Facts = npt.NDArray[np.uint16]
+    Grounds = npt.NDArray[np.int8]
+
+STATUSES = ("exact", "ambiguous", "unverified")
+EXACT, AMBIGUOUS, UNVERIFIED = range(3)
+EVIDENCE = ("rules", "rules,wire", "rules,counters", "rules,wire,counters")
+
+
+class Fact(IntFlag):
+    """What is known of a hit, of a packet, or of several."""
+
+    UNCONFIRMED = auto()
+    """Of some hit no counter confirms that it was made."""
+    FEWER = auto()
+    """A rule that it hit counted fewer packets than seem to have hit it."""
+    COVERED = auto()
+    """Some hit lies between two readings of the counters."""
+    UNCOUNTED = auto()
+    """No counters were read, or only once."""
+    UNSHOWN = auto()
+    """The wire does not show how some packet ended."""
+    ONE_SIDED = auto()
+    """An interface was not captured by which NAT may happen, and some packet of the connection was
+    seen on one side of the host only."""
+    DIALLED_GUESSED = auto()
+    """The same, and what was dialled is a guess that the counters contradict elsewhere."""
+    DIFFERS = auto()
+    """What is left to choose from differs in this."""
+    CAPPED = auto()
+    """There is more to choose from than could be listed."""
+    NO_WAY = auto()
+    """No way through the rules fits what was seen."""
+    CROWDED = auto()
+    """So many rules have unknown conditions that their ways were not told apart."""
+
+
+NOTHING = Fact(0)
+UNDECIDED = Fact.DIFFERS | Fact.CAPPED | Fact.NO_WAY | Fact.CROWDED
+"""What is open of a packet, whatever the counters say of its hits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """A doubt: ``status`` (number in :data:`STATUSES`) where all facts of ``needs`` hold and none
+    of ``lacks``. ``reason``: in words; with the placeholder ``{candidates}`` where whoever asks
+    can name them."""
+
+    status: int
+    needs: Fact
+    lacks: Fact
+    reason: str
+
+
+GROUNDS = (
+    Ground(AMBIGUOUS, Fact.CROWDED, NOTHING, "too many rules with unknown conditions"),
+    Ground(AMBIGUOUS, Fact.NO_WAY, NOTHING, "no way through the rules fits what was seen"),
+    Ground(AMBIGUOUS, Fact.DIFFERS, NOTHING, "{candidates}"),
+    Ground(AMBIGUOUS, Fact.CAPPED, NOTHING, "{candidates}"),
+    Ground(
+        AMBIGUOUS,
+        Fact.ONE_SIDED | Fact.UNCONFIRMED,
+        NOTHING,
+        "an interface was not captured, and no counter confirms what its packets seem to have hit",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.DIALLED_GUESSED,
+        NOTHING,
+        "an interface was not captured, and no counter confirms what its packets seem to have hit",
+    ),
+    Ground(
+        AMBIGUOUS, Fact.FEWER, NOTHING, "its rules counted fewer hits than it seems to have made"
+    ),
+    Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters"),
+    Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log"),
+)
+"""Worst first."""
+NO_DOUBT = len(GROUNDS)
+_STATUS = np.array([*(ground.status for ground in GROUNDS), EXACT], dtype=np.int8)
+_REASON = np.array([*(ground.reason for ground in GROUNDS), ""], dtype=object)
+
+
+def grounds_of(facts: Facts) -> Grounds:
+    """The number of the first ground in :data:`GROUNDS` that holds for each, :data:`NO_DOUBT` where
+    none does; (n,)."""
+    result = np.full(len(facts), NO_DOUBT, dtype=np.int8)
+    for number in reversed(range(NO_DOUBT)):
+        needs, lacks = (np.uint16(part) for part in (GROUNDS[number].needs, GROUNDS[number].lacks))
+        result[facts & (needs | lacks) == needs] = number
+    return result
+
+
+def statuses_of(grounds: Grounds) -> npt.NDArray[np.int8]:
+    """Numbers in :data:`STATUSES`; (n,)."""
+    result: npt.NDArray[np.int8] = _STATUS[grounds]
+    return result
+
+
+def reasons_of(grounds: Grounds) -> npt.NDArray[np.object_]:
+    """In words, empty where there is no doubt; (n,)."""
+    result: npt.NDArray[np.object_] = _REASON[grounds]
+    return result
+
+
+def judge(facts: int, candidates: str = "") -> tuple[str, str]:
+    """(status, reason) of one thing."""
+    grounds = grounds_of(np.array([facts], dtype=np.uint16))
+    reason: str = reasons_of(grounds)[0]
+    return STATUSES[int(statuses_of(grounds)[0])], reason.format(candidates=candidates)
+
+
+def evidence_of(facts: Facts) -> npt.NDArray[np.int8]:
+    """Numbers in :data:`EVIDENCE`: what bears witness to all of it; (n,)."""
+    wire = facts & np.uint16(Fact.UNSHOWN) == 0
+    counters = facts & np.uint16(Fact.UNCONFIRMED | Fact.UNCOUNTED) == 0
+    result: npt.NDArray[np.int8] = wire.astype(np.int8) + np.int8(2) * counters.astype(np.int8)
+    return result
+
+
+def evidence_in_words(facts: int) -> str:
+    """The same of one thing, as :data:`EVIDENCE` names it."""
+    return EVIDENCE[int(evidence_of(np.array([facts], dtype=np.uint16))[0])]
+
+
+def where(holds: npt.NDArray[np.bool_], fact: Fact) -> Facts:
+    """A fact of those of which it ``holds``, as facts; (n,)."""
+    return np.where(holds, np.uint16(fact), np.uint16(0))
+
+
+def together(facts: Facts, owner: npt.NDArray[np.integer[Any]], count: int) -> Facts:
+    """The facts of every one of ``count`` owners: the union of what its parts (n,) bear."""
+    result = np.zeros(count, dtype=np.uint16)
+    add_facts(result, owner, facts)
+    return result
+
+
+def add_facts(into: Facts, owner: npt.NDArray[np.integer[Any]], facts: Facts) -> None:
+    """Add the facts of parts (n,) to those of their owners."""
+    borne = int(np.bitwise_or.reduce(facts, initial=0))
+    for fact in Fact:
+        if borne & fact:
+            into[owner[facts & np.uint16(fact) > 0]] |= np.uint16(fact)
+
+
+def worst(grounds: Grounds, owner: npt.NDArray[np.integer[Any]], count: int) -> Grounds:
+    """The worst ground against any part of every one of ``count`` owners."""
+    result = np.full(count, NO_DOUBT, dtype=np.int8)
+    np.minimum.at(result, owner, grounds)
+    return result
