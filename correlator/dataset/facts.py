@@ -4,14 +4,19 @@ print them."""
 from __future__ import annotations
 
 import ipaddress
-import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from correlator.addresses import value as number_of
+from correlator.dataset.files import is_there, read_text
 from correlator.dataset.session import FACTS
 from correlator.errors import InputError
+
+MAC = re.compile(r"[0-9a-fA-F]{1,2}(:[0-9a-fA-F]{1,2}){5}")
+VERSION = re.compile(r"[0-9]{1,9}")
+"""Names of the folders that hold a session's facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,9 @@ class Facts:
         return name == "docker0" or name.startswith("br-")
 
 
-def read_facts(folder: Path | None) -> Facts:
+def read_facts(folder: Path | None, inside: Path | None = None) -> Facts:
     """The facts in a folder: ``addr.json``, ``link.json``, ``route.json``, ``sysctl.txt``, those
-    that are there.
+    that are there. They lie in ``inside``, or in the folder itself.
 
     Raises :class:`~correlator.errors.InputError` where one of them is not what its name says.
     """
@@ -80,50 +85,52 @@ def read_facts(folder: Path | None) -> Facts:
             f"{folder}: is not a folder: expected one with addr.json, link.json, route.json, "
             f"sysctl.txt"
         )
+    inside = inside or folder
     present = set()
     links: dict[str, dict[str, Any]] = {}
     for name in ("link.json", "addr.json"):
-        items = _read_json(folder / name)
+        items = _read_json(folder / name, inside, "Link")
         if items is None:
             continue
         present.add(name)
         for item in items:
-            if isinstance(item.get("ifname"), str) and item["ifname"]:
+            if item.get("ifname"):
                 links.setdefault(item["ifname"], {}).update(item)
-    routes = _read_json(folder / "route.json")
+    routes = _read_json(folder / "route.json", inside, "Route")
     if routes is not None:
         present.add("route.json")
     sysctls: dict[str, str] = {}
-    if (folder / "sysctl.txt").is_file():
+    if is_there(folder / "sysctl.txt"):
         present.add("sysctl.txt")
-        for line in (folder / "sysctl.txt").read_text(errors="replace").splitlines():
+        for line in read_text(folder / "sysctl.txt", inside).splitlines():
             key, found, value = line.partition("=")
             if found:
                 sysctls[key.strip()] = value.strip()
     try:
         interfaces = {name: _interface(name, item) for name, item in links.items()}
         known = tuple(route for item in routes or [] if (route := _route(item)) is not None)
-    except (ValueError, TypeError, AttributeError) as error:
+    except ValueError as error:
         raise InputError(
             f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}"
         ) from None
-    sets = (
-        ((folder / "ipsets.txt").read_text(errors="replace"),)
-        if (folder / "ipsets.txt").is_file()
-        else ()
+    sets = folder / "ipsets.txt"
+    return Facts(
+        interfaces,
+        known,
+        sysctls,
+        frozenset(present),
+        (read_text(sets, inside),) if is_there(sets) else (),
+        _containers(folder, inside),
     )
-    return Facts(interfaces, known, sysctls, frozenset(present), sets, _containers(folder))
 
 
 def read_session_facts(folder: Path) -> Facts:
     """The facts of a session, all their versions in one: what was there at any time was there, the
     last word counts."""
     versions = sorted(
-        (int(one.name), one)
-        for one in (folder / FACTS).glob("*")
-        if one.name.isdigit() and one.is_dir()
+        (int(one.name), one) for one in (folder / FACTS).glob("*") if VERSION.fullmatch(one.name)
     )
-    found = [read_facts(one) for _, one in versions]
+    found = [read_facts(one, folder) for _, one in versions]
     if not found:
         return Facts()
     interfaces = {name: fact for facts in found for name, fact in facts.interfaces.items()}
@@ -138,49 +145,58 @@ def read_session_facts(folder: Path) -> Facts:
     )
 
 
-def _containers(folder: Path) -> dict[str, str]:
+def _containers(folder: Path, inside: Path) -> dict[str, str]:
     """address -> name of the container that has it in one of its networks, from docker.json where
     it is there."""
-    items = _read_json(folder / "docker.json") or []
-    networks = [(str(item.get("name", "")), item.get("networks")) for item in items]
+    items = _read_json(folder / "docker.json", inside, "Container") or []
     return {
-        str(one): name
-        for name, found in networks
-        if isinstance(found, dict)
-        for one in found.values()
-        if one
+        address: item.get("name", "")
+        for item in items
+        for address in (item.get("networks") or {}).values()
+        if address
     }
 
 
-def _read_json(path: Path) -> list[dict[str, Any]] | None:
-    if not path.is_file():
+def _read_json(path: Path, inside: Path, shape: str) -> list[dict[str, Any]] | None:
+    """A list of objects, each of a shape of :mod:`correlator.dataset.shapes`; None where the file
+    is not there."""
+    if not is_there(path):
         return None
-    try:
-        found = json.loads(path.read_text(errors="replace"))
-    except json.JSONDecodeError as error:
-        raise InputError(
-            f"{path}: line {error.lineno} is not JSON ({error.msg}): save it with ip -j"
-        ) from None
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise InputError(f"{path}: is not a list of objects: save it with ip -j")
+    from correlator.dataset import shapes
+
+    found: list[dict[str, Any]] = shapes.decode(
+        read_text(path, inside).encode(),
+        list[getattr(shapes, shape)],  # type: ignore[misc]
+        path,
+        "save it with ip -j" if shape != "Container" else "expected what the recorder writes",
+    )
     return found
 
 
 def _interface(name: str, item: dict[str, Any]) -> InterfaceFact:
     mac = item.get("address", "") if item.get("link_type", "ether") == "ether" else ""
+    if mac and not MAC.fullmatch(mac):
+        raise ValueError(f"{mac!r} is no MAC address")
     addresses = tuple(
-        (number_of(a["local"]), int(a.get("prefixlen", 32)))
+        (number_of(a["local"]), _bits(a.get("prefixlen", 32), 32))
         for a in item.get("addr_info", [])
         if a.get("family", "inet") == "inet" and "local" in a
     )
     return InterfaceFact(
         name,
-        int(item.get("ifindex", 0)),
+        item.get("ifindex", 0),
         int(mac.replace(":", ""), 16) if mac else 0,
         item.get("master") or "",
         (item.get("linkinfo") or {}).get("info_kind", ""),
         addresses,
     )
+
+
+def _bits(length: int, width: int) -> int:
+    """The length of a prefix, which is one of addresses of ``width`` bits."""
+    if length > width:
+        raise ValueError(f"/{length} is no prefix of {width} bits")
+    return length
 
 
 def _route(item: dict[str, Any]) -> RouteFact | None:
@@ -200,6 +216,6 @@ def _route(item: dict[str, Any]) -> RouteFact | None:
         address("gateway"),
         item.get("type", "unicast"),
         address("prefsrc"),
-        int(item.get("metric", 0)),
+        item.get("metric", 0),
         str(item.get("table", "main")),
     )

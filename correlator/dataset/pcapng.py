@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.dataset.files import open_file
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -140,15 +142,13 @@ def _same_size(batch: Batch, rows: Ints | slice, size: int) -> Words:
 
 
 def is_exported(path: Path) -> bool:
-    """Whether `correlator export` wrote this file."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(8)
-            return head[:4] == b"\x0a\x0d\x0d\x0a" and EXPORTED.encode() in file.read(
-                struct.unpack("=I", head[4:])[0] & 0xFFFFF
-            )
-    except (OSError, struct.error):
-        return False
+    """Whether `correlator export` wrote this file of a folder. Raises
+    :class:`~correlator.errors.InputError` where it is not to be opened."""
+    with open_file(path, path.parent) as file:
+        head = file.read(8)
+        if head[:4] != b"\x0a\x0d\x0d\x0a" or len(head) < 8:
+            return False
+        return EXPORTED.encode() in file.read(struct.unpack("=I", head[4:])[0] & 0xFFFFF)
 
 
 def packet(data: bytes, time: int, number: int = 0) -> bytes:

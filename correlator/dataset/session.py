@@ -17,10 +17,11 @@ import contextlib
 import json
 import os
 import tempfile
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from correlator.dataset.files import is_there, read_file
 from correlator.errors import CorrelatorError, InputError
 
 FORMAT = 1
@@ -32,6 +33,8 @@ MANIFEST, PACKETS, SAMPLES, RULESETS, EVENTS, FACTS = (
     "events.pcapng",
     "facts",
 )
+MANIFEST_SIZE = 16 << 20
+"""Bytes of a manifest, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,29 +85,26 @@ class Manifest:
 
 def is_session(path: Path) -> bool:
     """Whether a folder is a session (it has a manifest)."""
-    return (path / MANIFEST).is_file()
+    return is_there(path / MANIFEST)
 
 
 def read_manifest(folder: Path) -> Manifest:
     """The manifest of a session. Raises :class:`~correlator.errors.InputError` where it is damaged
     or from the future."""
+    from correlator.dataset import shapes
+
     path = folder / MANIFEST
-    try:
-        found = json.loads(path.read_text())
-        if not isinstance(found, dict) or not isinstance(found.get("format"), int):
-            raise ValueError("no format version")
-        if found["format"] > FORMAT:
-            raise InputError(
-                f"{path}: is format {found['format']}, and this correlator reads up to {FORMAT}: "
-                f"use the one that wrote it "
-                f"({found.get('tool', 'a newer one')})"
-            )
-        known = {f.name for f in fields(Manifest)}
-        found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items() if k in known}
-        found["interfaces"] = tuple(Recorded(**item) for item in found.get("interfaces", ()))
-        return Manifest(**found)
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"{path}: is no manifest of a session: {error}") from None
+    data, hint = read_file(path, folder, MANIFEST_SIZE), "it is no manifest of a session"
+    version = shapes.decode(data, shapes.Version, path, hint)
+    if version["format"] > FORMAT:
+        raise InputError(
+            f"{path}: is format {version['format']}, and this correlator reads up to {FORMAT}: "
+            f"use the one that wrote it ({version.get('tool') or 'a newer one'})"
+        )
+    found = shapes.decode(data, shapes.Manifest, path, hint)
+    found = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+    found["interfaces"] = tuple(Recorded(**item) for item in found.get("interfaces", ()))
+    return Manifest(**found)
 
 
 @dataclass
@@ -189,20 +189,19 @@ def read_records(folder: Path) -> tuple[list[dict[str, Any]], bool]:
     Raises :class:`~correlator.errors.InputError` where another line is damaged.
     """
     path = folder / SAMPLES
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    lines = read_file(path, folder).split(b"\n")
     cut = bool(lines.pop())
-    records: list[dict[str, Any]] = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            if not isinstance(record, dict):
-                raise ValueError("no object")
-        except ValueError:
-            raise InputError(
-                f"{path}: line {number} is damaged: expected one JSON object a line"
-            ) from None
-        records.append(record)
-    return records, cut
+    return [
+        read_record(line, f"{path}: line {number}") for number, line in enumerate(lines, 1)
+    ], cut
+
+
+def read_record(line: bytes, source: str) -> dict[str, Any]:
+    """One line of samples.jsonl, as :class:`correlator.dataset.shapes.Record` declares it. Raises
+    :class:`~correlator.errors.InputError` where it is damaged."""
+    from correlator.dataset import shapes
+
+    record: dict[str, Any] = shapes.decode(
+        line, shapes.Record, f"{source} is damaged", "expected one JSON object a line"
+    )
+    return record

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.dataset.files import read_file
+from correlator.dataset.files import available, read_file
 from correlator.decode import pcap, pcapng
 from correlator.decode.columns import COLUMNS
-from correlator.decode.frames import Frames, Interface
+from correlator.decode.frames import MOST_FRAMES, Frames, Interface
 from correlator.decode.link import find_network
 from correlator.decode.network import decode_network
 from correlator.decode.packed import GZIP, gunzip
@@ -55,34 +55,38 @@ def interface_name(path: Path) -> str:
     return name
 
 
-def read_packets(path: str | Path, interface: str | None = None) -> Capture:
+def read_packets(
+    path: str | Path, interface: str | None = None, most: int = MOST_FRAMES
+) -> Capture:
     """Read a pcap or pcapng file, plain or gzipped, of the link types that ``decode.link`` knows.
 
     ``interface`` names it where the file does not; without it, the file's name does. Raises
-    :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind; a
-    file that was cut short is read up to there, with a warning."""
-    return replace(decode(read_frames(path, interface)), files=((interface, str(path)),))
+    :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind, or
+    holds more than ``most`` frames; a file that was cut short is read up to there, with a
+    warning."""
+    frames = read_frames(path, interface, most)
+    return replace(decode(frames), files=((interface, str(path)),))
 
 
-def read_frames(path: str | Path, interface: str | None = None) -> Frames:
+def read_frames(path: str | Path, interface: str | None = None, most: int = MOST_FRAMES) -> Frames:
     """Where each frame of a file lies in its bytes; arguments and errors are those of
     :func:`read_packets`."""
     path = Path(path)
     data = _bytes(path)
     if data[:4] in pcap.MAGICS:
-        return pcap.index(data, str(path), interface or interface_name(path))
+        return pcap.index(data, str(path), interface or interface_name(path), most)
     if data[:4] == pcapng.MAGIC:
-        return pcapng.index(data, str(path), interface, interface_name(path))
+        return pcapng.index(data, str(path), interface, interface_name(path), most)
     raise InputError(
         f"{path}: is neither pcap nor pcapng: expected what `tcpdump -w` or Wireshark wrote"
     )
 
 
 def _bytes(path: Path) -> bytes:
-    data = read_file(path)
+    data = read_file(path, most=available())
     if data[:2] == GZIP:
         try:
-            data = gunzip(data)
+            data = gunzip(data, path, available())
         except zlib.error as error:
             raise InputError(f"{path}: is a damaged gzip file: {error}") from None
     if not data:

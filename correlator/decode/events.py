@@ -74,12 +74,13 @@ class _Pattern:
     headers: tuple[int, ...]
 
 
-def read_events(path: Path) -> ConntrackEvents:
-    """The events of a session's file. One that was cut short is read up to there.
+def read_events(path: Path, inside: Path | None = None) -> ConntrackEvents:
+    """The events of a session's file, in the folder ``inside``. One that was cut short is read up
+    to there.
 
     Raises :class:`~correlator.errors.InputError` where it is no pcapng file.
     """
-    data = read_file(path)
+    data = read_file(path, inside)
     if data[:4] != pcapng.MAGIC:
         raise InputError(f"{path}: is not what `correlator capture` wrote")
     frames = pcapng.index(data, str(path), None, "conntrack")

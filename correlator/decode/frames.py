@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.errors import InputError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -17,6 +19,12 @@ PADDING = 64
 MAX_FRAME = 1 << 20
 """A record that claims more than this is damage, not a frame (libpcap's own limit is 256 KiB;
 super-packets 512 KiB)."""
+MOST_FRAMES = 1 << 30
+"""Frames of a file that are read, where nobody says fewer."""
+MOST_INTERFACES = 4096
+"""Interfaces that a file may tell of."""
+MOST_TIME = 1 << 62
+"""Epoch ns, beyond any: the year 2116. Sums and differences of two times stay within int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,14 @@ class Frames:
 def padded(data: bytes) -> npt.NDArray[np.uint8]:
     """The file's bytes with zeros behind them, so that no header field can be read past the end."""
     return np.frombuffer(data + bytes(PADDING), dtype=np.uint8)
+
+
+def too_many(path: str, most: int) -> InputError:
+    """What is said of a file with more frames than may be read."""
+    return InputError(
+        f"{path}: holds more than {most:,} packets that have to be looked at one by one: replay "
+        f"fewer, or allow more memory (--max-memory)"
+    )
 
 
 class Bytes:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.decode.frames import Bytes, Frames, Interface
+from correlator.decode.frames import MOST_INTERFACES, Bytes, Frames, Interface
 from correlator.errors import InputError
 
 if TYPE_CHECKING:
@@ -145,8 +145,14 @@ def _split_cooked(data: Bytes, frames: Frames, out: Network) -> Network:
         rows = np.flatnonzero(frames.interface == code)
         if interface.link_type != SLL2 or not len(rows):
             continue
-        found = data.u32(frames.start[rows] + 4)
-        for index in np.unique(found).tolist():
-            codes[rows[found == index]] = len(interfaces)
-            interfaces.append(replace(interface, name=f"ifindex {index}", index=index))
+        found, which = np.unique(data.u32(frames.start[rows] + 4), return_inverse=True)
+        codes[rows] = len(interfaces) + which
+        interfaces += [
+            replace(interface, name=f"ifindex {index}", index=index) for index in found.tolist()
+        ]
+        if len(interfaces) > MOST_INTERFACES:
+            raise InputError(
+                f"{interface.file}: names {len(interfaces):,} interfaces: is damaged, or no "
+                f"capture of one host"
+            )
     return replace(out, interface=codes, interfaces=tuple(interfaces))

@@ -7,7 +7,7 @@ import struct
 
 import numpy as np
 
-from correlator.decode.frames import MAX_FRAME, Frames, Interface, padded
+from correlator.decode.frames import MAX_FRAME, MOST_FRAMES, Frames, Interface, padded, too_many
 from correlator.errors import InputError
 
 MAGICS: dict[bytes, tuple[str, int]] = {
@@ -21,9 +21,9 @@ MAGICS: dict[bytes, tuple[str, int]] = {
 HEADER = 24
 
 
-def index(data: bytes, path: str, name: str) -> Frames:
+def index(data: bytes, path: str, name: str, most: int = MOST_FRAMES) -> Frames:
     """The frames of a pcap file. Raises :class:`~correlator.errors.InputError` where even its
-    header is cut."""
+    header is cut, or where there are more than ``most``."""
     if len(data) < HEADER:
         raise InputError(f"{path}: is cut within its file header: capture it again")
     order, unit = MAGICS[data[:4]]
@@ -46,6 +46,8 @@ def index(data: bytes, path: str, name: str) -> Frames:
             warnings = (cut(path, position, len(rows)),)
             break
         rows.append((position + 16, captured, wire, seconds, fraction))
+        if len(rows) > most:
+            raise too_many(path, most)
         position += 16 + captured
     table = np.array(rows, dtype=np.int64).reshape(-1, 5)
     zeros = np.zeros(len(table), dtype=np.int64)

@@ -8,7 +8,16 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from correlator.decode.frames import MAX_FRAME, Frames, Interface, padded
+from correlator.decode.frames import (
+    MAX_FRAME,
+    MOST_FRAMES,
+    MOST_INTERFACES,
+    MOST_TIME,
+    Frames,
+    Interface,
+    padded,
+    too_many,
+)
 from correlator.decode.pcap import cut
 from correlator.errors import InputError
 
@@ -17,6 +26,8 @@ SECTION, INTERFACE, OLD_PACKET, SIMPLE, STATISTICS, ENHANCED = 0x0A0D0D0A, 1, 2,
 IF_NAME, IF_RESOLUTION, IF_OFFSET = 2, 9, 14
 EPB_FLAGS, EPB_DROPS = 2, 4
 ISB_RECEIVED, ISB_DROPPED = 4, 5
+LONGEST_NAME = 255
+"""Characters of an interface's name that are kept."""
 
 
 @dataclass(slots=True)
@@ -25,6 +36,7 @@ class _Reader:
     path: str
     name: str | None
     fallback: str
+    most: int = MOST_FRAMES
     order: str = "<"
     interfaces: list[Interface] = field(default_factory=list)
     clocks: list[tuple[int, int]] = field(default_factory=list)
@@ -44,22 +56,24 @@ class _Reader:
             position += 4 + size + (-size % 4)
         return found
 
-    def add_interface(self, position: int, end: int) -> None:
+    def add_interface(self, position: int, end: int) -> bool:
+        """False where it cannot be: its clock has no such unit, or there are too many."""
         link_type, _, snap = struct.unpack_from(f"{self.order}HHI", self.data, position)
         options = self.options(position + 8, end)
-        named = options.get(IF_NAME, b"").split(b"\0")[0].decode("utf-8", "replace")
+        named = options.get(IF_NAME, b"").split(b"\0")[0].decode("utf-8", "replace")[:LONGEST_NAME]
         self.interfaces.append(
             Interface(self.name or named or self.fallback, link_type, snap, file=self.path)
         )
         resolution = (options.get(IF_RESOLUTION) or b"\x06")[0]
         units = 1 << (resolution & 0x7F) if resolution & 0x80 else 10 ** (resolution & 0x7F)
-        offset = options.get(IF_OFFSET, b"")
-        seconds = (
-            int.from_bytes(offset, "little" if self.order == "<" else "big", signed=True)
-            if offset
-            else 0
-        )
-        self.clocks.append((units, seconds))
+        self.clocks.append((units, self.number(options.get(IF_OFFSET), signed=True) or 0))
+        return len(self.interfaces) <= MOST_INTERFACES
+
+    def number(self, option: bytes | None, signed: bool = False) -> int | None:
+        """An option of 64 bits; None where it is not there, or of another size."""
+        if option is None or len(option) != 8:
+            return None
+        return int.from_bytes(option, "little" if self.order == "<" else "big", signed=signed)
 
     def time(self, interface: int, high: int, low: int) -> int:
         units, seconds = self.clocks[interface]
@@ -83,14 +97,15 @@ class _Reader:
             flags = options.get(EPB_FLAGS)
             if flags is not None and len(flags) == 4:
                 direction = struct.unpack(f"{self.order}I", flags)[0] & 3
-            drops = options.get(EPB_DROPS)
-            if drops is not None and len(drops) == 8:
-                self.drops[number] = (
-                    self.drops.get(number, 0) + struct.unpack(f"{self.order}Q", drops)[0]
-                )
-        self.rows.append(
-            (start, captured, wire, self.time(number, high, low), number, direction % 3)
-        )
+            drops = self.number(options.get(EPB_DROPS))
+            if drops is not None:
+                self.drops[number] = self.drops.get(number, 0) + drops
+        time = self.time(number, high, low)
+        if not 0 <= time < MOST_TIME:
+            return False
+        self.rows.append((start, captured, wire, time, number, direction % 3))
+        if len(self.rows) > self.most:
+            raise too_many(self.path, self.most)
         return True
 
     def add_simple(self, position: int, end: int) -> bool:
@@ -102,20 +117,19 @@ class _Reader:
         if number >= len(self.interfaces):
             return
         options = self.options(position + 12, end)
-        order = "little" if self.order == "<" else "big"
-        received, dropped = (
-            int.from_bytes(options[code], order) if code in options else None  # type: ignore[arg-type]
-            for code in (ISB_RECEIVED, ISB_DROPPED)
-        )
+        received, dropped = (self.number(options.get(code)) for code in (ISB_RECEIVED, ISB_DROPPED))
         self.interfaces[number] = replace(
             self.interfaces[number], received=received, dropped=dropped
         )
 
 
-def index(data: bytes, path: str, name: str | None, fallback: str) -> Frames:
+def index(
+    data: bytes, path: str, name: str | None, fallback: str, most: int = MOST_FRAMES
+) -> Frames:
     """The frames of a pcapng file; ``name`` overrides the interfaces' names, ``fallback`` serves
-    where they have none."""
-    reader = _Reader(data, path, name, fallback)
+    where they have none. Raises :class:`~correlator.errors.InputError` where there are more than
+    ``most``."""
+    reader = _Reader(data, path, name, fallback, most)
     simple = _walk(reader)
     if not reader.interfaces and not reader.rows and reader.warnings:
         raise InputError(f"{path}: is cut within its file header: capture it again")
@@ -165,7 +179,9 @@ def _walk(reader: _Reader) -> int:
         body, end = position + 8, position + length - 4
         try:
             if kind == INTERFACE:
-                reader.add_interface(body, end)
+                if not reader.add_interface(body, end):
+                    reader.warnings.append(damaged)
+                    break
             elif kind in (ENHANCED, OLD_PACKET):
                 if not reader.add_packet(body, end, kind == OLD_PACKET):
                     reader.warnings.append(damaged)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from correlator.decode.compiled import kernel, part, rare
+from correlator.decode.frames import MOST_TIME
 
 RECORD = np.dtype(
     [
@@ -55,6 +56,8 @@ recorded, or is not; such a unicast frame came while the own address is not know
 address; one was tagged."""
 
 PACKET, ANOTHER, CUT = range(3)
+LATEST = MOST_TIME >> 32
+"""The upper words of times, in ns."""
 
 _A, _B, _C = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(31)
 _B_INVERSE = np.uint64(pow(int(_B), -1, 1 << 64))
@@ -369,6 +372,8 @@ def scan_blocks(data, position, size, limit, macs, codes, units, first, out, own
             return position, frames, written, 1
         if what == CUT:
             break
+        if (little(data, position + 12) + 1) * units[number] > LATEST:
+            return position, frames, written, 1
         frames += 1
         direction = direction_of(
             data, position + 28 + captured + (-captured & 3), position + length - 4

@@ -6,7 +6,6 @@ instead."""
 
 from __future__ import annotations
 
-import gzip
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ import numpy as np
 from correlator.decode import pcap, pcapng
 from correlator.decode.frames import MAX_FRAME, PADDING, Interface
 from correlator.decode.link import ETHERNET
-from correlator.decode.packed import is_gzip, unpacked_size
+from correlator.decode.packed import bomb, is_gzip, most_unpacked, open_packets, unpacked_size
 from correlator.decode.records import RECORD, merge, scan_blocks, scan_pcap
 
 if TYPE_CHECKING:
@@ -80,8 +79,9 @@ class Source:
 
     def __init__(self, path: Path, name: str | None, fallback: str, names: Names) -> None:
         self.path, self.names = path, names
-        self.file: BinaryIO = gzip.GzipFile(path) if is_gzip(path) else path.open("rb")  # type: ignore[assignment]
+        self.file: BinaryIO = open_packets(path)
         self.size = unpacked_size(path)
+        self.most = most_unpacked(path.stat().st_size) if is_gzip(path) else _EVER
         self.buffer = np.zeros(BUFFER + MAX_FRAME + PADDING, dtype=np.uint8)
         self.position = self.filled = 0
         self.offset = 0
@@ -127,6 +127,8 @@ class Source:
         self.position, self.filled = 0, left + got
         self.buffer[self.filled : self.filled + PADDING] = 0
         self.ended = got == 0
+        if self.offset + self.filled > self.most:
+            raise bomb(self.path)
 
     def read(self) -> Records:
         """The next records, in the file's order; none: it has ended."""
@@ -244,7 +246,8 @@ class Source:
                 if data[8:12] != b"\x4d\x3c\x2b\x1a" or reader.interfaces:
                     raise UnusualError
             elif kind == pcapng.INTERFACE:
-                reader.add_interface(8, len(data) - 4)
+                if not reader.add_interface(8, len(data) - 4):
+                    raise UnusualError
                 units, seconds = reader.clocks[-1]
                 if (
                     seconds or not 1_000_000 <= units <= SECOND or SECOND % units

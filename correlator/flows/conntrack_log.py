@@ -16,8 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from correlator.dataset.files import read_file
+from correlator.dataset.files import available, read_file
 from correlator.decode.events import DESTROY, LISTED, NEW, ConntrackEvents
+from correlator.decode.frames import MOST_TIME
 from correlator.endpoints import pack
 from correlator.errors import InputError
 from correlator.firewall.values import parse_address
@@ -37,12 +38,15 @@ class _Found:
     foreign: int = 0
 
 
-def read_conntrack_log(path: Path) -> tuple[ConntrackEvents, tuple[str, ...]]:
-    """(the connections of IPv4 that a file tells of, what is to be said of it).
+def read_conntrack_log(
+    path: Path, inside: Path | None = None
+) -> tuple[ConntrackEvents, tuple[str, ...]]:
+    """(the connections of IPv4 that a file, of the folder ``inside``, tells of, what is to be said
+    of it).
 
     Raises :class:`~correlator.errors.InputError` where no line of it is one of conntrack's."""
     found = _Found()
-    for line in read_file(path).decode("utf-8", "replace").splitlines():
+    for line in read_file(path, inside, available()).decode("utf-8", "replace").splitlines():
         _read_line(line[:LONG_LINE], found)
     if found.foreign and not found.rows and not found.other_family:
         raise InputError(
@@ -101,7 +105,8 @@ def _time(parts: list[str]) -> tuple[int, list[str]]:
     if not (seconds.isdecimal() and seconds.isascii() and len(seconds) <= 11):
         return 0, parts
     digits = fraction[:9] if fraction.isdecimal() and fraction.isascii() else ""
-    return int(seconds) * 1_000_000_000 + int(digits.ljust(9, "0")), parts[1:]
+    time = int(seconds) * 1_000_000_000 + int(digits.ljust(9, "0"))
+    return (time, parts[1:]) if time < MOST_TIME else (0, parts)
 
 
 def _tuples(parts: list[str]) -> tuple[Tuple, Tuple] | None:
@@ -109,6 +114,8 @@ def _tuples(parts: list[str]) -> tuple[Tuple, Tuple] | None:
     if not parts[1].isdecimal() or len(parts[1]) > 3:
         return None
     protocol = int(parts[1])
+    if protocol > 255:
+        return None
     ends: list[dict[str, str]] = []
     for part in parts[2:]:
         name, equals, value = part.partition("=")

@@ -17,7 +17,6 @@ one by one."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -26,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from correlator.dataset.session import SAMPLES, read_records
+from correlator.dataset.files import TEXT, is_there, open_file, read_text
+from correlator.dataset.session import SAMPLES, read_record, read_records
 from correlator.errors import InputError
 from correlator.firewall.languages.iptables_save import parse_iptables_save
 from correlator.firewall.samples.log import CounterLog, normalise, positions
@@ -223,34 +223,37 @@ def _read_many(folder: Path) -> tuple[dict[str, _Builder], bool]:
     builders: dict[str, _Builder] = {}
     cut = False
     try:
-        for lines, rest in _blocks(folder / SAMPLES):
+        for lines, rest in _blocks(folder):
             for line in lines:
                 found = _SAMPLE.fullmatch(line)
                 if found is not None:
                     builders.setdefault(found[1].decode(), _Builder()).add_line(found)
                 else:
-                    record = json.loads(line)
+                    record = read_record(line, "")
                     if "ruleset" not in record:
                         raise _UncommonError
-                    text = (folder / record["file"]).read_text()
+                    path = folder / record["file"]
                     builder = builders.setdefault(record["backend"], _Builder())
                     builder.add_ruleset(
-                        text, str(folder / record["file"]), record.get("uncounted", [])
+                        read_text(path, folder), str(path), record.get("uncounted", [])
                     )
             for builder in builders.values():
                 builder.read_waiting()
             cut = bool(rest)
-    except (InputError, LookupError, ValueError, TypeError, AttributeError, OSError):
+    except (InputError, LookupError, ValueError, OSError):
         raise _UncommonError from None
     return builders, cut
 
 
-def _blocks(path: Path) -> Iterator[tuple[list[bytes], bytes]]:
-    """The lines of a file, a block of them at a time, and what of a line stands behind them."""
+def _blocks(folder: Path) -> Iterator[tuple[list[bytes], bytes]]:
+    """The lines of the samples, a block of them at a time, and what of a line stands behind
+    them."""
     rest = b""
-    with path.open("rb") as file:
+    with open_file(folder / SAMPLES, folder) as file:
         while block := file.read(BLOCK):
             *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > TEXT:
+                raise _UncommonError
             yield lines, rest
 
 
@@ -263,11 +266,12 @@ def _read_each(folder: Path) -> tuple[dict[str, _Builder], bool]:
             builder = builders.setdefault(record["backend"], _Builder())
             if "ruleset" in record:
                 path = folder / record["file"]
-                if not path.is_file() and number == len(records):
+                if not is_there(path) and number == len(records):
                     break  # the recording ended between the line and the file
-                builder.add_ruleset(path.read_text(), str(path), record.get("uncounted", []))
+                text = read_text(path, folder)
+                builder.add_ruleset(text, str(path), record.get("uncounted", []))
             else:
                 builder.add_sample(record)
-        except (KeyError, IndexError, ValueError, TypeError, OverflowError, OSError) as error:
+        except (LookupError, ValueError) as error:
             raise InputError(f"{folder / SAMPLES}: line {number} is damaged: {error}") from None
     return builders, cut

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from correlator.dataset.facts import Facts, read_facts, read_session_facts
-from correlator.dataset.files import read_file
+from correlator.dataset.files import available, check_file, is_there, read_file
 from correlator.dataset.pcapng import is_exported
 from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifest
 from correlator.decode import interface_name
@@ -31,6 +31,8 @@ PCAP_ENDINGS = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz")
 COUNTER_LOGS = ("counters.log", "listing.log")
 RULES = ("rules.v4",)
 CONNTRACK_LOGS = ("conntrack.log", "conntrack.txt")
+MOST_FILES = 1000
+"""Files of packets in one folder."""
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and how far it got (0 to 1)."""
@@ -100,6 +102,7 @@ def read_inputs(
             f"{path or 'no input'}: no pcap there: expected <interface>.pcap files, or --pcap "
             f"IF=FILE"
         )
+    named_rules = counters is not None or rules is not None
     counters, rules = _find_rules(path, counters, rules)
     if counters is None and rules is None:
         raise InputError(
@@ -107,10 +110,13 @@ def read_inputs(
             f"listing.log or rules.v4, "
             "or --counters FILE or --rules FILE"
         )
-    log = parse_counter_log(_content(counters), str(counters)) if counters is not None else None
+    inside = None if named_rules else path
+    log = None
+    if counters is not None:
+        log = parse_counter_log(_content(counters, inside), str(counters))
     ruleset, phantoms = None, frozenset[tuple[str, str]]()
     if log is None and rules is not None:
-        text = _text(rules)
+        text = _content(rules, inside).decode("utf-8", "replace")
         ruleset = normalise(parse_iptables_save(text, str(rules)))
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
@@ -130,13 +136,13 @@ def read_inputs(
 def _read_conntrack(path: Path | None) -> tuple[ConntrackEvents | None, tuple[str, ...]]:
     """What conntrack(8) printed into a folder's file, and what is to be said of it."""
     file = (
-        next((path / name for name in CONNTRACK_LOGS if (path / name).is_file()), None)
+        next((path / name for name in CONNTRACK_LOGS if is_there(path / name)), None)
         if path
         else None
     )
     if file is None:
         return None, ()
-    return read_conntrack_log(file)
+    return read_conntrack_log(file, path)
 
 
 def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
@@ -170,7 +176,8 @@ def read_session(folder: Path, progress: Progress | None = None) -> Inputs:
             f"conntrack events were lost {manifest.events_lost} times: what they would have shown "
             f"is inferred",
         )
-    events = read_events(folder / EVENTS) if (folder / EVENTS).is_file() else None
+    events = read_events(folder / EVENTS, folder) if is_there(folder / EVENTS) else None
+    check_file(folder / PACKETS, folder)
     return Inputs(
         ((None, folder / PACKETS),),
         read_session_facts(folder),
@@ -220,8 +227,15 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
     if path is None:
         return []
     files = sorted(
-        file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and file.is_file()
+        file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and not file.is_dir()
     )
+    if len(files) > MOST_FILES:
+        raise InputError(
+            f"{path}: holds {len(files):,} pcaps, and {MOST_FILES:,} are read at most: name some "
+            f"with --pcap"
+        )
+    for file in files:
+        check_file(file, path)
     files = [
         file for file in files if not is_exported(file)
     ] or files  # an export beside its input is no second capture
@@ -233,17 +247,13 @@ def _find_rules(
 ) -> tuple[Path | None, Path | None]:
     """Counters come before rules, unless rules alone were named."""
     if path is not None and counters is None and rules is None:
-        counters = next((path / name for name in COUNTER_LOGS if (path / name).is_file()), None)
-        rules = next((path / name for name in RULES if (path / name).is_file()), None)
+        counters = next((path / name for name in COUNTER_LOGS if is_there(path / name)), None)
+        rules = next((path / name for name in RULES if is_there(path / name)), None)
     return counters, rules
 
 
-def _text(path: Path) -> str:
-    return _content(path).decode("utf-8", "replace")
-
-
-def _content(path: Path) -> bytes:
-    data = read_file(path)
+def _content(path: Path, inside: Path | None) -> bytes:
+    data = read_file(path, inside, available())
     if not data or data.isspace():
         raise InputError(f"{path}: is empty: expected counters or rules of iptables")
     return data

@@ -3,8 +3,6 @@ or refused."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from correlator.errors import InputError
 
 BASE = 240 << 20
@@ -24,18 +22,6 @@ LEAST_APART = 64 << 20
 """What frames that are looked at by themselves may take, however little else there is."""
 
 
-def available() -> int:
-    """Half of the memory that is free, in bytes (proc(5), MemAvailable); 4 GiB where nothing
-    tells."""
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024 // 2
-    except (OSError, ValueError, IndexError):
-        pass
-    return 4 << 30
-
-
 def block_of(size: int, limit: int) -> int:
     """How many ordinary packets to work on at a time, for files of so many bytes; 0: all of them
     fit into memory."""
@@ -46,10 +32,15 @@ def block_of(size: int, limit: int) -> int:
     return min(max(room // BLOCK, LEAST_BLOCK), LARGEST_BLOCK)
 
 
+def most_apart(limit: int) -> int:
+    """How many frames can be looked at one by one."""
+    return max(limit - BASE, LEAST_APART) // APART
+
+
 def refuse(source: str, frames: int, limit: int, why: str) -> None:
     """Raises :class:`~correlator.errors.InputError` where so many frames, looked at one by one,
     need more than the limit."""
-    if frames * APART > max(limit - BASE, LEAST_APART):
+    if frames > most_apart(limit):
         need = BASE + frames * APART
         raise InputError(
             f"{source}: needs about {need / 2**30:.1f} GiB of memory, and {limit / 2**30:.1f} GiB "

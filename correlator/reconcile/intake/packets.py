@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.dataset.files import available, is_pipe
 from correlator.decode import Capture, concat, read_packets
-from correlator.decode.packed import unpacked_size
+from correlator.decode.packed import PACKS, PACKS_MOST, unpacked_size
+from correlator.errors import InputError
 from correlator.flows.fold.files import FoldedFiles, Task, fold_files, pick_files
 from correlator.flows.host import bridge_nets
 from correlator.reconcile.intake.counters import phantom_chains
 from correlator.reconcile.intake.generations import Stages, register
-from correlator.reconcile.intake.memory import USUAL_RECORD, available, block_of, refuse
+from correlator.reconcile.intake.memory import USUAL_RECORD, block_of, most_apart, refuse
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -100,7 +102,7 @@ class Reading:
                 set().union(*(getattr(one, name) for one in reads))
                 for name in ("lengths", "ttls", "fields")
             )
-            block = block_of(_size(inputs), self.limit)
+            block = block_of(_size(inputs, PACKS_MOST), self.limit)
             bridges = (
                 frozenset(bridge_nets(inputs.rulesets))
                 if "addr.json" not in inputs.facts.present
@@ -131,11 +133,12 @@ class Reading:
             self.limit,
             "these packets have to be looked at one by one",
         )
-        captures = []
+        captures, room = [], most_apart(self.limit)
         for number, (name, file) in enumerate(self.inputs.files):
             if self.progress is not None:
                 self.progress(f"reading {file.name}", number / len(self.inputs.files))
-            captures.append(read_packets(file, name))
+            captures.append(read_packets(file, name, room))
+            room -= len(captures[-1].packets)
         return Intake(concat(captures) if len(captures) != 1 else captures[0], self.stages)
 
     def _intake(self, found: FoldedFiles) -> Intake:
@@ -163,16 +166,19 @@ def cuts(values: Iterable[int]) -> npt.NDArray[np.int64]:
     return np.array(sorted(values), dtype=np.int64)
 
 
-def _size(inputs: Inputs) -> int:
-    """Bytes of all files; 0 where one cannot be asked."""
+def _size(inputs: Inputs, packs: int = PACKS) -> int:
+    """Bytes of all files, of packed ones as many as they usually hold at most, or ``packs`` times
+    their own; 0 where one cannot be asked."""
     try:
-        return sum(unpacked_size(file) for _, file in inputs.files)
-    except OSError:
+        return sum(unpacked_size(file, packs) for _, file in inputs.files)
+    except (OSError, InputError):
         return 0
 
 
 def _foldable(inputs: Inputs, stages: Stages) -> bool:
     if _size(inputs) < FOLD_BYTES or len(inputs.files) > 200:
+        return False
+    if any(is_pipe(file) for _, file in inputs.files):  # which cannot be read twice
         return False
     reads = [stages.stages[number].program.reads for number in stages.plain()]
     fields = {name for one in reads for name in one.fields if not name.startswith("set:")}

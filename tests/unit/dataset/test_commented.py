@@ -14,7 +14,7 @@ from correlator.decode import pcapng
 from correlator.decode.frames import padded
 
 NUMBERS = (
-    st.integers(0, 2**62),
+    st.integers(0, 2**62 - 1),
     st.integers(0, 2),
     st.integers(0, 2**40),
     st.integers(-1, 2),
