@@ -16,9 +16,9 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
+from correlator import __version__
 from correlator.capturing.clock import SessionClock
 from correlator.capturing.command import NOT_FOUND, PASSED_ON, Command, CommandError
 from correlator.capturing.events import COOKED, LINKTYPE_NETLINK, Events, read_table
@@ -174,7 +174,7 @@ class _Recording:
             raise InputError("no default route and no Docker bridge here: name interfaces with -i")
         self._open_folder()
         self.sampler = Sampler(sources, self.folder, now, options.interval)
-        application = f"correlator {version('correlator')}"
+        application = f"correlator {__version__}"
         self.sniffer = Sniffer(
             self.folder, self.clock, application, options.snap, options.expression
         )

@@ -11,11 +11,10 @@ import click
 
 from correlator.cli.inputs import Bar, parse_seconds
 from correlator.errors import CorrelatorError, InputError
+from correlator.session import LEAST_SNAP, MOST_SNAP, SHORTEST_S
 
 if TYPE_CHECKING:
     from correlator.capturing.record import Outcome, Status
-
-SHORTEST_S, LEAST_SNAP, MOST_SNAP = 0.001, 64, 262_144
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -141,14 +140,14 @@ def _line(status: Status) -> str:
 def _report(outcome: Outcome) -> None:
     """What `correlator replay` says of the session. A session that cannot be analysed does not hide
     the command's status."""
-    from correlator import load
+    from correlator.reconcile.loading import load_files
     from correlator.report.replay import render_replay
 
     if outcome.problem:
         click.echo(f"correlator: {outcome.problem}", err=True)
     try:
         with Bar() as bar:
-            analysis = load(outcome.folder, progress=bar)
+            analysis = load_files(outcome.folder, progress=bar)
         click.echo(render_replay(analysis), nl=False)
     except CorrelatorError as error:
         click.echo(f"correlator: {error}", err=True)

@@ -77,13 +77,13 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
             path, rest["table"] = _table_alone(path, rest["table"], rest.get("form", ""))
 
         def analyse() -> Analysis:
-            from correlator import load
             from correlator.reconcile.intake.inputs import split_pcap
+            from correlator.reconcile.loading import load_files
 
             if path is None and not pcaps:
                 raise InputError("nothing to replay: name a folder, or pcaps with --pcap IF=FILE")
             with Bar() as bar:
-                return load(
+                return load_files(
                     path,
                     pcaps=[split_pcap(p) for p in pcaps],
                     counters=counters,

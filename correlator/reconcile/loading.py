@@ -1,0 +1,43 @@
+"""Files -> an analysis, with what a replay does while it waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from correlator.reconcile.analysis import Analysis
+    from correlator.reconcile.intake.inputs import Progress
+
+
+def load_files(
+    path: Path | None,
+    pcaps: Sequence[tuple[str | None, Path]] = (),
+    counters: Path | None = None,
+    rules: Path | None = None,
+    facts: Path | None = None,
+    *,
+    clock_offset: float | None = None,
+    max_memory: int | None = None,
+    progress: Progress | None = None,
+    meanwhile: Callable[[], None] | None = None,
+) -> Analysis:
+    """Replay a folder, or files one by one; see :func:`correlator.load`. ``meanwhile`` is called
+    while another process reads packets: imports are not free."""
+    from correlator.flows.fold.process import prepare
+
+    aside = prepare(path, [file for _, file in pcaps])  # it starts while all else is imported
+
+    from correlator.reconcile.intake.inputs import read_inputs
+    from correlator.reconcile.intake.packets import Reading
+
+    inputs = read_inputs(path, pcaps, counters, rules, facts, progress)
+    reading = Reading(inputs, progress, aside, limit=max_memory)
+
+    from correlator.reconcile.build import analyse  # and with it pandas
+
+    if meanwhile is not None:
+        meanwhile()
+    offset = None if clock_offset is None else round(clock_offset * 1e9)
+    return analyse(inputs, reading.result(), offset, progress)
