@@ -10,8 +10,9 @@ from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.pipeline import Verdict, reconcile
+from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.unseen import is_blind
-from correlator.reconcile.tables.attribution import NO_WAY, Attribution
+from correlator.reconcile.tables.attribution import Attribution
 from correlator.reconcile.tables.numbering import Numbering
 from correlator.reconcile.tables.tables import tables_of
 

@@ -43,18 +43,26 @@ FORGOTTEN = ("dropped", "rejected", "ttl", "no-route", "martian", "reverse-path"
 
 @dataclass(frozen=True)
 class Explored:
-    """Everything that rules and wire leave possible. ``agreed``: labels and walks told each other
-    nothing new at the end."""
+    """Everything that rules and wire leave possible. ``hints``: what the labels rest on;
+    ``unsettled`` bool (pairs,): labels and walks still told each other something new at the end.
+    ``groups`` bool (n,): as :func:`of_groups` tells them."""
 
     readings: tuple[Reading, ...]
     alternatives: Alternatives
     rows: Rows
     walked: Walked
-    agreed: bool
+    hints: Hints
+    unsettled: Bools
+    groups: Bools
+
+    @property
+    def agreed(self) -> bool:
+        """Whether labels and walks told each other nothing new at the end, anywhere."""
+        return not self.unsettled.any()
 
 
 @dataclass
-class _Hints:
+class Hints:
     """What walks told: packets that conntrack forgot or never saw, where DNAT led, marks of
     connections (n,)."""
 
@@ -87,7 +95,7 @@ def explore(
         [not scene.host.is_local(address_of(int(d))) for d in crossings.in_destination], dtype=bool
     )
     n = len(crossings)
-    hints = _Hints(
+    hints = Hints(
         alone & foreign, np.zeros(n, dtype=bool), np.full(n, NOWHERE), np.zeros(n, dtype=np.int64)
     )
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
@@ -101,7 +109,9 @@ def explore(
     others += [grouped] if groups.any() else []
     known: list[Labels | None] = [None] * (1 + len(others))
     changed = np.ones(int(crossings.pair.max()) + 1 if n else 0, dtype=bool)
+    used = hints
     for _ in range(ROUNDS):
+        used = hints
         # as the first reading takes it, the host has not joined the groups that packets are for;
         # the others say that it has
         joined = replace(hints, unconfirmed=hints.unconfirmed & ~groups)
@@ -122,20 +132,21 @@ def explore(
         rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         learned = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
-        agreed = _same(learned, hints)
-        if agreed:
+        unsettled = np.zeros_like(changed)
+        unsettled[crossings.pair[_unlike(learned, hints)]] = True
+        if not unsettled.any():
             break
         other = (learned.unconfirmed != hints.unconfirmed) | (learned.untracked != hints.untracked)
         changed = np.zeros_like(changed)
         changed[crossings.pair[other]] = True
         hints = learned
-    return Explored(tuple(readings), alternatives, rows, walked, agreed)
+    return Explored(tuple(readings), alternatives, rows, walked, used, unsettled, groups)
 
 
 def _read(
     scene: Scene,
     opening: npt.NDArray[np.int8],
-    hints: _Hints,
+    hints: Hints,
     only: Bools,
     before: Labels | None,
     joined: bool,
@@ -149,14 +160,14 @@ def _read(
 
 
 def _learn(
-    hints: _Hints,
+    hints: Hints,
     pair: Ints,
     base: Reading,
     alternatives: Alternatives,
     rows: Rows,
     walked: Walked,
     marks: bool,
-) -> _Hints:
+) -> Hints:
     """What the walks of each pair's first alternative show."""
     likeliest = np.zeros(len(alternatives.pair), dtype=bool)
     _, first = np.unique(alternatives.pair, return_index=True)
@@ -167,7 +178,7 @@ def _learn(
     facts = [_facts(ways) for ways in walked.ways]
     forgotten = np.array([f[0] for f in facts], dtype=bool)
     untracked = np.array([f[1] for f in facts], dtype=bool)
-    result = _Hints(
+    result = Hints(
         np.zeros_like(hints.unconfirmed),
         np.zeros_like(hints.untracked),
         hints.server.copy(),
@@ -196,7 +207,7 @@ def _facts(ways: tuple[object, ...]) -> tuple[bool, bool, tuple[int, int] | None
 
 
 def _learn_servers(
-    result: _Hints,
+    result: Hints,
     rows: Rows,
     walked: Walked,
     at: Ints,
@@ -215,7 +226,7 @@ def _learn_servers(
         result.server[rows.crossing[row]] = pack(target[0], port)
 
 
-def _learn_marks(result: _Hints, rows: Rows, walked: Walked, at: Ints, base: Reading) -> None:
+def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, base: Reading) -> None:
     """The connection mark that each packet finds: what the packet before it left (-1 where ways
     differ)."""
     left = []
@@ -247,8 +258,12 @@ def connection_codes_of(base: Reading, rows: Rows, at: Ints) -> Ints:
     return inverse.astype(np.int64)
 
 
-def _same(a: _Hints, b: _Hints) -> bool:
-    return all(
-        bool(np.array_equal(getattr(a, name), getattr(b, name)))
-        for name in ("unconfirmed", "untracked", "server", "connmark")
+def _unlike(a: Hints, b: Hints) -> Bools:
+    """The crossings of which two rounds told something different, (n,)."""
+    result: Bools = (
+        (a.unconfirmed != b.unconfirmed)
+        | (a.untracked != b.untracked)
+        | (a.server != b.server)
+        | (a.connmark != b.connmark)
     )
+    return result

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
 
 
+NO_WAY = -1
+"""In place of a way's number: rules and wire exclude every one, or leave too many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """A path with its hits in the register's numbers; ``absent``: rules that would have matched had

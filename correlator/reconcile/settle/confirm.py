@@ -81,6 +81,7 @@ def facts_of_intervals(account: Account, counters: Counters, entry: int) -> Fact
         np.uint16(Fact.COVERED)
         | where(~confirmed(account, counters, entry), Fact.UNCONFIRMED)
         | where(account.residual < 0, Fact.FEWER)
+        | where((account.residual != 0) | (account.residual_bytes != 0), Fact.RESIDUAL)
     )
 
 

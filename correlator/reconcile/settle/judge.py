@@ -58,6 +58,15 @@ class Fact(IntFlag):
     """No way through the rules fits what was seen."""
     CROWDED = auto()
     """So many rules have unknown conditions that their ways were not told apart."""
+    RESIDUAL = auto()
+    """A rule on the packet's way counted otherwise than packets explain, in the interval in which
+    it came."""
+    REJECTED = auto()
+    """A rule that a rejected reading of the packet hits counted more than packets explain then."""
+    LABELS = auto()
+    """What conntrack made of the connection's packets rests on a way that is not sure."""
+    CONTRADICTED = auto()
+    """Another packet of the connection fits no way through the rules."""
 
 
 NOTHING = Fact(0)
@@ -96,6 +105,30 @@ GROUNDS = (
     ),
     Ground(
         AMBIGUOUS, Fact.FEWER, NOTHING, "its rules counted fewer hits than it seems to have made"
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.RESIDUAL,
+        NOTHING,
+        "a rule on its way counted otherwise than packets explain just then",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.REJECTED,
+        NOTHING,
+        "another reading of its packets would explain what a rule counted beside them",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.LABELS,
+        NOTHING,
+        "what conntrack made of its packets depends on a choice that is open",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.CONTRADICTED,
+        NOTHING,
+        "no way through the rules fits another packet of its connection",
     ),
     Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters"),
     Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log"),

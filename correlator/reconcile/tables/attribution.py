@@ -10,6 +10,8 @@ import numpy as np
 
 from correlator.endpoints import pack
 from correlator.flows.conntrack import UNTRACKED
+from correlator.reconcile.possible.walks import NO_WAY
+from correlator.reconcile.settle.doubts import doubts_of_packets
 from correlator.reconcile.settle.judge import Fact, together, where
 from correlator.reconcile.settle.unseen import unseen
 from correlator.reconcile.tables.numbering import place, sight_of
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.choices import Option, Unit
     from correlator.reconcile.settle.judge import Facts
-
-NO_WAY = -1
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,7 @@ def attribute(verdict: Verdict) -> Attribution:
     ends = endpoints_of(verdict, row, direction)
     connection = rank[inverse] if len(row) else code
     facts = unshown(verdict, row, way) | unseen(verdict, row, connection)[connection]
+    facts |= doubts_of_packets(verdict, row, way, connection)
     return Attribution(
         row,
         way,

@@ -15,14 +15,10 @@ import numpy as np
 
 from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PacketPaths
+from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import AMBIGUOUS as AMBIGUOUS_STATUS
 from correlator.reconcile.settle.judge import GROUNDS, NO_DOUBT, STATUSES, grounds_of
-from correlator.reconcile.tables.attribution import (
-    NO_WAY,
-    Attribution,
-    facts_of_packets,
-    option_tuples,
-)
+from correlator.reconcile.tables.attribution import Attribution, facts_of_packets, option_tuples
 from correlator.reconcile.tables.columns import address
 from correlator.reconcile.tables.hits import rule_numbers, walked_width
 

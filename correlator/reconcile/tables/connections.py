@@ -12,6 +12,7 @@ from correlator.endpoints import address_of, pack, port_of
 from correlator.firewall.effects.nat import target_ranges
 from correlator.flows.conntrack import ORIGINAL, REPLY, UNTRACKED
 from correlator.reconcile.possible.alternatives import dnat_rules
+from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import (
     STATUSES,
     UNDECIDED,
@@ -21,7 +22,7 @@ from correlator.reconcile.settle.judge import (
     together,
     worst,
 )
-from correlator.reconcile.tables.attribution import NO_WAY, Attribution
+from correlator.reconcile.tables.attribution import Attribution
 from correlator.reconcile.tables.columns import endpoint, table, tuple_columns
 from correlator.reconcile.tables.hits import rule_numbers
 

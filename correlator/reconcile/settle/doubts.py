@@ -1,0 +1,145 @@
+"""What else may have become of packets that were decided: the facts that speak against them.
+
+A packet was walked under one *reading*: which connection it is of, what its client dialled, what
+conntrack made of the packets before it. The reading is wrong where
+
+* a rule on the way counted otherwise than packets explain (``RESIDUAL``): whoever made the
+  difference may have come instead of this packet, or this one may have gone another way;
+* a rule that a rejected reading hits counted more than is explained (``REJECTED``): the counters do
+  not speak for the reading that was taken;
+* labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
+  packet, or never saw it, says what the next one is;
+* another packet of the connection fits no way at all (``CONTRADICTED``)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.flows.conntrack import S_UNTRACKED
+from correlator.reconcile.possible.explore import FORGOTTEN
+from correlator.reconcile.possible.moments import SLACK_NS
+from correlator.reconcile.possible.walks import NO_WAY
+from correlator.reconcile.settle.judge import Fact, together, where
+from correlator.reconcile.settle.offset import to_counters
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from correlator.arrays import Bools, Ints
+    from correlator.reconcile.analysis import Clock
+    from correlator.reconcile.intake.counters import Counters
+    from correlator.reconcile.pipeline import Verdict
+    from correlator.reconcile.possible.explore import Explored
+    from correlator.reconcile.settle.judge import Facts
+    from correlator.reconcile.settle.ledger import Ledger
+
+
+def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) -> Facts:
+    """What speaks against each packet (k,), which was taken for ``row`` going its ``way`` in a
+    ``connection`` (numbers from 1)."""
+    explored = verdict.explored
+    _, counted = verdict.placed
+    residual = together(counted & np.uint16(Fact.RESIDUAL), verdict.hits.row, len(explored.rows))
+    crossing = explored.rows.crossing[row]
+    facts = residual[row]
+    if verdict.ledger is not None and verdict.counters is not None:
+        times = verdict.scene.crossings.time
+        counters = Readings(verdict.counters, verdict.clock)
+        rejected = of_rejected(explored, row, way, times, verdict.ledger, counters)
+        facts = facts | where(rejected[crossing], Fact.REJECTED)
+    pair = verdict.scene.crossings.pair
+    unlike = np.zeros(int(pair.max(initial=-1)) + 1, dtype=bool)
+    unlike[pair[crossing[labelled_otherwise(explored, row, way)]]] = True
+    for unit in verdict.open:
+        rows = np.array([r for option in unit.options for r, _ in option], dtype=np.int64)
+        ways = np.array([w for option in unit.options for _, w in option], dtype=np.int64)
+        unlike[pair[explored.rows.crossing[rows[labelled_otherwise(explored, rows, ways)]]]] = True
+    unlike |= explored.unsettled
+    nowhere = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    nowhere[connection[way == NO_WAY]] = True
+    return (
+        facts
+        | where(unlike[pair[crossing]], Fact.LABELS)
+        | where(nowhere[connection], Fact.CONTRADICTED)
+    )
+
+
+def labelled_otherwise(explored: Explored, row: Ints, way: Ints) -> Bools:
+    """Which rows (k,) went a way that conntrack remembers otherwise than their labels, and those of
+    the packets after them, take it to."""
+    walked, hints, columns = explored.walked, explored.hints, explored.rows.columns
+    width = max((len(ways) for ways in walked.ways), default=1) or 1
+    forgotten = np.zeros((len(walked.ways), width), dtype=bool)
+    untracked = np.zeros((len(walked.ways), width), dtype=bool)
+    for kind, ways in enumerate(walked.ways):
+        forgotten[kind, : len(ways)] = [found.path.end in FORGOTTEN for found in ways]
+        untracked[kind, : len(ways)] = [found.path.untracked for found in ways]
+    there = (way >= 0) & (way < walked.forks[walked.kind[row]])
+    at = (walked.kind[row], np.where(there, way, 0))
+    crossing = explored.rows.crossing[row]
+    opened = (columns["destination_nat"][row] == 1) | (columns["state"][row] == 0)
+    joined = explored.alternatives.reading[explored.rows.alternative[row]] > 0
+    assumed = hints.unconfirmed[crossing] & ~(joined & explored.groups[crossing])
+    unlike = untracked[at] != (columns["state"][row] == S_UNTRACKED)
+    result: Bools = there & (unlike | (opened & (forgotten[at] != assumed)))
+    return result
+
+
+class Readings:
+    """The counters' intervals in which a packet may have been counted."""
+
+    def __init__(self, counters: Counters, clock: Clock) -> None:
+        self.begin, self.end = counters.begin[:-1], np.maximum.accumulate(counters.end)[1:]
+        self.clock = clock
+
+    def around(self, time: Ints) -> tuple[Ints, Ints]:
+        """(first, one behind the last interval) of packets seen at ``time`` (k,), epoch ns of the
+        packets' clock."""
+        low, high = to_counters(self.clock, time - SLACK_NS)[0], to_counters(self.clock, time)[1]
+        first = np.searchsorted(self.end, low, side="left")
+        behind = np.searchsorted(self.begin, high + SLACK_NS, side="right")
+        return first, np.maximum(behind, first)
+
+
+def of_rejected(
+    explored: Explored, row: Ints, way: Ints, times: Ints, ledger: Ledger, readings: Readings
+) -> Bools:
+    """Crossings (n,) of which a reading that was not taken hits a rule with an unexplained count
+    just then. ``times`` (n,) is when each was seen."""
+    excess = {
+        entry: np.r_[0, np.cumsum((account.residual > 0) | (account.residual_bytes > 0))]
+        for entry, account in ledger.accounts.items()
+        if (account.residual > 0).any() or (account.residual_bytes > 0).any()
+    }
+    result = np.zeros(len(times), dtype=bool)
+    if not excess:
+        return result
+    taken = np.full(len(explored.rows), NO_WAY, dtype=np.int64)
+    taken[row] = way
+    for entry, rows in _rejected(explored, taken, frozenset(excess)):
+        crossing = explored.rows.crossing[rows]
+        first, behind = readings.around(times[crossing])
+        most = len(excess[entry]) - 1
+        moved = excess[entry][np.minimum(behind, most)] > excess[entry][np.minimum(first, most)]
+        result[crossing[moved]] = True
+    return result
+
+
+def _rejected(
+    explored: Explored, taken: Ints, entries: frozenset[int]
+) -> Iterator[tuple[int, Ints]]:
+    """(entry, rows that hit it on a way that was not ``taken``), of these entries only."""
+    walked, alternative = explored.walked, explored.rows.alternative
+    forks = walked.forks[walked.kind]
+    impossible = np.bincount(alternative, forks == 0, len(explored.alternatives.pair)) > 0
+    possible = ~impossible[alternative]
+    for kind, ways in enumerate(walked.ways):
+        several = [(number, entries & set(found.hits)) for number, found in enumerate(ways)]
+        if not any(hit for _, hit in several):
+            continue
+        rows = np.flatnonzero((walked.kind == kind) & possible)
+        for number, hit in several:
+            for entry in sorted(hit):
+                yield entry, rows[taken[rows] != number]
