@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-live bench bench-capture test lint unit docs deps clean root
+.PHONY: accuracy demo demo-live bench bench-capture test lint unit docs deps clean root
 
 demo: $(VENV)/.demo
 	$(BIN)/correlator replay captures/published
@@ -19,6 +19,13 @@ bench: deps $(VENV)/.dev
 
 bench-capture: root deps $(VENV)/.dev
 	$(BIN)/python -m benchmarks.capture $(PARTS)
+
+# Ten minutes of random cases against the kernel's own trace (root): a table, and status 1 where a row that says exact
+# is wrong. SEEDS=1-40, MINUTES=3, VARIATIONS=full,lossy, KEEP=folder
+SEEDS ?= 1-1000
+MINUTES ?= 10
+accuracy: root deps $(VENV)/.dev
+	@$(BIN)/python -m tests.lab.accuracy --seeds $(SEEDS) --minutes $(MINUTES) $(if $(VARIATIONS),--variations $(VARIATIONS)) $(if $(KEEP),--keep $(KEEP))
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces of its own: run it with sudo" >&2; exit 1; }

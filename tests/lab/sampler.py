@@ -1,5 +1,5 @@
-"""``python -m tests.lab.sampler FOLDER``: what a user's script does: iptables-save -c every 100 ms,
--L -n -v every second."""
+"""``python -m tests.lab.sampler FOLDER [SECONDS [TABLES [exact]]]``: what a user's script does:
+iptables-save -c every 100 ms, -L -n -v every second."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ def _stamp(ns: int) -> str:
     return f"{ns // 1_000_000_000}.{ns % 1_000_000_000:09d}"
 
 
-def main(folder: Path, interval: float) -> None:
-    """Sample until SIGTERM, then once more."""
+def main(
+    folder: Path, interval: float, tables: tuple[str, ...] = ("nat", "filter"), exact: bool = False
+) -> None:
+    """Sample until SIGTERM, then once more; list these ``tables``, with ``exact`` numbers or
+    rounded."""
     stopped = False
 
     def stop(*_: object) -> None:
@@ -47,8 +50,9 @@ def main(folder: Path, interval: float) -> None:
                         ["date", "--iso-8601=ns"], capture_output=True, text=True, check=True
                     ).stdout.replace(",", ".")
                 )
-                for table in ("nat", "filter"):
+                for table in tables:
                     command = ["iptables-nft", "-t", table, "-L", "-n", "-v", "--line-numbers"]
+                    command += ["-x"] if exact else []
                     listing.write(
                         subprocess.run(command, capture_output=True, text=True, check=True).stdout
                     )
@@ -61,4 +65,9 @@ def main(folder: Path, interval: float) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else 0.1)
+    main(
+        Path(sys.argv[1]),
+        float(sys.argv[2]) if len(sys.argv) > 2 else 0.1,
+        tuple(sys.argv[3].split(",")) if len(sys.argv) > 3 else ("nat", "filter"),
+        "exact" in sys.argv[4:],
+    )

@@ -16,27 +16,20 @@ from pathlib import Path
 
 NETLINK_NETFILTER, NFNLGRP_NFTRACE, SO_RCVBUFFORCE, SOL_NETLINK, ADD_MEMBERSHIP = 12, 9, 33, 270, 1
 NFT_MSG_TRACE = 10 << 8 | 17
-TABLE, CHAIN, HANDLE, TYPE, ID, NETWORK, TRANSPORT, CT_ID, CT_DIRECTION = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    8,
-    9,
-    18,
-    19,
-)
+TABLE, CHAIN, HANDLE, TYPE, VERDICT, ID, NETWORK, TRANSPORT = 1, 2, 3, 4, 5, 6, 8, 9
+POLICY_VERDICT, CT_ID, CT_DIRECTION = 16, 18, 19
+VERDICT_CODE, DROP = 1, 0
 POLICY, RETURN, RULE = 1, 2, 3
 
-SEEN = "seen"
-"""The chain just behind conntrack: it names the connection of what raw counted, also where no other
-table looks."""
+OWN_TABLE, SEEN = "corrtrace", "seen"
+"""The chains just behind conntrack begin with this: they name the connection of what raw counted,
+also where no other table looks."""
 TRACE_TABLE = """
 table ip corrtrace {
   chain pre { type filter hook prerouting priority -350; policy accept; meta nftrace set 1; }
   chain out { type filter hook output priority -350; policy accept; meta nftrace set 1; }
   chain seen { type filter hook prerouting priority -190; policy accept; }
+  chain seen-out { type filter hook output priority -190; policy accept; }
 }
 """
 
@@ -44,7 +37,7 @@ table ip corrtrace {
 @dataclass(frozen=True, slots=True)
 class Event:
     """One step of one packet. ``header`` is the IP header and ``transport`` the next (empty where
-    not dumped)."""
+    not dumped). ``verdict``: what the rule or the policy said (0: drop), -1 where it goes on."""
 
     table: str
     chain: str
@@ -55,6 +48,7 @@ class Event:
     transport: bytes
     connection: int
     reply: bool
+    verdict: int
 
 
 def record(path: Path) -> None:
@@ -95,6 +89,13 @@ def _attributes(data: bytes) -> dict[int, bytes]:
     return found
 
 
+def _verdict(attributes: dict[int, bytes]) -> int:
+    code = attributes.get(POLICY_VERDICT) or _attributes(attributes.get(VERDICT, b"")).get(
+        VERDICT_CODE
+    )
+    return int.from_bytes(code, "big", signed=True) if code else -1
+
+
 def events(path: Path) -> Iterator[Event]:
     """The events of a recording, in order."""
     data, position = path.read_bytes(), len(b"TRACE\n")
@@ -115,6 +116,7 @@ def events(path: Path) -> Iterator[Event]:
                     a.get(TRANSPORT, b""),
                     int.from_bytes(a.get(CT_ID, b""), "big"),
                     a.get(CT_DIRECTION, b"\0") == b"\1",
+                    _verdict(a),
                 )
             message = message[(length + 3) & ~3 :]
 

@@ -7,11 +7,11 @@ import csv
 import ipaddress
 import re
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.lab.net import Lab
-from tests.lab.trace import POLICY, RULE, SEEN, Event, events
+from tests.lab.trace import OWN_TABLE, POLICY, RULE, SEEN, Event, events
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
 Tuple = tuple[str, str, int, str, int]
@@ -19,35 +19,46 @@ Key = tuple[Tuple, str, str, str, str]
 Names = dict[tuple[str, str, int], str]
 
 
-def rule_names(lab: Lab) -> Names:
-    """(table, chain, handle) -> rule text, from nft's handles and iptables-save's order."""
-    names: Names = {}
-    texts: dict[tuple[str, str], list[str]] = defaultdict(list)
+@dataclass(frozen=True)
+class Standing:
+    """A rule that stands there now, and what its counter says."""
+
+    table: str
+    chain: str
+    handle: int
+    text: str
+    packets: int
+
+
+def standing_rules(lab: Lab) -> list[Standing]:
+    """The host's rules, from nft's handles and iptables-save's order."""
+    texts: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     table = ""
-    for line in lab.run("host", "iptables-nft-save").splitlines():
+    for line in lab.run("host", "iptables-nft-save", "-c").splitlines():
+        rule = re.match(r"\[(\d+):\d+\] -A (\S+) ?(.*)", line)
         if line.startswith("*"):
             table = line[1:]
-        elif line.startswith("-A "):
-            chain, _, text = line[3:].partition(" ")
-            texts[table, chain].append(text)
+        elif rule:
+            texts[table, rule[2]].append((rule[3], int(rule[1])))
+    found = []
     for table in ("raw", "mangle", "nat", "filter", "security"):
+        listed = lab.run("host", "nft", "-a", "list", "table", "ip", table, check=False)
         chain, number = "", 0
-        for line in lab.run(
-            "host", "nft", "-a", "list", "table", "ip", table, check=False
-        ).splitlines():
-            opened = re.match(r"\s*chain (\S+) \{", line)
-            handle = re.search(r"# handle (\d+)$", line)
+        for line in listed.splitlines():
+            opened = re.match(r"\tchain (\S+) \{", line)
+            handle = re.match(r"\t\t(?!type ).*# handle (\d+)$", line)
             if opened:
                 chain, number = opened[1], 0
-            elif (
-                handle
-                and "policy" not in line
-                and not re.match(r"\s*type ", line)
-                and "table" not in line
-            ):
-                names[table, chain, int(handle[1])] = texts[table, chain][number]
+            elif handle:
+                text, packets = texts[table, chain][number]
+                found.append(Standing(table, chain, int(handle[1]), text, packets))
                 number += 1
-    return names
+    return found
+
+
+def rule_names(lab: Lab) -> Names:
+    """(table, chain, handle) -> rule text."""
+    return {(rule.table, rule.chain, rule.handle): rule.text for rule in standing_rules(lab)}
 
 
 def _own_tuple(event: Event) -> Tuple:
@@ -89,14 +100,14 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
 
     for event in events(trace):
         if event.header:
-            if event.table == "corrtrace" and event.chain != SEEN:
+            if event.table == OWN_TABLE and not event.chain.startswith(SEEN):
                 give_up(event.packet)
                 looked.discard(event.packet)
                 first[event.packet] = event
             current[event.packet] = event
-        if event.table == "corrtrace" and event.chain != SEEN:
+        if event.table == OWN_TABLE and not event.chain.startswith(SEEN):
             continue
-        looked |= {event.packet} if event.chain == SEEN else set()
+        looked |= {event.packet} if event.chain.startswith(SEEN) else set()
         shown = current[
             event.packet
         ]  # the first event of a chain's walk bears the headers and the connection
@@ -110,7 +121,7 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
         if (
             event.kind not in (POLICY, RULE)
             or (event.kind == RULE and not event.handle)
-            or event.table == "corrtrace"
+            or event.table == OWN_TABLE
         ):
             continue  # a rule without a handle is the end of a chain
         text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
