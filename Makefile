@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: accuracy demo demo-live bench bench-capture test lint unit docs deps clean root
+.PHONY: accuracy demo demo-live bench bench-capture test lint unit docs lock versions deps clean root
 
 demo: $(VENV)/.demo
 	$(BIN)/correlator replay captures/published
@@ -44,6 +44,15 @@ unit: $(VENV)/.dev
 docs: $(VENV)/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
+# Every version and hash of what `make test` installs, for the Pythons that pyproject.toml names; keeps what is there.
+lock: $(VENV)/.dev
+	$(BIN)/uv pip compile pyproject.toml --quiet --extra dev --extra parquet --universal --python-version 3.11 \
+	    --generate-hashes --custom-compile-command "make lock" -o requirements.lock $(LOCK)
+
+# What pyproject.toml claims: the lowest versions that it allows, and every Python that is installed here.
+versions: $(VENV)/.dev
+	$(BIN)/python -m tests.versions $(BUILD)
+
 deps:
 	sh .ci/deps.sh
 
@@ -56,8 +65,8 @@ $(VENV)/.demo: $(VENV)/bin/python pyproject.toml
 	touch $@
 
 $(VENV)/.dev: $(VENV)/bin/python pyproject.toml requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	$(BIN)/python -m compileall -q correlator  # pip compiles what it installs, but not what it links to
 	touch $@
 
