@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, overload
 
 from correlator.errors import CorrelatorError, InputError
 from correlator.session import LEAST_SNAP, MOST_SNAP, SHORTEST_S, Recording, Session, record
+from correlator.version import __version__ as __version__
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +59,6 @@ __all__ = [
     "columns",
     "load",
 ]
-__version__ = "0.1.0"
 
 
 def load(

@@ -18,7 +18,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from correlator import __version__
 from correlator.capturing.clock import SessionClock
 from correlator.capturing.command import NOT_FOUND, PASSED_ON, Command, CommandError
 from correlator.capturing.events import COOKED, LINKTYPE_NETLINK, Events, read_table
@@ -47,6 +46,7 @@ from correlator.capturing.watch import (
 from correlator.dataset import pcapng
 from correlator.dataset.session import EVENTS, Folder, Manifest, is_session
 from correlator.errors import CorrelatorError, InputError
+from correlator.version import __version__
 
 TICK_NS, COUNT_NS = 50_000_000, 1_000_000_000
 BUSY, BUSY_TICK_NS = 20_000, 5_000_000

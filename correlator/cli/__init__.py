@@ -8,7 +8,6 @@ import sys
 
 import click
 
-from correlator import __version__
 from correlator.cli.capture import capture
 from correlator.cli.export import export
 from correlator.cli.plot import plot
@@ -16,6 +15,7 @@ from correlator.cli.replay import replay
 from correlator.cli.report import report
 from correlator.cli.show import show
 from correlator.errors import CorrelatorError
+from correlator.version import __version__
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from correlator import __version__
 from correlator.dataset.commented import Commented, blocks
 from correlator.dataset.pcapng import EXPORTED, interface, section, statistics
 from correlator.decode import read_frames
 from correlator.errors import InputError
 from correlator.report.machine import write_whole
+from correlator.version import __version__
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from correlator import __version__
 from correlator.errors import InputError
 from correlator.report.findings import Finding, find
 from correlator.report.machine import write_whole
@@ -22,6 +21,7 @@ from correlator.report.page.ruleset import rulesets
 from correlator.report.page.table import Shown, candidates, choose, connection_columns, way_columns
 from correlator.report.summary import Summary, summarise
 from correlator.report.units import brief, clock_line, moment
+from correlator.version import __version__
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis

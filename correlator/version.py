@@ -1,0 +1,3 @@
+"""The version, for whatever says who wrote something."""
+
+__version__ = "0.1.0"
