@@ -7,24 +7,30 @@ nobody has to count: ``_nrt=False`` says so. What they return are numbers.
 
 Numba takes cached code for valid as long as the file of the loop itself has not changed, whatever
 became of the functions and constants that were compiled into it: so what is older than any module
-that loops are made from is forgotten here."""
+that loops are made from is forgotten here. Where it is kept, :mod:`correlator.decode.code_cache`
+says."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import Any
 
-from numba import njit
+from numba import config, njit
+
+from correlator.decode.code_cache import choose_cache, home_of
 
 PACKAGE = Path(__file__).parent.parent
+CACHE = choose_cache(PACKAGE, os.geteuid(), home_of(os.geteuid()))
+"""Where compiled code is kept; None: nowhere that could be trusted."""
 SOURCES = ("decode/**/*.py", "flows/**/*.py", "endpoints.py")
 """The modules that loops are made from."""
 
 
-def forget_stale(package: Path) -> None:
-    """Remove cached code below ``package`` that is older than any of its sources, where it may be
+def forget_stale(package: Path, cache: Path) -> None:
+    """Remove code below ``cache`` that is older than any source of ``package``, where it may be
     removed."""
     with contextlib.suppress(OSError):
         changed = [
@@ -33,23 +39,28 @@ def forget_stale(package: Path) -> None:
         newest = max(
             (when for when in changed if when <= time.time()), default=0.0
         )  # a time to come tells nothing
-        for cached in package.rglob("__pycache__/*.nb[ic]"):
+        for cached in cache.rglob("*.nb[ic]"):
             if cached.stat().st_mtime < newest:
                 cached.unlink()
 
 
 def is_cached() -> bool:
-    """Whether any compiled code is kept beside its sources."""
-    return any(PACKAGE.rglob("__pycache__/*.nbi"))
+    """Whether any compiled code is kept."""
+    return CACHE is not None and any(CACHE.rglob("*.nbi"))
 
 
-forget_stale(PACKAGE)
+if CACHE is not None:
+    forget_stale(PACKAGE, CACHE)
+    if CACHE != PACKAGE:
+        config.CACHE_DIR = str(CACHE)  # type: ignore[attr-defined]
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
 _INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
-kernel = njit(**_OPTIONS, cache=True)
+kernel = njit(**_OPTIONS, cache=CACHE is not None)
 """A loop that Python calls."""
+allocating = njit(nogil=True, cache=CACHE is not None)
+"""Likewise, of functions that make arrays."""
 part = njit(**_INNER, forceinline=True)
 """What a loop is made of. It has no way in for Python, which takes time to compile: a call from
 there crashes."""

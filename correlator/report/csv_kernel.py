@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from correlator.decode.compiled import allocating
 
 
-@njit(cache=True, nogil=True)
+@allocating
 def write(values, words, begins, text, out):  # type: ignore[no-untyped-def]
     """Write the rows of ``values`` int64 (columns, n) to ``out`` uint8, separated as CSV is;
     returns the bytes written.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from numba import njit
-
+from correlator.decode.compiled import allocating
 from correlator.reconcile.tables import layout
 
-lay_out = njit(cache=True, nogil=True)(layout.lay_out)
+lay_out = allocating(layout.lay_out)

@@ -25,10 +25,10 @@ def test_code_older_than_what_it_was_made_from_is_forgotten(
     for path, time in ((part, changed), (cached, 100)):
         path.touch()
         os.utime(path, (time, time))
-    forget_stale(tmp_path)
+    forget_stale(tmp_path, tmp_path)
     assert cached.exists() == kept
 
 
 def test_a_package_that_is_not_there_is_no_matter(tmp_path: Path) -> None:
     """Where nothing can be looked at (a zip file), nothing is removed, and nothing fails."""
-    forget_stale(tmp_path / "nowhere")
+    forget_stale(tmp_path / "nowhere", tmp_path / "nowhere")
