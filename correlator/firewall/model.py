@@ -1,98 +1,77 @@
-"""A ruleset as iptables names it: tables, chains, rules, policies.
+"""A ruleset that no language owns: chains at hooks, rules that ask conditions and have effects.
 
 Frozen and free of counters: the same :class:`Ruleset` serves every sample of one generation.
-Counters are arrays beside it, in the order of :attr:`Ruleset.entries`.
+Counters are arrays beside it, in the order of :attr:`Ruleset.entries`. The words in which a rule
+was written stay with it for people (``text``, ``target``); nothing is decided by them.
 
-Terminology is iptables(8)'s. A rule is named ``table/chain:number`` as ``iptables -L
---line-numbers`` numbers it."""
+A rule is named ``table/chain:number`` as ``iptables -L --line-numbers`` numbers it. A table that is
+not of family ip bears its family in its name (``inet filter``): two families may call one alike."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
-BASE_CHAINS = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
-TABLES = ("raw", "mangle", "nat", "filter", "security")
+from correlator.firewall.conditions.ternary import Condition
+from correlator.firewall.effects.fields import Write
+from correlator.firewall.effects.nat import Nat
+from correlator.firewall.effects.verdicts import ChangeSet, Jump, OutOfSight, Reject, Verdict
+from correlator.firewall.hooks import TABLES, Base, Hook, iptables_base
 
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option of a match or target: ``! --dport 80`` is ``Option("--dport", ("80",),
-    negated=True)``."""
-
-    name: str
-    values: tuple[str, ...] = ()
-    negated: bool = False
-
-    @property
-    def value(self) -> str:
-        """The first value, or the empty string for an option without one."""
-        return self.values[0] if self.values else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """One condition of a rule.
-
-    ``name`` is the extension behind ``-m`` (``tcp``, ``conntrack``, ...), or for the options that
-    iptables itself has: ``source`` (-s), ``destination`` (-d), ``in-interface`` (-i),
-    ``out-interface`` (-o), ``protocol`` (-p) and ``fragment`` (-f); those have exactly one option,
-    named ``-s``, ``-d``, ``-i``, ``-o``, ``-p`` or ``-f``. ``text`` is the condition as
-    iptables-save writes it. ``understood`` is False where the options could not be told apart (an
-    extension nobody has heard of): its text is all that is known of it."""
-
-    name: str
-    text: str
-    options: tuple[Option, ...] = ()
-    understood: bool = True
-
-    def option(self, name: str) -> Option | None:
-        """The option of that name, or None."""
-        return next((o for o in self.options if o.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What a rule does: a verdict, an extension, or a chain to go to.
-
-    ``name`` is the word behind ``-j`` or ``-g``; empty for a rule that only counts. ``goto`` is
-    True for ``-g``."""
-
-    name: str
-    options: tuple[Option, ...] = ()
-    goto: bool = False
-
-    def option(self, name: str) -> Option | None:
-        """The option of that name, or None."""
-        return next((o for o in self.options if o.name == name), None)
+Effect = Verdict | Reject | Jump | OutOfSight | Nat | Write | ChangeSet
+"""What a rule does. A rule without any only counts, or writes a log line: the walk goes on."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One line of a chain; ``text`` is what stands behind ``-A CHAIN `` in iptables-save, without
-    counters."""
+    """One line of a chain: when all ``conditions`` hold, the ``effects`` happen in order.
+
+    ``text`` is how it was written, without counters; ``target`` the word for what it does."""
 
     table: str
     chain: str
     number: int
     text: str
-    matches: tuple[Match, ...]
-    target: Target
+    conditions: tuple[Condition, ...]
+    effects: tuple[Effect, ...]
+    target: str
 
     @property
     def name(self) -> str:
         """``table/chain:number``."""
         return f"{self.table}/{self.chain}:{self.number}"
 
+    @property
+    def nat(self) -> Nat | None:
+        """The translation that it asks for."""
+        return next((effect for effect in self.effects if isinstance(effect, Nat)), None)
+
+    @property
+    def jump(self) -> Jump | None:
+        """Where it leads to."""
+        return next((effect for effect in self.effects if isinstance(effect, Jump)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """A chain; ``policy`` is None for a user's chain."""
+    """A chain of a table; ``base`` says at which hook a base chain stands (None for a user's), and
+    ``policy`` what becomes of packets that fall off its end: ACCEPT or DROP, None for a user's
+    chain or where it was not told."""
 
     table: str
     name: str
     policy: str | None
     rules: tuple[Rule, ...] = ()
+    base: Base | None = None
+    family: str = "ip"
+
+    @classmethod
+    def of_iptables(
+        cls, table: str, name: str, policy: str | None, rules: tuple[Rule, ...] = ()
+    ) -> Chain:
+        """A chain of iptables: table and name tell where it stands."""
+        return cls(table, name, policy, rules, iptables_base(table, name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +117,16 @@ class Ruleset:
                 occurrence = seen.get(rule.text, 0)
                 seen[rule.text] = occurrence + 1
                 entries.append(
-                    Entry(
-                        rule.table, rule.chain, rule.number, rule.text, rule.target.name, occurrence
-                    )
+                    Entry(rule.table, rule.chain, rule.number, rule.text, rule.target, occurrence)
                 )
             if chain.policy is not None:
                 entries.append(Entry(chain.table, chain.name, 0, "policy", chain.policy))
         return tuple(entries)
+
+    @property
+    def rules(self) -> Iterator[Rule]:
+        """Every rule, chain after chain."""
+        return (rule for chain in self.chains for rule in chain.rules)
 
     @cached_property
     def by_name(self) -> dict[tuple[str, str], Chain]:
@@ -165,3 +147,17 @@ class Ruleset:
     def tables(self) -> tuple[str, ...]:
         """Names of the tables, in the order read, each once."""
         return tuple(dict.fromkeys(chain.table for chain in self.chains))
+
+    def at(self, hook: Hook) -> list[Chain]:
+        """The base chains of a hook, in the order in which packets meet them."""
+        standing = [
+            (chain.base.order, chain)
+            for chain in self.chains
+            if chain.base is not None and chain.base.hook is hook
+        ]
+        return [chain for _, chain in sorted(standing, key=lambda pair: pair[0])]
+
+    def in_usual_order(self) -> Ruleset:
+        """The same with iptables' tables in the order in which iptables lists them."""
+        rank = {name: i for i, name in enumerate(TABLES)}
+        return Ruleset(tuple(sorted(self.chains, key=lambda c: rank.get(c.table, len(rank)))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from correlator import addresses
 from correlator.endpoints import HIGHEST_PORT
 
 PROTOCOLS = {
@@ -42,6 +43,16 @@ def parse_address(text: str) -> tuple[int, int]:
     return value & bits, (value & bits) | (~bits & 0xFFFFFFFF)
 
 
+def spell_addresses(low: int, high: int) -> str:
+    """A range of addresses in words: one, a net, or the first and the last."""
+    first, size = addresses.text(low), high - low + 1
+    if size == 1:
+        return first
+    if size & (size - 1) == 0 and low % size == 0:
+        return f"{first}/{33 - size.bit_length()}"
+    return f"{first}-{addresses.text(high)}"
+
+
 def parse_port(text: str, default: int = 0) -> int:
     """A port number or a service's name (services(5))."""
     if not text:
@@ -62,3 +73,16 @@ def parse_mark(text: str) -> tuple[int, int]:
     """``0x4000/0x4000`` as (value, mask)."""
     value, _, mask = text.partition("/")
     return int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
+
+
+def service_class(word: str) -> int:
+    """The DSCP of a class's name: EF, BE, CS0 to CS7, AF11 to AF43 (RFC 2597, RFC 3246)."""
+    return _CLASSES[word.upper()]
+
+
+_CLASSES = {
+    "EF": 46,
+    "BE": 0,
+    **{f"CS{n}": 8 * n for n in range(8)},
+    **{f"AF{i}{j}": 8 * i + 2 * j for i in range(1, 5) for j in range(1, 4)},
+}

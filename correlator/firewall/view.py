@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from correlator.addresses import LIMITED_BROADCAST, in_network, is_loopback, is_multicast
 
 if TYPE_CHECKING:
+    from correlator.firewall.hooks import Hook
     from correlator.firewall.sets import AddressSet
 
 NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED = (
@@ -60,7 +61,7 @@ class View:
     packet_type: int | None = None
     fragment: bool = False
     malformed: bool = False
-    hook: str = ""
+    hook: Hook | None = None
 
     def clone(self) -> View:
         """A copy that can be rewritten on its own."""

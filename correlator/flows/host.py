@@ -8,15 +8,15 @@ name the bridges' subnets."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from correlator.addresses import in_network
+from correlator.firewall import docker
+from correlator.firewall.effects.verdicts import ChangeSet
 from correlator.firewall.sets import parse_sets
-from correlator.firewall.values import parse_address
 from correlator.firewall.view import Host, Route
 from correlator.flows.crossings import BRIDGED, IN, LOOP, OUT, WINDOW_NS, invariant_key
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from correlator.decode import Capture
     from correlator.firewall.model import Ruleset
     from correlator.firewall.sets import AddressSet
-
-_MASQUERADED = re.compile(r"-s (\S+) ! -o (\S+) .*-j MASQUERADE")
 
 
 @dataclass(frozen=True)
@@ -248,11 +246,12 @@ def _source_checks(facts: Facts) -> tuple[dict[str, int] | None, frozenset[str] 
 def _still_sets(facts: Facts, rulesets: Iterable[Ruleset]) -> dict[str, AddressSet]:
     """The ipsets whose members were saved, without those that packets themselves change (target
     SET)."""
-    targets = (
-        rule.target for ruleset in rulesets for chain in ruleset.chains for rule in chain.rules
-    )
     changing = {
-        option.value for target in targets if target.name == "SET" for option in target.options
+        effect.name
+        for ruleset in rulesets
+        for rule in ruleset.rules
+        for effect in rule.effects
+        if isinstance(effect, ChangeSet)
     }
     return {
         name: members for name, members in parse_sets(facts.sets).items() if name not in changing
@@ -279,15 +278,10 @@ def _routes(facts: Facts) -> tuple[Route, ...]:
 
 def bridge_nets(rulesets: Iterable[Ruleset]) -> dict[str, tuple[int, int]]:
     """bridge -> (address, length) of its subnet, as Docker's rules name it."""
-    nets: dict[str, tuple[int, int]] = {}
-    for ruleset in rulesets:
-        for chain in ruleset.chains:
-            for rule in chain.rules:
-                named = _MASQUERADED.search(rule.text)
-                if named and "/" in named[1]:
-                    low, high = parse_address(named[1])
-                    nets.setdefault(named[2], (low, 32 - (high - low).bit_length()))
-    return nets
+    return {
+        bridge: (low, 32 - (high - low).bit_length())
+        for bridge, (low, high) in docker.bridge_nets(rulesets).items()
+    }
 
 
 def _infer(

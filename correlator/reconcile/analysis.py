@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from correlator.dataset.schema import COMMUNITY
 from correlator.firewall.model import Ruleset
 from correlator.firewall.view import Host
+from correlator.firewall.walk.path import End
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,9 +48,10 @@ class Clock:
 class Step:
     """One rule or policy on the way of a packet, or what happened between them.
 
-    ``kind`` is ``rule``, ``policy``, ``nat`` (a translation: ``text`` says from what to what),
-    ``route`` or ``end`` (``text`` says what became of the packet). ``hook`` is PREROUTING, INPUT,
-    FORWARD, OUTPUT or POSTROUTING."""
+    ``kind`` is ``rule``, ``policy``, ``nat`` (a translation of the ``side`` destination or source,
+    from ``before`` to ``after``; ``text`` says it whole), ``route`` or ``end`` (``end`` says what
+    became of the packet, ``text`` in words). ``hook`` is PREROUTING, INPUT, FORWARD, OUTPUT or
+    POSTROUTING."""
 
     kind: str
     hook: str
@@ -60,6 +62,10 @@ class Step:
     target: str = ""
     depth: int = 0
     certain: bool = True
+    end: End | None = field(default=None, repr=False)
+    side: str = field(default="", repr=False)
+    before: str = field(default="", repr=False)
+    after: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)

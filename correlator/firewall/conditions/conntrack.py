@@ -1,97 +1,104 @@
-"""Conditions on what conntrack knows of a packet's connection (iptables-extensions(8),
-net/netfilter/xt_conntrack.c)."""
+"""Conditions on what conntrack knows of a packet's connection (net/netfilter/xt_conntrack.c)."""
 
 from __future__ import annotations
 
-import operator
-from functools import partial
+from dataclasses import dataclass
+from enum import IntEnum
 
-from correlator.firewall.conditions.ternary import (
-    Predicate,
-    Reads,
-    Ternary,
-    conjunction,
-    of_field,
-    unknown,
-)
-from correlator.firewall.model import Match
-from correlator.firewall.values import PROTOCOLS, parse_address, parse_ports
-from correlator.firewall.view import Host, View
+from correlator.firewall.conditions.headers import Range
+from correlator.firewall.conditions.ternary import Predicate, Reads, Ternary
+from correlator.firewall.view import INVALID, UNTRACKED, Host, View
+
+WITHOUT = (INVALID, UNTRACKED)
+"""States of packets that belong to no connection."""
 
 
-def conntrack(match: Match, reads: Reads) -> Predicate:
-    """``-m conntrack`` and ``-m state`` (xt_conntrack.c)."""
-    parts: list[Predicate] = []
-    for option in match.options:
-        name, negated = option.name, option.negated
-        if name in ("--ctstate", "--state"):
-            parts.append(_ctstate(frozenset(option.value.upper().split(",")), negated))
-        elif name == "--ctstatus":
-            reads.fields.add("ctstatus")
-            parts.append(_ctstatus(frozenset(option.value.upper().split(",")), negated))
-        elif name in ("--ctorigsrc", "--ctorigdst", "--ctreplsrc", "--ctrepldst"):
-            low, high = parse_address(option.value)
-            reads.address_range(low, high)
-            reads.fields.add("tuples")
-            parts.append(_tuple_part(name, low, high, negated))
-        elif name in ("--ctorigsrcport", "--ctorigdstport", "--ctreplsrcport", "--ctrepldstport"):
-            low, high = parse_ports(option.value)
-            reads.port_range(low, high)
-            reads.fields.add("tuples")
-            parts.append(_tuple_part(name, low, high, negated))
-        elif name == "--ctproto":
-            reads.fields.add("protocol")
-            word = option.value.lower()
-            number = int(word) if word.isdigit() else PROTOCOLS.get(word, -1)
-            parts.append(of_field("protocol", partial(operator.eq, number), negated))
-        elif name == "--ctdir":
-            wanted = option.value.upper() == "REPLY"
-            parts.append(_direction(wanted))
-        else:
-            parts.append(unknown)
-    return lambda view, host: conjunction(parts, view, host)
+class TuplePart(IntEnum):
+    """A part of one of the connection's tuples, by its place there."""
+
+    SOURCE, SOURCE_PORT, DESTINATION, DESTINATION_PORT = range(4)
 
 
-def _direction(reply: bool) -> Predicate:
-    return lambda view, _host: None if view.original is None else view.reply == reply
+@dataclass(frozen=True, slots=True)
+class State:
+    """Its state is one of those: NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED, and SNAT or DNAT
+    where its connection is translated."""
+
+    states: frozenset[str]
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Every kind of packet tells its state."""
+        states, negated = self.states, self.negated
+
+        def test(view: View, _host: Host) -> Ternary:
+            if view.state in states:
+                return not negated
+            for word, done in (("DNAT", view.dnat), ("SNAT", view.snat)):
+                if word in states and view.state not in WITHOUT:
+                    if done is None:
+                        return None
+                    if done:
+                        return not negated
+            return negated
+
+        return test
 
 
-def _ctstate(states: frozenset[str], negated: bool) -> Predicate:
-    def test(view: View, _host: Host) -> Ternary:
-        if view.state in states:
-            return not negated
-        for word, done in (("DNAT", view.dnat), ("SNAT", view.snat)):
-            if word in states and view.state not in ("INVALID", "UNTRACKED"):
-                if done is None:
-                    return None
-                if done:
-                    return not negated
-        return negated
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Its connection is SEEN_REPLY, SNAT or DNAT; any other word is unknown."""
 
-    return test
+    words: frozenset[str]
+    negated: bool = False
 
+    def compile(self, reads: Reads) -> Predicate:
+        """What belongs to no connection has no status."""
+        reads.fields.add("ctstatus")
 
-def _ctstatus(words: frozenset[str], negated: bool) -> Predicate:
-    def test(view: View, _host: Host) -> Ternary:
-        if view.state in ("INVALID", "UNTRACKED"):
-            return False
-        known = {"SEEN_REPLY": view.seen_reply, "DNAT": view.dnat, "SNAT": view.snat}
-        answers = [known.get(word) for word in words]
-        if any(answers):
-            return not negated
-        return None if None in answers else negated
+        def test(view: View, _host: Host) -> Ternary:
+            if view.state in WITHOUT:
+                return False
+            known = {"SEEN_REPLY": view.seen_reply, "DNAT": view.dnat, "SNAT": view.snat}
+            answers = [known.get(word) for word in self.words]
+            if any(answers):
+                return not self.negated
+            return None if None in answers else self.negated
 
-    return test
+        return test
 
 
-def _tuple_part(name: str, low: int, high: int, negated: bool) -> Predicate:
-    index = {"src": 0, "srcport": 1, "dst": 2, "dstport": 3}[name[6:]]
-    original = name.startswith("--ctorig")
+@dataclass(frozen=True, slots=True)
+class InTuple:
+    """A part of the connection's original (or ``reply``) tuple lies in a range."""
 
-    def test(view: View, _host: Host) -> Ternary:
-        if view.state in ("INVALID", "UNTRACKED"):
-            return False
-        found = view.original if original else view.replied
-        return None if found is None else (low <= found[index] <= high) != negated
+    reply: bool
+    part: TuplePart
+    range: Range
+    negated: bool = False
 
-    return test
+    def compile(self, reads: Reads) -> Predicate:
+        """What belongs to no connection has no tuples."""
+        named = self.part in (TuplePart.SOURCE, TuplePart.DESTINATION)
+        (reads.address_range if named else reads.port_range)(*self.range)
+        reads.fields.add("tuples")
+        low, high = self.range
+
+        def test(view: View, _host: Host) -> Ternary:
+            if view.state in WITHOUT:
+                return False
+            found = view.replied if self.reply else view.original
+            return None if found is None else (low <= found[self.part] <= high) != self.negated
+
+        return test
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """It goes in the reply (or the original) direction of its connection."""
+
+    reply: bool
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Every kind of packet tells its direction."""
+        return lambda view, _host: None if view.original is None else view.reply == self.reply

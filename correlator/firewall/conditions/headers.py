@@ -1,215 +1,173 @@
-"""Conditions on addresses, interfaces and the rest of a packet's headers (iptables-extensions(8),
-net/netfilter/xt_*.c)."""
+"""Conditions on numbers in a packet's headers: addresses, ports, lengths, marks, bits.
+
+A field that is None in the view was never seen or was written with something unknown: what asks for
+it is unknown."""
 
 from __future__ import annotations
 
-import operator
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
 
-from correlator.firewall.conditions.ternary import (
-    Predicate,
-    Reads,
-    Ternary,
-    between,
-    conjunction,
-    masked,
-    of_field,
-    unknown,
-)
-from correlator.firewall.model import Match, Option
-from correlator.firewall.sets import ADDRESS, INTERFACE
-from correlator.firewall.values import parse_address, parse_mark, parse_ports
+from correlator.firewall.conditions.ternary import Predicate, Reads, Ternary
 from correlator.firewall.view import Host, View
 
-PACKET_TYPES = {"unicast": 0, "broadcast": 1, "multicast": 2}
+Range = tuple[int, int]
+"""(lowest, highest), both included."""
 
 
-def interface(option: Option, attribute: str) -> Predicate:
-    """``-i`` and ``-o``; a name that ends in + stands for all that begin like it."""
-    name = option.value
-    wild = name.endswith("+")
-    stem = name[:-1] if wild else name
+class Field(StrEnum):
+    """A number that the view of a packet holds, by its attribute there."""
+
+    PROTOCOL = "protocol"
+    SOURCE = "src"
+    DESTINATION = "dst"
+    SOURCE_PORT = "sport"
+    DESTINATION_PORT = "dport"
+    LENGTH = "length"
+    TTL = "ttl"
+    TOS = "tos"
+    TCP_FLAGS = "tcp_flags"
+    MARK = "mark"
+    CONNMARK = "connmark"
+    MAC_SOURCE = "mac_src"
+    PACKET_TYPE = "packet_type"
+
+
+_WHOLE = frozenset((Field.PROTOCOL, Field.TOS, Field.TCP_FLAGS, Field.PACKET_TYPE))
+_CUTS: dict[Field, Callable[[Reads], set[int]]] = {
+    Field.SOURCE: lambda reads: reads.addresses,
+    Field.DESTINATION: lambda reads: reads.addresses,
+    Field.SOURCE_PORT: lambda reads: reads.ports,
+    Field.DESTINATION_PORT: lambda reads: reads.ports,
+    Field.LENGTH: lambda reads: reads.lengths,
+    Field.TTL: lambda reads: reads.ttls,
+}
+
+
+def _note(reads: Reads, name: Field, ranges: tuple[Range, ...]) -> None:
+    """Packets that the ranges tell apart are kinds of their own."""
+    if name in _WHOLE:
+        reads.fields.add(name.value)
+    elif name is Field.MAC_SOURCE:
+        reads.macs.update(low for low, _ in ranges)
+    elif name in _CUTS:
+        for low, high in ranges:
+            _CUTS[name](reads).update((low, high + 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """A field lies in one of the ranges; of several ``fields`` any will do."""
+
+    fields: tuple[Field, ...]
+    ranges: tuple[Range, ...]
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Compared as numbers."""
+        for name in self.fields:
+            _note(reads, name, self.ranges)
+        if len(self.fields) == 1 and len(self.ranges) == 1:
+            return _within(self.fields[0], self.ranges[0], self.negated)
+        parts = [_within(name, span, False) for name in self.fields for span in self.ranges]
+        negated = self.negated
+
+        def test(view: View, host: Host) -> Ternary:
+            answers = [part(view, host) for part in parts]
+            if True in answers:
+                return not negated
+            return None if None in answers else negated
+
+        return test
+
+
+def _within(name: Field, span: Range, negated: bool) -> Predicate:
+    attribute, (low, high) = name.value, span
 
     def test(view: View, _host: Host) -> Ternary:
-        actual: str | None = getattr(view, attribute)
-        if actual is None:
-            return True if wild and not stem else None
-        # ip_tables.c compares with the empty name where the hook has no such device
-        hit = actual.startswith(stem) if wild else actual == stem
-        return hit != option.negated
+        value: int | None = getattr(view, attribute)
+        return None if value is None else (low <= value <= high) != negated
 
     return test
 
 
-def address(option: Option, attribute: str, reads: Reads) -> Predicate:
-    """``-s`` and ``-d``."""
-    ranges = [parse_address(part) for part in ",".join(option.values).split(",")]
-    for low, high in ranges:
-        reads.address_range(low, high)
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """The bits of a field under a mask are those wanted."""
 
-    def test(view: View, _host: Host) -> Ternary:
-        value = getattr(view, attribute)
-        return any(low <= value <= high for low, high in ranges) != option.negated
+    field: Field
+    value: int
+    mask: int
+    negated: bool = False
 
-    return test
+    def compile(self, reads: Reads) -> Predicate:
+        """Compared bit by bit."""
+        _note(reads, self.field, ())
+        attribute, wanted, mask, negated = self.field.value, self.value, self.mask, self.negated
 
+        def test(view: View, _host: Host) -> Ternary:
+            value: int | None = getattr(view, attribute)
+            return None if value is None else ((value & mask) == wanted) != negated
 
-def address_type(match: Match, reads: Reads) -> Predicate:
-    """``-m addrtype`` (xt_addrtype.c), with its limits to an interface."""
-    parts: list[Predicate] = []
-    limited = {o.name for o in match.options} & {"--limit-iface-in", "--limit-iface-out"}
-    for option in match.options:
-        if option.name not in ("--src-type", "--dst-type"):
-            continue
-        attribute = option.name[2:5]
-        types = frozenset(option.value.upper().split(","))
-
-        def test(
-            view: View,
-            host: Host,
-            a: str = attribute,
-            t: frozenset[str] = types,
-            n: bool = option.negated,
-        ) -> Ternary:
-            kind = host.address_type(getattr(view, a))
-            if limited and kind == "LOCAL":
-                device = view.in_interface if "--limit-iface-in" in limited else view.out_interface
-                if device is None:
-                    return None
-                if getattr(view, a) not in host.addresses.get(device, ()):
-                    kind = "UNICAST"
-            return (kind in t) != n
-
-        parts.append(test)
-    reads.fields.add("addrtype")
-    return lambda view, host: conjunction(parts, view, host)
+        return test
 
 
-def mark(match: Match, attribute: str) -> Predicate:
-    """``-m mark`` and ``-m connmark``."""
-    option = match.option("--mark")
-    if option is None:
-        return unknown
-    value, mask = parse_mark(option.value)
+@dataclass(frozen=True, slots=True)
+class TcpOption:
+    """A TCP option of that kind is there."""
 
-    def test(view: View, _host: Host) -> Ternary:
-        actual: int | None = getattr(view, attribute)
-        return None if actual is None else ((actual & mask) == value) != option.negated
+    kind: int
+    negated: bool = False
 
-    return test
+    def compile(self, reads: Reads) -> Predicate:
+        """Unknown where the frame was cut before its options, and for kinds that are not kept."""
+        reads.fields.add("tcp_option_kinds")
 
-
-def length(match: Match, reads: Reads) -> Predicate:
-    """``-m length``: bytes at L3."""
-    option = match.option("--length")
-    if option is None:
-        return unknown
-    low, high = parse_ports(option.value)
-    reads.lengths.update((low, high + 1))
-    return lambda view, _host: (low <= view.length <= high) != option.negated
-
-
-def time_to_live(match: Match, reads: Reads) -> Predicate:
-    """``-m ttl``."""
-    parts: list[Predicate] = []
-    for option in match.options:
-        value = int(option.value)
-        reads.ttls.update((value, value + 1))
-        if option.name == "--ttl-eq":
-            parts.append(of_field("ttl", partial(operator.eq, value), option.negated))
-        elif option.name == "--ttl-gt":
-            parts.append(of_field("ttl", partial(operator.lt, value)))
-        elif option.name == "--ttl-lt":
-            parts.append(of_field("ttl", partial(operator.gt, value)))
-        else:
-            parts.append(unknown)
-    return lambda view, host: conjunction(parts, view, host)
-
-
-def address_range(match: Match, reads: Reads) -> Predicate:
-    """``-m iprange``."""
-    parts: list[Predicate] = []
-    for option in match.options:
-        first, _, last = option.value.partition("-")
-        low, high = parse_address(first)[0], parse_address(last or first)[0]
-        reads.address_range(low, high)
-        attribute = "src" if option.name == "--src-range" else "dst"
-        parts.append(of_field(attribute, between(low, high), option.negated))
-    return lambda view, host: conjunction(parts, view, host)
-
-
-def mac(match: Match, reads: Reads) -> Predicate:
-    """``-m mac``."""
-    option = match.option("--mac-source")
-    if option is None:
-        return unknown
-    value = int(option.value.replace(":", ""), 16)
-    reads.macs.add(value)
-
-    def test(view: View, _host: Host) -> Ternary:
-        return None if view.mac_src is None else (view.mac_src == value) != option.negated
-
-    return test
-
-
-def packet_type(match: Match, reads: Reads) -> Predicate:
-    """``-m pkttype``."""
-    option = match.option("--pkt-type")
-    if option is None or option.value not in PACKET_TYPES:
-        return unknown
-    value = PACKET_TYPES[option.value]
-    reads.fields.add("packet_type")
-
-    def test(view: View, _host: Host) -> Ternary:
-        return None if view.packet_type is None else (view.packet_type == value) != option.negated
-
-    return test
-
-
-def type_of_service(match: Match, reads: Reads) -> Predicate:
-    """``-m tos`` and ``-m dscp``."""
-    parts: list[Predicate] = []
-    reads.fields.add("tos")
-    classes = {"EF": 46, "BE": 0, **{f"CS{n}": 8 * n for n in range(8)}}
-    classes.update({f"AF{i}{j}": 8 * i + 2 * j for i in range(1, 5) for j in range(1, 4)})
-    for option in match.options:
-        if option.name == "--tos":
-            value, mask = parse_mark(option.value)
-            parts.append(of_field("tos", masked(value, mask & 0xFF), option.negated))
-        elif option.name == "--dscp":
-            parts.append(of_field("tos", masked(int(option.value, 0) << 2, 0xFC), option.negated))
-        elif option.name == "--dscp-class" and option.value.upper() in classes:
-            dscp = classes[option.value.upper()]
-            parts.append(of_field("tos", masked(dscp << 2, 0xFC), option.negated))
-        else:
-            parts.append(unknown)
-    return lambda view, host: conjunction(parts, view, host)
-
-
-def ip_set(match: Match, reads: Reads) -> Predicate:
-    """``-m set --match-set NAME src,dst``: one direction for each dimension of the set
-    (net/netfilter/ipset)."""
-    option = match.option("--match-set")
-    if option is None or len(option.values) < 2 or len(match.options) > 1:
-        return unknown
-    name, directions = option.values[0], option.values[1].split(",")
-    reads.fields.add(f"set:{name}")
-
-    def test(view: View, host: Host) -> Ternary:
-        members = host.sets.get(name)
-        if members is None or len(members.dimensions) > len(directions):
-            return None
-        values: list[int | str | None] = []
-        for dimension, direction in zip(members.dimensions, directions, strict=False):
-            if dimension == ADDRESS:
-                values.append(view.src if direction == "src" else view.dst)
-            elif dimension == INTERFACE:
-                values.append(view.in_interface if direction == "src" else view.out_interface)
-            elif view.fragment or view.protocol not in (6, 17, 132, 136):
+        def test(view: View, _host: Host) -> Ternary:
+            if view.tcp_option_kinds is None or self.kind > 31:
                 return None
-            else:
-                values.append(view.sport if direction == "src" else view.dport)
-        found = members.contains(values, view.protocol)
-        return None if found is None else found != option.negated
+            return bool(view.tcp_option_kinds >> self.kind & 1) != self.negated
 
-    return test
+        return test
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpType:
+    """An ICMP type and code; -1 stands for any."""
+
+    type: int
+    code: int = -1
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Fragments must be ruled out beside it."""
+        reads.fields.update(("icmp_type", "icmp_code"))
+
+        def test(view: View, _host: Host) -> Ternary:
+            hit = self.type in (-1, view.icmp_type) and self.code in (-1, view.icmp_code)
+            return hit != self.negated
+
+        return test
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """It is a later fragment of a datagram."""
+
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Every kind of packet tells this."""
+        return lambda view, _host: view.fragment != self.negated
+
+
+@dataclass(frozen=True, slots=True)
+class WholeHeader:
+    """Its transport header is there and sound: a match that asks for ports drops what is malformed
+    (xt_tcpudp.c), and no fragment has any."""
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Malformed packets are a kind of their own."""
+        reads.fields.add("malformed")
+        return lambda view, _host: not (view.fragment or view.malformed)

@@ -8,8 +8,9 @@ condition is noted in :class:`Reads`, so that packets which no rule can tell apa
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from correlator.firewall.view import Host, View
 
@@ -41,27 +42,32 @@ class Reads:
         self.ports.update((low, high + 1))
 
 
+class Condition(Protocol):
+    """One thing that a rule asks of a packet, as data; equal conditions ask the same."""
+
+    def compile(self, reads: Reads) -> Predicate:
+        """The predicate; what it reads is added to ``reads``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A condition that nothing on the wire decides, or that nobody knows: ``text`` is what was
+    written."""
+
+    text: str = ""
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Never decided."""
+        return unknown
+
+
 def unknown(_view: View, _host: Host) -> Ternary:
-    """The condition that nothing on the wire decides."""
+    """The predicate that nothing on the wire decides."""
     return None
 
 
-def of_field(attribute: str, test: Callable[[int], bool], negated: bool = False) -> Predicate:
-    """A condition on one field of the packet."""
-    return lambda view, _host: test(getattr(view, attribute)) != negated
-
-
-def between(low: int, high: int) -> Callable[[int], bool]:
-    """Whether a number lies in a range, both ends included."""
-    return lambda value: low <= value <= high
-
-
-def masked(wanted: int, mask: int) -> Callable[[int], bool]:
-    """Whether the bits of a mask are those wanted."""
-    return lambda value: value & mask == wanted
-
-
-def conjunction(parts: list[Predicate], view: View, host: Host) -> Ternary:
+def conjunction(parts: Iterable[Predicate], view: View, host: Host) -> Ternary:
     """Kleene's and: False if any part is, else unknown if any part is."""
     result: Ternary = True
     for part in parts:

@@ -1,28 +1,57 @@
-"""What NAT targets can do to a packet: the addresses and ports they may write.
+"""What NAT can do to a packet: the addresses and ports it may write.
 
-Sources: iptables-extensions(8) for the options; net/netfilter/nf_nat_core.c (a port in use is
-rewritten, so a source port may change under any source NAT), xt_MASQUERADE.c (the source is the
+Sources: iptables-extensions(8) for what it is given; net/netfilter/nf_nat_core.c (a port in use is
+rewritten, so a source port may change under any source NAT), nf_nat_masquerade.c (the source is the
 address of the interface it leaves by), nf_nat_redirect.c (127.0.0.1 for packets of the host itself,
 else the first address of the incoming interface)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 
 from correlator.addresses import END_OF_IPV4, LOCALHOST
+from correlator.firewall.conditions.headers import Range
 from correlator.firewall.conditions.ternary import Reads
-from correlator.firewall.model import Target
-from correlator.firewall.values import parse_address, parse_ports
+from correlator.firewall.hooks import Hook
 from correlator.firewall.view import Host, View
+
+ANYWHERE = (0, END_OF_IPV4 - 1)
+
+
+class NatKind(Enum):
+    """How a NAT finds what it writes: named (DNAT, SNAT), the interface's own address (MASQUERADE,
+    REDIRECT), or the same place in another net (NETMAP, on either side)."""
+
+    DNAT = "dnat"
+    SNAT = "snat"
+    MASQUERADE = "masquerade"
+    REDIRECT = "redirect"
+    NETMAP = "netmap"
+
+
+@dataclass(frozen=True, slots=True)
+class NatRange:
+    """Addresses and ports that a NAT names; None: it names none."""
+
+    addresses: Range | None = None
+    ports: Range | None = None
+
+    def includes(self, address: int, port: int) -> bool:
+        """Whether it may lead to that endpoint."""
+        return _in(self.addresses, address) and _in(self.ports, port)
+
+
+def _in(span: Range | None, value: int) -> bool:
+    return span is None or span[0] <= value <= span[1]
 
 
 @dataclass(frozen=True, slots=True)
 class Rewrite:
-    """The ranges (inclusive) of addresses and ports that a NAT may write; empty: any address,
-    unchanged port."""
+    """The ranges (inclusive) of addresses and ports that a NAT may write; without, it stays."""
 
-    addresses: tuple[tuple[int, int], ...]
-    ports: tuple[int, int] | None = None
+    addresses: tuple[Range, ...]
+    ports: Range | None = None
     any_port: bool = False
 
     def allows(self, address: int, port: int, port_before: int) -> bool:
@@ -44,83 +73,71 @@ class Rewrite:
         return self.addresses[0][0], self.ports[0] if self.ports else None
 
 
-def parse_range(text: str) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
-    """``172.17.0.2-172.17.0.4:80-90`` as (addresses or None, ports or None)."""
-    address, _, ports = text.partition(":")
-    first, _, last = address.partition("-")
-    addresses = (parse_address(first)[0], parse_address(last or first)[0]) if address else None
-    return addresses, parse_ports(ports.partition("/")[0]) if ports else None
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """A translation that a rule asks for."""
+
+    kind: NatKind
+    ranges: tuple[NatRange, ...] = ()
+
+    @property
+    def of_destination(self) -> bool:
+        """Whether it rewrites destinations (NETMAP does, ahead of routing)."""
+        return self.kind in (NatKind.DNAT, NatKind.REDIRECT, NatKind.NETMAP)
+
+    def note(self, reads: Reads) -> None:
+        """What it writes is told apart like what a condition asks."""
+        for one in self.ranges:
+            if one.addresses is not None:
+                reads.address_range(*one.addresses)
+            if one.ports is not None:
+                reads.port_range(*one.ports)
+
+    def rewrite(self, view: View, host: Host) -> Rewrite | None:
+        """What it writes: into the source at POSTROUTING and INPUT, else into the destination; None
+        where it does nothing at that hook."""
+        if view.hook in (Hook.POSTROUTING, Hook.INPUT):
+            return self._source(view, host)
+        return self._destination(view, host)
+
+    def _destination(self, view: View, host: Host) -> Rewrite | None:
+        if self.kind is NatKind.DNAT:
+            return Rewrite(self._addresses or ((view.dst, view.dst),), self._ports)
+        if self.kind is NatKind.REDIRECT:
+            sent = view.hook is Hook.OUTPUT
+            return Rewrite(
+                ((LOCALHOST, LOCALHOST),) if sent else _own(host, view.in_interface), self._ports
+            )
+        return self._mapped(view.dst) if self.kind is NatKind.NETMAP else None
+
+    def _source(self, view: View, host: Host) -> Rewrite | None:
+        if self.kind is NatKind.SNAT:
+            addresses = self._addresses or ((view.src, view.src),)
+            return Rewrite(addresses, self._ports, any_port=True)
+        if self.kind is NatKind.MASQUERADE:
+            return Rewrite(_own(host, view.out_interface), self._ports, any_port=True)
+        return self._mapped(view.src) if self.kind is NatKind.NETMAP else None
+
+    @property
+    def _addresses(self) -> tuple[Range, ...]:
+        return tuple(one.addresses for one in self.ranges if one.addresses is not None)
+
+    @property
+    def _ports(self) -> Range | None:
+        return next((one.ports for one in self.ranges if one.ports is not None), None)
+
+    def _mapped(self, address: int) -> Rewrite | None:
+        if not self.ranges or self.ranges[0].addresses is None:
+            return None
+        low, high = self.ranges[0].addresses
+        mapped = low | (address & (high - low))
+        return Rewrite(((mapped, mapped),))
 
 
-def target_ranges(target: Target) -> list[tuple[tuple[int, int] | None, tuple[int, int] | None]]:
-    """The (addresses, ports) ranges that a NAT target names in its options."""
-    ranges: list[tuple[tuple[int, int] | None, tuple[int, int] | None]] = []
-    for option in target.options:
-        if option.name in ("--to-destination", "--to-source"):
-            ranges.extend(parse_range(value) for value in option.values)
-        elif option.name == "--to-ports":
-            ranges.append((None, parse_ports(option.value)))
-        elif option.name == "--to":
-            ranges.append((parse_address(option.value), None))
-    return ranges
-
-
-def note_reads(target: Target, reads: Reads) -> None:
-    """What a NAT target writes is told apart like what a match asks."""
-    for addresses, ports in target_ranges(target):
-        if addresses is not None:
-            reads.address_range(*addresses)
-        if ports is not None:
-            reads.port_range(*ports)
-
-
-def _own(host: Host, device: str | None) -> tuple[tuple[int, int], ...]:
+def _own(host: Host, device: str | None) -> tuple[Range, ...]:
     """Addresses that the host may use on a device; any where nothing tells."""
     if device and host.addresses.get(device):
         return tuple((a, a) for a in host.addresses[device])
     if host.certain and host.local:
         return tuple((a, a) for a in sorted(host.local))
-    return ((0, END_OF_IPV4 - 1),)
-
-
-def destination_rewrite(target: Target, view: View, host: Host) -> Rewrite | None:
-    """What a target writes into the destination at PREROUTING or OUTPUT; None if it is no
-    destination NAT."""
-    ranges = target_ranges(target)
-    if target.name == "DNAT":
-        addresses = tuple(a for a, _ in ranges if a is not None) or ((view.dst, view.dst),)
-        ports = next((p for _, p in ranges if p is not None), None)
-        return Rewrite(addresses, ports)
-    if target.name == "REDIRECT":
-        own = ((LOCALHOST, LOCALHOST),) if view.hook == "OUTPUT" else _own(host, view.in_interface)
-        return Rewrite(own, ranges[0][1] if ranges else None)
-    if target.name == "NETMAP" and view.hook in ("PREROUTING", "OUTPUT"):
-        return _netmap(ranges, view.dst)
-    return None
-
-
-def source_rewrite(target: Target, view: View, host: Host) -> Rewrite | None:
-    """What a target writes into the source at POSTROUTING or INPUT; None if it is no source NAT."""
-    ranges = target_ranges(target)
-    if target.name == "SNAT":
-        addresses = tuple(a for a, _ in ranges if a is not None) or ((view.src, view.src),)
-        return Rewrite(
-            addresses, next((p for _, p in ranges if p is not None), None), any_port=True
-        )
-    if target.name == "MASQUERADE":
-        return Rewrite(
-            _own(host, view.out_interface), ranges[0][1] if ranges else None, any_port=True
-        )
-    if target.name == "NETMAP" and view.hook in ("POSTROUTING", "INPUT"):
-        return _netmap(ranges, view.src)
-    return None
-
-
-def _netmap(
-    ranges: list[tuple[tuple[int, int] | None, tuple[int, int] | None]], address: int
-) -> Rewrite | None:
-    if not ranges or ranges[0][0] is None:
-        return None
-    low, high = ranges[0][0]
-    mapped = low | (address & (high - low))
-    return Rewrite(((mapped, mapped),))
+    return (ANYWHERE,)

@@ -11,19 +11,17 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from correlator.errors import InputError
+from correlator.firewall.hooks import IPTABLES, Hook
+from correlator.firewall.languages.counted import Counted, Language, broken
 from correlator.firewall.languages.iptables_printed import to_save
 from correlator.firewall.languages.iptables_save import parse_rule
-from correlator.firewall.model import BASE_CHAINS, Chain, Rule, Ruleset
+from correlator.firewall.model import Chain, Rule, Ruleset
 from correlator.firewall.values import PROTOCOLS
 
-TABLE_CHAINS: dict[str, tuple[str, ...]] = {
-    "filter": ("INPUT", "FORWARD", "OUTPUT"),
-    "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING"),
-    "mangle": BASE_CHAINS,
-    "raw": ("PREROUTING", "OUTPUT"),
-    "security": ("INPUT", "FORWARD", "OUTPUT"),
-}
+HOOKS = tuple(Hook)
 NAMES = {
     number: name
     for name, number in PROTOCOLS.items()
@@ -67,11 +65,6 @@ class _Block:
     policy_counts: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
-def looks_like_listing(text: str) -> bool:
-    """Whether a snapshot is an ``iptables -L`` listing rather than iptables-save output."""
-    return re.search(r"^Chain \S+ \(", text, re.MULTILINE) is not None
-
-
 def parse_count(text: str) -> tuple[int, int]:
     """The interval (inclusive) that a printed number stands for: ``743K`` is 742,500 to 743,499."""
     power = _BIG.get(text[-1:], 0)
@@ -105,7 +98,7 @@ def parse_listing(text: str, source: str = "listing") -> Listing:
                     warnings.append(
                         f"{rule.name}: the listing shows `{strange}`, whose meaning is unknown"
                     )
-            chains.append(Chain(table, block.name, block.policy, tuple(rules)))
+            chains.append(Chain.of_iptables(table, block.name, block.policy, tuple(rules)))
             counts += block.counts
             if block.policy is not None:
                 counts.append(block.policy_counts)
@@ -170,10 +163,10 @@ def _assign(blocks: list[_Block], source: str) -> list[tuple[str, list[_Block]]]
 
 
 def _begins(current: list[_Block], block: _Block) -> bool:
-    if block.policy is None or block.name not in BASE_CHAINS:
+    if block.policy is None or block.name not in HOOKS:
         return False
     last = current[-1]
-    return last.policy is None or BASE_CHAINS.index(last.name) > BASE_CHAINS.index(block.name)
+    return last.policy is None or HOOKS.index(Hook(last.name)) > HOOKS.index(Hook(block.name))
 
 
 def _table(group: list[_Block], used: set[str]) -> str | None:
@@ -186,11 +179,9 @@ def _table(group: list[_Block], used: set[str]) -> str | None:
         )
         return "nat" if nat and "nat" not in used else "filter" if "filter" not in used else None
     fitting = [
-        name
-        for name, chains in TABLE_CHAINS.items()
-        if set(base) <= set(chains) and name not in used
+        name for name, chains in IPTABLES.items() if set(base) <= set(chains) and name not in used
     ]
-    exact = [name for name in fitting if TABLE_CHAINS[name] == base]
+    exact = [name for name in fitting if tuple(IPTABLES[name]) == base]
     return next(iter(exact or fitting), None)
 
 
@@ -239,3 +230,39 @@ def _protocol(text: str) -> str:
     if value in ("0", "all"):
         return ""
     return f"{negated}-p {NAMES.get(int(value), value) if value.isdigit() else value}"
+
+
+class ListingReader:
+    """Snapshots of iptables -L -n -v; equal rulesets are one object."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.known: dict[tuple[Chain, ...], Ruleset] = {}
+        self.warnings: list[str] = []
+
+    def read(self, text: str, line: int) -> Counted:
+        listed = parse_listing(text, f"{self.source}, snapshot at line {line}")
+        for warning in listed.warnings:
+            if warning not in self.warnings:
+                self.warnings.append(warning)
+        ruleset = listed.ruleset.in_usual_order()
+        ruleset = self.known.setdefault(ruleset.chains, ruleset)
+        counts = {
+            (e.table, e.chain, e.number): c
+            for e, c in zip(listed.ruleset.entries, listed.counts, strict=True)
+        }
+        values = [counts[e.table, e.chain, e.number] for e in ruleset.entries]
+        try:
+            return Counted(ruleset, np.array(values, dtype=np.int64).reshape(-1, 4))
+        except OverflowError:
+            raise InputError(broken(self.source, line)) from None
+
+
+LANGUAGE = Language(
+    "listing",
+    "iptables -L -n -v",
+    re.compile(r"^Chain ", re.MULTILINE),
+    ListingReader,
+    lambda text: not text.endswith("\n"),
+    False,
+)

@@ -14,223 +14,40 @@ is unknown."""
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from correlator.errors import InputError
-from correlator.firewall.model import Chain, Match, Option, Rule, Ruleset, Target
+from correlator.firewall.effects.verdicts import Jump
+from correlator.firewall.languages.counted import Counted, Language, broken
+from correlator.firewall.languages.iptables_conditions import conditions_of
+from correlator.firewall.languages.iptables_effects import effects_of, is_extension
+from correlator.firewall.languages.iptables_words import rule_words
+from correlator.firewall.model import Chain, Rule, Ruleset
 
-BUILTIN = {
-    "-s": ("source", "-s"),
-    "--source": ("source", "-s"),
-    "--src": ("source", "-s"),
-    "-d": ("destination", "-d"),
-    "--destination": ("destination", "-d"),
-    "--dst": ("destination", "-d"),
-    "-i": ("in-interface", "-i"),
-    "--in-interface": ("in-interface", "-i"),
-    "-o": ("out-interface", "-o"),
-    "--out-interface": ("out-interface", "-o"),
-    "-p": ("protocol", "-p"),
-    "--protocol": ("protocol", "-p"),
-    "--proto": ("protocol", "-p"),
-    "-f": ("fragment", "-f"),
-    "--fragment": ("fragment", "-f"),
-}
-"""Options that iptables itself has, as (name of the match, canonical spelling)."""
+if TYPE_CHECKING:
+    from correlator.arrays import Ints
 
-ARITY = {
-    "-f": 0,
-    "--syn": 0,
-    "--tcp-flags": 2,
-    "--match-set": 2,
-    "--set-xmark": 1,
-    "--log-tcp-sequence": 0,
-    "--log-tcp-options": 0,
-    "--log-ip-options": 0,
-    "--log-uid": 0,
-    "--log-macdecode": 0,
-    "--clamp-mss-to-pmtu": 0,
-    "--random": 0,
-    "--random-fully": 0,
-    "--persistent": 0,
-    "--save-mark": 0,
-    "--restore-mark": 0,
-    "--notrack": 0,
-    "--checksum-fill": 0,
-    "--rcheck": 0,
-    "--update": 0,
-    "--set": 0,
-    "--remove": 0,
-    "--rttl": 0,
-    "--rsource": 0,
-    "--rdest": 0,
-    "--physdev-is-bridged": 0,
-    "--physdev-is-in": 0,
-    "--physdev-is-out": 0,
-    "--limit-iface-in": 0,
-    "--limit-iface-out": 0,
-    "--validmark": 0,
-    "--loose": 0,
-    "--accept-local": 0,
-    "--invert": 0,
-    "--reap": 0,
-    "--strict": 0,
-    "--next": 0,
-    "--transparent": 0,
-    "--nowildcard": 0,
-    "--restore-skmark": 0,
-    "--datestop-next": 0,
-    "--contiguous": 0,
-    "--kerneltz": 0,
-    "--socket-exists": 0,
-    "--ecn-tcp-cwr": 0,
-    "--ecn-tcp-ece": 0,
-    "--ecn-tcp-remove": 0,
-    "--add-set": 2,
-    "--del-set": 2,
-    "--map-set": 2,
-    "--exist": 0,
-    "--return-nomatch": 0,
-    "--update-counters": 0,
-    "--update-subcounters": 0,
-    "--selctx-save": 0,
-    "--save": 0,
-    "--restore": 0,
-    "--zone-orig": 1,
-    "--connlimit-saddr": 0,
-    "--connlimit-daddr": 0,
-    "--bytecode": 1,
-    "--rt-0-res": 0,
-    "--nodst": 0,
-    "--no-change": 0,
-    "--hashlimit-rate-match": 0,
-    "--name": 1,
-}
-"""How many values an option takes where it is not one."""
-
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
-COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s*")
+_COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s*")
 _CHAIN = re.compile(r"^:(\S+)\s+(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$")
-APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
-
-
-class _Reader:
-    """Reads one rule's words in order: ``texts`` as they stand, ``values`` without quotes and
-    backslashes, and whether an option ``begins`` with them."""
-
-    def __init__(self, text: str) -> None:
-        self.texts: list[str] = []
-        self.values: list[str] = []
-        self.begins: list[bool] = []
-        for quoted, plain in _TOKEN.findall(text):
-            if plain:
-                self.texts.append(plain)
-                self.values.append(plain)
-                self.begins.append(
-                    plain == "!" or (plain[0] == "-" and len(plain) > 1 and not _is_number(plain))
-                )
-            else:
-                self.texts.append(f'"{quoted}"')
-                self.values.append(re.sub(r"\\(.)", r"\1", quoted) if "\\" in quoted else quoted)
-                self.begins.append(False)
-        self.count = len(self.texts)
-        self.at = 0
-
-    @property
-    def more(self) -> bool:
-        return self.at < self.count
-
-    def is_option(self) -> bool:
-        """Whether an option starts here (perhaps behind ``!``)."""
-        return self.at < self.count and self.begins[self.at]
-
-    def option(self) -> tuple[Option, str]:
-        """The next option with its values, and its text."""
-        start, texts = self.at, self.texts
-        negated = texts[start] == "!"
-        self.at += negated
-        if not self.more:
-            return Option("!", ()), "!"
-        name = texts[self.at]
-        self.at += 1
-        values: list[str] = []
-        if "=" in name and name.startswith("--"):
-            name, _, joined = name.partition("=")
-            values = [joined] if joined else []
-        if self.more and texts[self.at] == "!" and not negated and ARITY.get(name, 1):
-            after = texts[self.at + 1] if self.at + 1 < self.count else None
-            if after is not None and not after.startswith("-"):  # the old order: --dport ! 80
-                negated = True
-                self.at += 1
-        wanted = ARITY.get(BUILTIN[name][1] if name in BUILTIN else name)
-        while (
-            self.at < self.count
-            and not self.begins[self.at]
-            and (wanted is None or len(values) < wanted)
-        ):
-            values.append(self.values[self.at])
-            self.at += 1
-        return Option(name, tuple(values), negated), " ".join(texts[start : self.at])
-
-
-def _is_number(text: str) -> bool:
-    return text[1:].replace(".", "", 1).isdigit()
+_APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
 
 
 def parse_rule(table: str, chain: str, number: int, text: str) -> Rule:
     """One rule from the text behind ``-A CHAIN ``."""
-    reader = _Reader(text)
-    matches: list[Match] = []
-    target = Target("")
-    protocol = ""
-    name, options, texts = "", list[Option](), list[str]()
-
-    def close() -> None:
-        nonlocal name, options, texts
-        if name:
-            understood = all(len(o.values) <= ARITY.get(o.name, 1) for o in options)
-            matches.append(
-                Match(name, " ".join([f"-m {name}", *texts]), tuple(options), understood)
-            )
-        name, options, texts = "", [], []
-
-    while reader.more:
-        if not reader.is_option():  # a stray word: whatever it belongs to is not understood
-            word = reader.texts[reader.at]
-            reader.at += 1
-            close()
-            matches.append(Match(word, word, (), False))
-            continue
-        option, spelled = reader.option()
-        if option.name in ("-j", "--jump", "-g", "--goto"):
-            close()
-            target = _target(option, reader)
-        elif option.name in ("-m", "--match"):
-            close()
-            name = option.value
-        elif option.name in BUILTIN and not (name and option.name in ("--source", "--destination")):
-            close()
-            kind, spelling = BUILTIN[option.name]
-            matches.append(Match(kind, spelled, (Option(spelling, option.values, option.negated),)))
-            protocol = option.value if kind == "protocol" else protocol
-        elif option.name in ("-c", "--set-counters"):
-            close()
-        else:
-            if not name:
-                name = protocol or "unknown"
-            options.append(option)
-            texts.append(spelled)
-    close()
-    return Rule(table, chain, number, text, tuple(matches), target)
-
-
-def _target(jump: Option, reader: _Reader) -> Target:
-    options = []
-    while reader.more:
-        if not reader.is_option():
-            reader.at += 1
-            continue
-        options.append(reader.option()[0])
-    return Target(jump.value, tuple(options), jump.name in ("-g", "--goto"))
+    words = rule_words(text)
+    return Rule(
+        table,
+        chain,
+        number,
+        text,
+        tuple(one for match in words.matches for one in conditions_of(match)),
+        effects_of(words.target),
+        words.target.name,
+    )
 
 
 def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
@@ -260,7 +77,7 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
             policies[table, chain[1]] = None if chain[2] == "-" else chain[2]
             rules.setdefault((table, chain[1]), [])
         else:
-            found = APPEND.match(COUNTERS.sub("", line))
+            found = _APPEND.match(_COUNTERS.sub("", line))
             if found is None:
                 raise InputError(
                     f"{source}: line {number} is not a rule of iptables-save: {line[:60]!r}"
@@ -272,7 +89,20 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
     if not policies:
         raise InputError(f"{source}: holds no table: expected iptables-save output")
     return Ruleset(
-        tuple(Chain(t, c, policy, tuple(rules[t, c])) for (t, c), policy in policies.items())
+        tuple(
+            Chain.of_iptables(t, c, policy, _with_chains(rules[t, c], policies))
+            for (t, c), policy in policies.items()
+        )
+    )
+
+
+def _with_chains(rules: list[Rule], chains: Mapping[tuple[str, str], object]) -> tuple[Rule, ...]:
+    """The same rules, in which a chain that bears the name of a target is what it leads to."""
+    return tuple(
+        replace(rule, effects=(Jump(rule.target, rule_words(rule.text).target.goto),))
+        if (rule.table, rule.target) in chains and is_extension(rule.target)
+        else rule
+        for rule in rules
     )
 
 
@@ -288,3 +118,132 @@ def write_iptables_save(ruleset: Ruleset) -> str:
         ]
         lines.append("COMMIT")
     return "\n".join(lines) + "\n"
+
+
+def positions(text: str, ruleset: Ruleset) -> Ints:
+    """For each entry of a ruleset its counting line in the iptables-save text that it was read
+    from, int64 (entries,).
+
+    Counting lines are the policies of base chains, and the rules; numbered from 0 as they stand
+    there."""
+    position: dict[tuple[str, str, int], int] = {}
+    table = ""
+    counts: dict[tuple[str, str], int] = {}
+    for raw in text.splitlines():
+        line = _COUNTERS.sub(
+            "", raw.strip()
+        )  # counters that stand there yet were damaged, or behind a space
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            name, policy = line[1:].split()[:2]
+            if policy != "-":
+                position[table, name, 0] = len(position)
+        elif rule := _APPEND.match(line):
+            counts[table, rule[1]] = counts.get((table, rule[1]), 0) + 1
+            position[table, rule[1], counts[table, rule[1]]] = len(position)
+    return np.array(
+        [position[entry.table, entry.chain, entry.number] for entry in ruleset.entries],
+        dtype=np.int64,
+    )
+
+
+def dumped_phantoms(text: str, ruleset: Ruleset) -> frozenset[tuple[str, str]]:
+    """Base chains of an iptables-save dump that may not exist in the kernel: no rule, and a policy
+    that counted nothing.
+
+    iptables-save of nft 1.8.9 prints such chains. A file that no iptables-save wrote (no comment of
+    its, all counters zero) is one to load, and its chains exist once it is loaded."""
+    counters = {
+        (found[1], found[2])
+        for found in re.finditer(r"^(?::\S+ \S+ )?\[(\d+):(\d+)\]", text, re.MULTILINE)
+    }
+    if "# Generated by" not in text and counters <= {("0", "0")}:
+        return frozenset()
+    policies: dict[tuple[str, str], str] = {}
+    table = ""
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table = line[1:].strip()
+        elif line.startswith(":"):
+            words = line[1:].split()
+            policies[table, words[0]] = words[2] if len(words) > 2 else "[0:0]"
+    return frozenset(
+        (chain.table, chain.name)
+        for chain in ruleset.chains
+        if chain.policy is not None
+        and not chain.rules
+        and policies.get((chain.table, chain.name)) == "[0:0]"
+    )
+
+
+class SaveReader:
+    """Snapshots of iptables-save -c; parses each template (all but the numbers) once.
+
+    ``order``: for each entry of the last one read, which of its counting lines it is.
+    """
+
+    _TIMES = re.compile(r"^#.*\n?", re.MULTILINE)
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.known: dict[str, tuple[Ruleset, Ints]] = {}
+        self.order: Ints = np.zeros(0, dtype=np.int64)
+        self.warnings: list[str] = []
+
+    def read(self, text: str, line: int) -> Counted:
+        body = self._TIMES.sub("", text)
+        # counters stand at the start of a rule and at the end of a chain: a comment may hold the
+        # like elsewhere
+        numbers: list[str] = []
+        pieces = []
+        for one in body.splitlines():
+            if one.startswith("["):
+                head, _, rest = one[1:].partition("] ")
+                packets, _, size = head.partition(":")
+                numbers += (packets, size)
+                pieces.append(rest)
+            elif one.startswith(":") and one.endswith("]"):
+                rest, _, head = one[:-1].rpartition(" [")
+                packets, _, size = head.partition(":")
+                if not rest.endswith(" -"):
+                    numbers += (packets, size)
+                pieces.append(rest)
+            else:
+                pieces.append(one)
+        template = "\n".join(pieces)
+        found = self.known.get(template)
+        if found is None:
+            found = self.known[template] = self._learn(template, line)
+        ruleset, order = found
+        self.order = order
+        try:
+            values = np.array(numbers, dtype=np.int64).reshape(-1, 2)
+        except (ValueError, OverflowError):
+            raise InputError(broken(self.source, line)) from None
+        if len(values) != len(order):
+            raise InputError(
+                f"{self.source}: the snapshot at line {line} has rules without counters: "
+                f"use iptables-save -c"
+            )
+        values = values[order]
+        return Counted(ruleset, values[:, (0, 0, 1, 1)])
+
+    def _learn(self, template: str, line: int) -> tuple[Ruleset, Ints]:
+        """(ruleset with its tables in the usual order, for each entry the position of its numbers
+        in the text)."""
+        ruleset = parse_iptables_save(template, f"{self.source}, snapshot at line {line}")
+        ruleset = ruleset.in_usual_order()
+        return ruleset, positions(template, ruleset)
+
+
+def ends_short(text: str) -> bool:
+    """Whether a snapshot does not end as iptables-save ends its output."""
+    if not text.rstrip().endswith("COMMIT") and "# Completed" not in text[-200:]:
+        return True
+    return not text.endswith(("\n", "COMMIT"))
+
+
+LANGUAGE = Language(
+    "save", "iptables-save -c", re.compile(r"^\*", re.MULTILINE), SaveReader, ends_short, True
+)

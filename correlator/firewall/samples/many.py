@@ -1,7 +1,7 @@
 """A long log of iptables-save -c snapshots read many at once, to the letter as the reader of single
 ones would.
 
-Snapshots that fit the :class:`~correlator.firewall.samples.templates.Skeleton` of the one before
+Snapshots that fit the :class:`~correlator.firewall.samples.templates.Template` of the one before
 are read together; the first, the last and any other one are read in full."""
 
 from __future__ import annotations
@@ -13,29 +13,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
-from correlator.firewall.languages.iptables_listing import looks_like_listing
-from correlator.firewall.samples.log import (
-    SaveReader,
-    Snapshot,
-    Stretch,
-    assemble,
-    cut_short,
-    ends_short,
-    has_content,
-    stamp_of,
-)
+from correlator.firewall.languages.iptables_save import LANGUAGE, SaveReader, ends_short
+from correlator.firewall.languages.readers import language_of
+from correlator.firewall.samples.log import Stretch, assemble
 from correlator.firewall.samples.series import Series, compact, places
-from correlator.firewall.samples.templates import Shape, Skeleton, alike, fit, learn
+from correlator.firewall.samples.snapshots import cut_short, has_content, stamp_of
+from correlator.firewall.samples.templates import Shape, Template, alike, fit, learn
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Ints
     from correlator.firewall.model import Ruleset
     from correlator.firewall.samples.log import CounterLog
     from correlator.firewall.samples.stamps import Stamp
 
-    Ints = npt.NDArray[np.int64]
-    Bytes = npt.NDArray[np.uint8]
+    Octets = npt.NDArray[np.uint8]
 
 STEP = 1 << 20
 """Bytes that are looked at in one step (at least one snapshot); the first time has to stand within
@@ -56,7 +49,7 @@ class _Model:
     in bytes; ``many``: how many to look at next; ``shape``: where the last ones were of one shape,
     with its ``values`` (counting places, 2)."""
 
-    skeleton: Skeleton
+    template: Template
     ruleset: Ruleset
     order: Ints
     size: int
@@ -93,7 +86,7 @@ class _Reader:
             self.stretches.pop()
             self.warnings.append(cut_short(self.source, self.last_line))
 
-    def _window(self, size: int) -> Bytes:
+    def _window(self, size: int) -> Octets:
         return np.frombuffer(self.data, np.uint8, min(size, len(self.data) - self.at), self.at)
 
     def _take(self, model: _Model, begin: Ints, head_end: Ints, end: Ints) -> int:
@@ -110,7 +103,7 @@ class _Reader:
             self.stamps.append(stamp)
         if count:
             self.at += int(end[count - 1])
-            self.line += model.skeleton.lines * count
+            self.line += model.template.lines * count
             model.size = int(end[count - 1] - begin[count - 1])
         return count
 
@@ -141,10 +134,10 @@ class _Reader:
         return count > 0
 
     def _read_fitting(self, model: _Model) -> bool:
-        """Snapshots of one skeleton; says whether there were any."""
+        """Snapshots of one template; says whether there were any."""
         many = max(min(model.many, STEP // model.size), 1)
         data = self._window(many * model.size + many * model.size // 16 + 64)
-        found = fit(model.skeleton, data)
+        found = fit(model.template, data)
         count = (
             self._take(model, found.begin, found.head_end, found.end) if found is not None else 0
         )
@@ -157,7 +150,7 @@ class _Reader:
         length = found.end - found.begin
         if count * model.size >= ALIKE and (length[:count] == model.size).all():
             model.shape, model.values = (
-                found.shape(model.skeleton, data, count - 1),
+                found.shape(model.template, data, count - 1),
                 found.values[count - 1],
             )
         return True
@@ -174,10 +167,10 @@ class _Reader:
         text = "".join(lines[1:])
         if not has_content(text):
             return None
-        if not self.stamps and looks_like_listing(text):
+        if not self.stamps and language_of(text) is not LANGUAGE:
             raise _UncommonError
         try:
-            reading = self.saves.read(Snapshot(stamp, number, text))
+            reading = self.saves.read(text, number)
         except InputError:
             if not self.stamps or _CONTENT.search(self.data, self.at):
                 raise
@@ -187,13 +180,13 @@ class _Reader:
         self.stamps.append(stamp)
         self.stretches.append(Stretch(reading.ruleset, compact((packets, packets, size, size))))
         self.last, self.last_line = text, number
-        skeleton = learn(whole)
-        if skeleton is None or np.count_nonzero(skeleton.counts) != len(self.saves.order):
+        template = learn(whole)
+        if template is None or np.count_nonzero(template.counts) != len(self.saves.order):
             return None
-        return _Model(skeleton, reading.ruleset, self.saves.order, len(whole))
+        return _Model(template, reading.ruleset, self.saves.order, len(whole))
 
 
-def parse_quickly(data: bytes, source: str) -> CounterLog | None:
+def read_alike(data: bytes, source: str) -> CounterLog | None:
     """The log; None where it is none of iptables-save snapshots behind times of their own: then it
     is read in full.
 

@@ -14,7 +14,7 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Ints = npt.NDArray[np.int64]
+    from correlator.arrays import Ints
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,16 +28,13 @@ import numpy as np
 from correlator.dataset.files import TEXT, is_there, open_file, read_text
 from correlator.dataset.session import SAMPLES, read_record, read_records
 from correlator.errors import InputError
-from correlator.firewall.languages.iptables_save import parse_iptables_save
-from correlator.firewall.samples.log import CounterLog, normalise, positions
+from correlator.firewall.languages.iptables_save import parse_iptables_save, positions
+from correlator.firewall.samples.log import CounterLog
 from correlator.firewall.samples.series import Layers, Series, compact, concat
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Ints
     from correlator.firewall.model import Ruleset
-
-    Ints = npt.NDArray[np.int64]
 
 BLOCK = 1 << 20
 """Bytes of the file that are looked at in one step."""
@@ -75,7 +72,7 @@ class _Builder:
 
     def add_ruleset(self, text: str, source: str, uncounted: list[int]) -> None:
         self.read_waiting()
-        ruleset = normalise(parse_iptables_save(text, source))
+        ruleset = parse_iptables_save(text, source).in_usual_order()
         order = positions(text, ruleset)
         where = {line: entry for entry, line in enumerate(order.tolist())}
         self.rulesets.append(ruleset)

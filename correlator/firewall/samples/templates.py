@@ -1,6 +1,6 @@
 """Reading many iptables-save snapshots at once that differ in their counters (and times) only.
 
-A :class:`Skeleton` is learnt from one snapshot that was read in full: its lines, where in them the
+A :class:`Template` is learnt from one snapshot that was read in full: its lines, where in them the
 counters stand, and every other byte. What follows is then checked against it byte by byte, in
 arrays: a snapshot fits exactly, or not at all and has to be read in full."""
 
@@ -16,9 +16,9 @@ import numpy as np
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Ints = npt.NDArray[np.int64]
-    Bytes = npt.NDArray[np.uint8]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.arrays import Bools, Ints
+
+    Octets = npt.NDArray[np.uint8]
 
 _RULE = re.compile(rb"\[(\d+):(\d+)\] ")
 _CHAIN = re.compile(rb"(:.*? (\S+) \[)(\d+):(\d+)\]\Z", re.DOTALL)
@@ -31,7 +31,7 @@ _WIDTH = 18
 
 
 @dataclass(frozen=True)
-class Skeleton:
+class Template:
     """``lines`` and ``colons`` of a snapshot with its line of time; ``literal`` uint8: all bytes
     but that line, the ends of comments, and numbers. K counting places: ``line`` they stand in,
     ``first`` where in it, ``rest`` bytes behind the number; ``colon`` which of the snapshot's
@@ -39,7 +39,7 @@ class Skeleton:
 
     lines: int
     colons: int
-    literal: Bytes
+    literal: Octets
     line: Ints
     first: Ints
     rest: Ints
@@ -50,8 +50,8 @@ class Skeleton:
     size: int
 
 
-def learn(snapshot: bytes) -> Skeleton | None:
-    """The skeleton of a snapshot (its line of time and all up to the next one); None where it is
+def learn(snapshot: bytes) -> Template | None:
+    """The template of a snapshot (its line of time and all up to the next one); None where it is
     not a plain one."""
     if not snapshot.endswith(b"\n") or _BREAKS.search(snapshot):
         return None
@@ -81,7 +81,7 @@ def learn(snapshot: bytes) -> Skeleton | None:
     if not places or not plain:
         return None
     number, first, rest, colon, counts = np.array(places, dtype=np.int64).T
-    return Skeleton(
+    return Template(
         len(lines),
         colons,
         np.frombuffer(b"".join(literal), dtype=np.uint8),
@@ -96,9 +96,9 @@ def learn(snapshot: bytes) -> Skeleton | None:
     )
 
 
-def _strange(data: Bytes) -> int:
+def _strange(data: Octets) -> int:
     """How many bytes are not printable ASCII (newlines are among them): no snapshot that fits holds
-    less than its skeleton."""
+    less than its template."""
     return int(np.count_nonzero((data - np.uint8(32)) >= 95))
 
 
@@ -109,7 +109,7 @@ class Shape:
     the same shape; ``digit`` bool: those of them that are digits of numbers; ``number`` int32: of
     which counting number, or -1."""
 
-    row: Bytes
+    row: Octets
     first: Ints
     last: Ints
     free: Bools
@@ -136,7 +136,7 @@ class Fitting:
     last: Ints
     rest: Ints
 
-    def shape(self, skeleton: Skeleton, data: Bytes, number: int) -> Shape:
+    def shape(self, template: Template, data: Octets, number: int) -> Shape:
         """What the snapshot of that number looks like."""
         begin, end = int(self.begin[number]), int(self.end[number])
         first, last = (at[number].reshape(-1, 2) - begin for at in (self.first, self.last))
@@ -149,7 +149,7 @@ class Fitting:
             free[a:b] = True
         at, _ = _spread(first.ravel(), last.ravel())
         free[at] = digit[at] = True
-        counting = np.repeat(skeleton.counts, 2)
+        counting = np.repeat(template.counts, 2)
         first, last = first.ravel()[counting], last.ravel()[counting]
         at, whose = _spread(first, last)
         number_of[at] = whose
@@ -173,7 +173,7 @@ class Alike:
     values: Ints
 
 
-def alike(shape: Shape, data: Bytes) -> Alike:
+def alike(shape: Shape, data: Octets) -> Alike:
     """The snapshots at the beginning of ``data`` that are the shape's own but for digits and times.
 
     Every other byte is compared; where all snapshots have a number's digits in common it is not
@@ -203,10 +203,10 @@ def alike(shape: Shape, data: Bytes) -> Alike:
     return Alike(n, numbers, values)
 
 
-def fit(skeleton: Skeleton, data: Bytes) -> Fitting | None:
+def fit(template: Template, data: Octets) -> Fitting | None:
     """The snapshots at the beginning of ``data`` up to the first that does not fit, or is not
     whole."""
-    s = skeleton
+    s = template
     newlines = np.flatnonzero(data == 10)
     colons = np.flatnonzero(data == 58)
     n = min(len(newlines) // s.lines, len(colons) // s.colons)
@@ -246,11 +246,11 @@ def _leading(good: npt.ArrayLike) -> int:
 
 
 def _same(
-    s: Skeleton, data: Bytes, starts: Ints, ends: Ints, first: Ints, colon: Ints, last: Ints
+    s: Template, data: Octets, starts: Ints, ends: Ints, first: Ints, colon: Ints, last: Ints
 ) -> int:
-    """How many of the snapshots hold, outside of numbers and times, the skeleton's bytes.
+    """How many of the snapshots hold, outside of numbers and times, the template's bytes.
 
-    Each holds as many newlines as the skeleton, all of them literal: as long as all before were
+    Each holds as many newlines as the template, all of them literal: as long as all before were
     alike, a row of what is left is one snapshot's."""
     n = len(starts)
     if not n:
@@ -271,7 +271,7 @@ def _same(
     return min(n, _leading(alike))
 
 
-def _numbers(data: Bytes, begin: Ints, end: Ints) -> tuple[Ints, Bools]:
+def _numbers(data: Octets, begin: Ints, end: Ints) -> tuple[Ints, Bools]:
     """(the decimal numbers at [begin, end), which of them are digits only)."""
     digit = data[end - 1] - np.uint8(48)
     values, right = digit.astype(np.int64), digit < 10

@@ -1,22 +1,16 @@
-"""A ruleset compiled for walking: predicates beside their targets, and what it reads of packets."""
+"""A ruleset compiled for walking: predicates beside effects, base chains by hook, and what it reads
+of packets."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from correlator.firewall.conditions.compile import compile_rule
 from correlator.firewall.conditions.ternary import Predicate, Reads
-from correlator.firewall.effects.nat import note_reads
-from correlator.firewall.model import Ruleset, Target
-
-HOOK_TABLES: dict[str, tuple[str, ...]] = {
-    "PREROUTING": ("raw", "mangle", "nat"),
-    "INPUT": ("mangle", "filter", "security", "nat"),
-    "FORWARD": ("mangle", "filter", "security"),
-    "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
-    "POSTROUTING": ("mangle", "nat"),
-}
-"""Tables in the order of their priorities at each hook (include/uapi/linux/netfilter_ipv4.h)."""
+from correlator.firewall.effects.fields import touches_connmark
+from correlator.firewall.effects.nat import Nat
+from correlator.firewall.effects.verdicts import Jump, OutOfSight
+from correlator.firewall.hooks import NAT_AT, Hook
+from correlator.firewall.model import Chain, Effect, Rule, Ruleset
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +19,7 @@ class Instruction:
 
     entry: int
     predicates: tuple[Predicate, ...]
-    target: Target
+    effects: tuple[Effect, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,25 +27,33 @@ class CompiledChain:
     """One chain; ``policy_entry`` is -1 where nothing counts its policy (a user's chain, or a
     phantom)."""
 
+    table: str
     name: str
     policy: str | None
     policy_entry: int
     rules: tuple[Instruction, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What packets meet at one point of a hook: a base chain, or (``nat``) all that are of type
+    nat, which may be none: what the wire shows of addresses is checked there all the same."""
+
+    chains: tuple[CompiledChain, ...]
+    nat: bool = False
+    before_conntrack: bool = False
+
+
 @dataclass(frozen=True)
 class Program:
-    """A compiled ruleset. ``maybe`` holds entries of rules that may or may not have been there (see
-    ``merge``)."""
+    """A compiled ruleset. ``chains`` by (table, chain), ``stations`` of each hook in order.
+    ``maybe`` holds entries of rules that may or may not have been there (see ``merge``)."""
 
     ruleset: Ruleset
     chains: dict[tuple[str, str], CompiledChain]
+    stations: dict[Hook, tuple[Station, ...]]
     reads: Reads
     maybe: frozenset[int] = frozenset()
-
-    def base_chain(self, table: str, hook: str) -> CompiledChain | None:
-        """The base chain of a table at a hook, or None where there is none."""
-        return self.chains.get((table, hook))
 
 
 def compile_ruleset(
@@ -62,20 +64,50 @@ def compile_ruleset(
     """Compile a ruleset; base chains in ``phantoms`` (table, chain) do not exist in the kernel and
     count nothing."""
     reads = Reads()
+    there = [chain for chain in ruleset.chains if (chain.table, chain.name) not in phantoms]
+    names = frozenset((chain.table, chain.name) for chain in there)
     chains: dict[tuple[str, str], CompiledChain] = {}
-    for chain in ruleset.chains:
-        key = (chain.table, chain.name)
-        if key in phantoms:
-            continue
-        entry = ruleset.first_entry[key]
-        rules: list[Instruction] = []
-        for rule in chain.rules:
-            rules.append(Instruction(entry, tuple(compile_rule(rule, reads)), rule.target))
-            note_reads(rule.target, reads)
-            if rule.target.name in ("CONNMARK", "CT"):
-                reads.fields.add("connmark")
-            entry += 1
-        chains[key] = CompiledChain(
-            chain.name, chain.policy, entry if chain.policy is not None else -1, tuple(rules)
+    for chain in there:
+        entry = ruleset.first_entry[chain.table, chain.name]
+        rules = tuple(_compile(rule, entry + i, names, reads) for i, rule in enumerate(chain.rules))
+        policy_entry = entry + len(rules) if chain.policy is not None else -1
+        chains[chain.table, chain.name] = CompiledChain(
+            chain.table, chain.name, chain.policy, policy_entry, rules
         )
-    return Program(ruleset, chains, reads, maybe)
+    stations = {hook: _stations(hook, ruleset.at(hook), chains) for hook in Hook}
+    return Program(ruleset, chains, stations, reads, maybe)
+
+
+def _compile(
+    rule: Rule, entry: int, chains: frozenset[tuple[str, str]], reads: Reads
+) -> Instruction:
+    effects = []
+    for effect in rule.effects:
+        if isinstance(effect, Nat):
+            effect.note(reads)
+        if touches_connmark(effect):
+            reads.fields.add("connmark")
+        lost = isinstance(effect, Jump) and (rule.table, effect.chain) not in chains
+        effects.append(OutOfSight(rule.target) if lost else effect)
+    predicates = tuple(condition.compile(reads) for condition in rule.conditions)
+    return Instruction(entry, predicates, tuple(effects))
+
+
+def _stations(
+    hook: Hook, standing: list[Chain], chains: dict[tuple[str, str], CompiledChain]
+) -> tuple[Station, ...]:
+    """The base chains of a hook as packets meet them, those of type nat at one station."""
+    nat: list[CompiledChain] = []
+    found: list[tuple[int, Station]] = []
+    for chain in standing:
+        compiled = chains.get((chain.table, chain.name))
+        if compiled is None or chain.base is None:
+            continue
+        if chain.base.is_nat:
+            nat.append(compiled)
+        else:
+            early = chain.base.before_conntrack
+            found.append((chain.base.priority, Station((compiled,), before_conntrack=early)))
+    if hook in NAT_AT:
+        found.append((NAT_AT[hook], Station(tuple(nat), nat=True)))
+    return tuple(station for _, station in sorted(found, key=lambda pair: pair[0]))

@@ -120,10 +120,12 @@ def merge(
     for key in names:
         merged: list[tuple[Rule, int, bool]] = []
         policy, policy_number = None, -1
+        base, family = None, "ip"
         for i, (ruleset, known) in enumerate(zip(rulesets, of, strict=True)):
             chain = ruleset.by_name.get(key)
             rules: list[tuple[Rule, int]] = []
             if chain is not None:
+                base, family = chain.base, chain.family
                 start = ruleset.first_entry[key]
                 rules = [(rule, int(known[start + j])) for j, rule in enumerate(chain.rules)]
                 if chain.policy is not None:
@@ -135,7 +137,8 @@ def merge(
             numbers.append(number)
         if policy is not None:
             numbers.append(policy_number)
-        chains.append(Chain(key[0], key[1], policy, tuple(rule for rule, _, _ in merged)))
+        rules_of = tuple(rule for rule, _, _ in merged)
+        chains.append(Chain(*key, policy, rules_of, base, family))
     return Ruleset(tuple(chains)), tuple(numbers), frozenset(maybe)
 
 

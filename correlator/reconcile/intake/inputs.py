@@ -14,13 +14,9 @@ from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifes
 from correlator.decode import interface_name
 from correlator.decode.events import ConntrackEvents, read_events
 from correlator.errors import InputError
-from correlator.firewall.languages.iptables_save import parse_iptables_save
-from correlator.firewall.samples.log import (
-    CounterLog,
-    dumped_phantoms,
-    normalise,
-    parse_counter_log,
-)
+from correlator.firewall.languages.iptables_save import dumped_phantoms, parse_iptables_save
+from correlator.firewall.samples.log import CounterLog
+from correlator.firewall.samples.read import parse_counter_log
 from correlator.firewall.samples.session import read_sample_logs
 from correlator.flows.conntrack_log import read_conntrack_log
 
@@ -117,7 +113,7 @@ def read_inputs(
     ruleset, phantoms = None, frozenset[tuple[str, str]]()
     if log is None and rules is not None:
         text = _content(rules, inside).decode("utf-8", "replace")
-        ruleset = normalise(parse_iptables_save(text, str(rules)))
+        ruleset = parse_iptables_save(text, str(rules)).in_usual_order()
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
     events, warnings = _read_conntrack(path)

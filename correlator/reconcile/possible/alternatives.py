@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.addresses import ALL_HOSTS, is_loopback, is_multicast
+from correlator.addresses import ALL_HOSTS, is_multicast
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
-from correlator.firewall.effects.nat import target_ranges
-from correlator.firewall.values import parse_address, parse_ports
+from correlator.firewall.published import Door, dnat_rules, servers
 from correlator.flows import conntrack
 from correlator.flows.conntrack import (
     MEMORY_NS,
@@ -32,13 +31,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from correlator.firewall.model import Match, Rule, Ruleset
+    from correlator.firewall.model import Ruleset
     from correlator.firewall.view import Host
     from correlator.flows.conntrack_events import Witness
 
     Ints = npt.NDArray[np.int64]
 
-MAX_CANDIDATES, MAX_APPROACHES = 12, 256
+MAX_CANDIDATES = 12
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
 FTP_DATA = 20
@@ -282,68 +281,9 @@ def of_groups(crossings: Crossings) -> npt.NDArray[np.bool_]:
     return result
 
 
-def dnat_rules(rulesets: Iterable[Ruleset]) -> list[Rule]:
-    """Every rule that rewrites destinations to addresses that it names, each text once."""
-    found: dict[tuple[str, str, str], Rule] = {}
-    for ruleset in rulesets:
-        for chain in ruleset.chains:
-            for rule in chain.rules:
-                if rule.target.name == "DNAT":
-                    found.setdefault((rule.table, rule.chain, rule.text), rule)
-    return list(found.values())
-
-
-def servers_of(rules: Iterable[Rule]) -> frozenset[int]:
-    """The endpoints that DNAT rules lead to, where they name one address and port."""
-    result: set[int] = set()
-    for rule in rules:
-        for addresses, ports in target_ranges(rule.target):
-            if addresses is not None and addresses[0] == addresses[1] and ports is not None:
-                result.update(
-                    pack(addresses[0], port)
-                    for port in range(ports[0], min(ports[1], ports[0] + 64) + 1)
-                )
-    return frozenset(result)
-
-
-@dataclass(frozen=True, slots=True)
-class Door:
-    """A way to a DNAT rule: ``matches`` are the rule's own conditions, then those of the jumps that
-    lead to it."""
-
-    rule: Rule
-    matches: tuple[Match, ...]
-
-
-def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
-    """Every way to every DNAT rule, from its chain back through the jumps to a base chain; each
-    once."""
-    found: dict[tuple[str, str, tuple[str, ...]], Door] = {}
-    for ruleset in rulesets:
-        callers: dict[tuple[str, str], list[Rule]] = {}
-        for chain in ruleset.chains:
-            for rule in chain.rules:
-                callers.setdefault((rule.table, rule.target.name), []).append(rule)
-        for rule in dnat_rules([ruleset]):
-            for matches in _approaches(rule, callers, ruleset, 0):
-                key = (rule.chain, rule.text, tuple(match.text for match in matches))
-                found.setdefault(key, Door(rule, matches))
-    return list(found.values())
-
-
-def _approaches(
-    rule: Rule, callers: dict[tuple[str, str], list[Rule]], ruleset: Ruleset, depth: int
-) -> list[tuple[Match, ...]]:
-    """Conditions on the ways to a rule, its own first."""
-    chain = ruleset.by_name.get((rule.table, rule.chain))
-    if depth > 8 or (chain is not None and chain.policy is not None):
-        return [rule.matches]
-    ways: list[tuple[Match, ...]] = []
-    for jump in callers.get((rule.table, rule.chain), []):
-        ways += [(*rule.matches, *rest) for rest in _approaches(jump, callers, ruleset, depth + 1)]
-        if len(ways) > MAX_APPROACHES:
-            break
-    return ways
+def published_servers(rulesets: Iterable[Ruleset]) -> frozenset[int]:
+    """The endpoints that DNAT rules lead to."""
+    return frozenset(pack(address, port) for address, port in servers(dnat_rules(rulesets)))
 
 
 def candidates(
@@ -356,16 +296,8 @@ def candidates(
     who dials the container itself sends from the address that the route prefers (ip-route(8),
     fib_select_default)."""
     address, port = address_of(server), port_of(server)
-    dialled: dict[int, None] = {}
-    for door in ways:
-        for addresses, ports in target_ranges(door.rule.target):
-            if addresses is not None and not addresses[0] <= address <= addresses[1]:
-                continue
-            if ports is not None and not ports[0] <= port <= ports[1]:
-                continue
-            for where in _named_addresses(door.matches, host):
-                for number in _named_ports(door.matches, port):
-                    dialled[pack(where, number)] = None
+    named = (end for door in ways for end in door.dialled((address, port), host))
+    dialled = dict.fromkeys(pack(where, number) for where, number in named)
     if host_sent:
         own = [d for d in dialled if address_of(d) == address_of(client)]
         route = host.route(address)
@@ -374,29 +306,6 @@ def candidates(
         fitting = [*([server] if direct else []), *own, *([] if own else [server]), *plain]
         return tuple(dict.fromkeys(fitting))[:MAX_CANDIDATES]
     return tuple(dict.fromkeys([server, *dialled]))[:MAX_CANDIDATES]
-
-
-def _named_addresses(matches: tuple[Match, ...], host: Host) -> list[int]:
-    ranges = [
-        parse_address(match.options[0].value)
-        for match in matches
-        if match.name == "destination" and not match.options[0].negated
-    ]
-    single = next((low for low, high in ranges if low == high), None)
-    if single is not None:
-        return [single]
-    own = sorted(a for a in host.local if not is_loopback(a))
-    return [a for a in own if all(low <= a <= high for low, high in ranges)]
-
-
-def _named_ports(matches: tuple[Match, ...], port: int) -> list[int]:
-    for match in matches:
-        for name in ("--dport", "--dports"):
-            option = match.option(name)
-            if option is not None and not option.negated:
-                first = [parse_ports(part)[0] for part in option.value.split(",")]
-                return first if len(first) > 1 or ":" not in option.value else [port]
-    return [port]
 
 
 def list_alternatives(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.firewall.walk.path import End
 from correlator.reconcile.possible.kinds import LEAVES_NO
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _must_leave(explored: Explored, watched: frozenset[str]) -> Bools:
     return np.array(
         [
             bool(ways)
-            and all(way.path.end == "sent" and way.path.out_interface in watched for way in ways)
+            and all(way.path.end is End.SENT and way.path.out_interface in watched for way in ways)
             for ways in explored.walked.ways
         ],
         dtype=bool,

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.endpoints import NOWHERE, address_of, pack
+from correlator.firewall.effects.fields import touches_connmark
+from correlator.firewall.published import doors
 from correlator.flows.conntrack import S_NEW
 from correlator.flows.pairs import Labels, track
 from correlator.reconcile.possible.alternatives import (
     Alternatives,
     Reading,
-    dnat_rules,
-    doors,
     find_ends,
     list_alternatives,
     of_groups,
     openings,
-    servers_of,
+    published_servers,
 )
 from correlator.reconcile.possible.kinds import Rows, Scene, expand
 from correlator.reconcile.possible.walks import Walked, walk_rows
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 ROUNDS = 4
-FORGOTTEN = ("dropped", "rejected", "ttl", "no-route", "martian", "reverse-path", "not-for-us")
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,10 @@ def explore(
     crossings = scene.crossings
     ways = cache(lambda: doors(stages.rulesets))
     marks = any(
-        rule.target.name == "CONNMARK"
+        touches_connmark(effect)
         for ruleset in stages.rulesets
-        for chain in ruleset.chains
-        for rule in chain.rules
+        for rule in ruleset.rules
+        for effect in rule.effects
     )
     alone = crossings.entered & ~crossings.sent
     foreign = np.array(
@@ -101,7 +100,7 @@ def explore(
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
     sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
     others = openings(
-        crossings, guess, capture_begin, sequence, servers_of(dnat_rules(stages.rulesets)), told
+        crossings, guess, capture_begin, sequence, published_servers(stages.rulesets), told
     )
     groups = of_groups(crossings)
     grouped = np.full(len(guess), -1, dtype=np.int8)
@@ -203,7 +202,7 @@ def _facts(ways: tuple[object, ...]) -> tuple[bool, bool, tuple[int, int] | None
     single = (
         targets.pop() if len(targets) == 1 and all(path.dnat_entry >= 0 for path in paths) else None
     )
-    return all(p.end in FORGOTTEN for p in paths), all(p.untracked for p in paths), single
+    return all(p.end.forgotten for p in paths), all(p.untracked for p in paths), single
 
 
 def _learn_servers(

@@ -17,7 +17,7 @@ from correlator.flows.frames.interfaces import name_interfaces, split_vlans
 from correlator.flows.host import NOTHING_SHOWN, build_host, look, shown_addresses
 from correlator.flows.pairs import Crossings, cross, guess_opening
 from correlator.reconcile.intake.packets import Intake, ask, done, rest
-from correlator.reconcile.possible.alternatives import dnat_rules, servers_of
+from correlator.reconcile.possible.alternatives import published_servers
 from correlator.reconcile.possible.kinds import Scene, Surroundings
 from correlator.reconcile.possible.moments import moments
 
@@ -117,7 +117,7 @@ def prepare_ground(
     begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
     begin = ordinary.folded.begin if ordinary is not None else begin
     told = told_openings(scene.witness, scene.crossings)
-    guess = guess_opening(scene.crossings, servers_of(dnat_rules(inputs.rulesets)))
+    guess = guess_opening(scene.crossings, published_servers(inputs.rulesets))
     guess = np.where(told >= 0, told, guess).astype(np.int8)
     return Ground(
         timetable, ordinary, left, sights, host, guessed, scene, told, guess, *moments(scene), begin

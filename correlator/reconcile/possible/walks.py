@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.firewall.walk.path import Path, TooManyPathsError, Walker
+from correlator.firewall.walk.path import Absent, Path
+from correlator.firewall.walk.state import TooManyPathsError
+from correlator.firewall.walk.walker import Walker
 from correlator.reconcile.possible.kinds import Rows, Scene, Surroundings, classify, passage
 
 if TYPE_CHECKING:
@@ -74,8 +76,10 @@ def _ways(paths: list[Path], stage: Stage) -> tuple[Way, ...]:
     found: dict[tuple[object, ...], Way] = {}
     for path in paths:
         hits = tuple(stage.numbers[entry] for entry in path.hits)
-        absent = frozenset(stage.numbers[event[3]] for event in path.events if event[0] == "absent")
-        key = (hits, path.end, path.destination, path.source)
+        absent = frozenset(
+            stage.numbers[event.entry] for event in path.events if isinstance(event, Absent)
+        )
+        key = (hits, path.end.value, path.destination, path.source)
         if key in found:
             absent &= found[key].absent
         found[key] = Way(hits, absent, path)

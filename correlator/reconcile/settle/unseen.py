@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.settle.judge import Facts
 
-REWRITES = frozenset(("DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NETMAP"))
-
 
 def is_blind(verdict: Verdict) -> bool:
     """Whether packets may have been rewritten on their way to or from an interface that was not
@@ -28,13 +26,8 @@ def is_blind(verdict: Verdict) -> bool:
     if scene.witness is not None and scene.witness.events.complete:
         return False
     devices = {route.device for route in scene.host.routes if route.device} - {"lo"}
-    rules = (
-        rule
-        for ruleset in verdict.stages.rulesets
-        for chain in ruleset.chains
-        for rule in chain.rules
-    )
-    return bool(devices - scene.watched) and any(rule.target.name in REWRITES for rule in rules)
+    rules = (rule for ruleset in verdict.stages.rulesets for rule in ruleset.rules)
+    return bool(devices - scene.watched) and any(rule.nat is not None for rule in rules)
 
 
 def unseen(verdict: Verdict, row: Ints, connection: Ints) -> Facts:

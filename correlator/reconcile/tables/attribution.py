@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.endpoints import pack
+from correlator.firewall.walk.path import End
 from correlator.flows.conntrack import UNTRACKED
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.doubts import doubts_of_packets
@@ -100,7 +101,7 @@ def unshown(verdict: Verdict, row: Ints, way: Ints) -> Facts:
     told = np.zeros((len(walked.ways), most), dtype=bool)
     for kind, ways in enumerate(walked.ways):
         told[kind, : len(ways)] = [
-            found.path.end != "sent" or found.path.out_interface in watched for found in ways
+            found.path.end is not End.SENT or found.path.out_interface in watched for found in ways
         ]
     ended = told[walked.kind[row], np.maximum(way, 0)]
     sent = verdict.scene.crossings.sent[verdict.explored.rows.crossing[row]]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.firewall.walk.path import End, Hit
 from correlator.flows.crossings import mix
 from correlator.reconcile.analysis import PacketPaths
 from correlator.reconcile.possible.walks import NO_WAY
@@ -34,10 +35,10 @@ NO_RULE = "no rule"
 AMBIGUOUS = "ambiguous: "
 OR, SHOWN = " or ", 4
 ENDS = {
-    "ttl": "time to live ran out",
-    "no-route": "no route",
-    "not-for-us": "not for this host",
-    "unknown-target": "goes on out of sight",
+    End.TTL: "time to live ran out",
+    End.NO_ROUTE: "no route",
+    End.NOT_FOR_US: "not for this host",
+    End.UNKNOWN_TARGET: "goes on out of sight",
 }
 UNSEEN = "not seen leaving"
 
@@ -62,15 +63,16 @@ class _Writer:
         chains: list[str] = []
         hits: list[str] = []
         where: tuple[str, str] | None = None
-        for kind, hook, _table, entry, _depth, _text in way.path.events:
-            if kind not in ("rule", "policy") or entry < 0:
+        for event in way.path.events:
+            if not isinstance(event, Hit) or event.entry < 0:
                 continue
+            entry = event.entry
             known = stage.program.ruleset.entries[entry]
-            if hits and where != (hook, known.table):
+            if hits and where != (event.hook, known.table):
                 chains.append(" > ".join(hits))
                 hits = []
-            where = (hook, known.table)
-            jump = kind == "rule" and (known.table, known.target) in stage.program.chains
+            where = (event.hook, known.table)
+            jump = not event.policy and (known.table, known.target) in stage.program.chains
             done = "" if jump or not known.target else f" {known.target}{onto.get(entry, '')}"
             hits.append(
                 f"{known.table}/{known.chain}:{self.number(stage_number, entry) or 'policy'}{done}"
@@ -163,7 +165,7 @@ def _unseen(verdict: Verdict, attribution: Attribution) -> Bools:
     must = np.zeros((len(walked.ways), walked_width(verdict)), dtype=bool)
     for kind, ways in enumerate(walked.ways):
         must[kind, : len(ways)] = [
-            way.path.end == "sent" and way.path.out_interface in watched for way in ways
+            way.path.end is End.SENT and way.path.out_interface in watched for way in ways
         ]
     found: Bools = must[walked.kind[attribution.row], np.maximum(attribution.way, 0)]
     return found & ~verdict.scene.crossings.sent[attribution.crossing]

@@ -9,9 +9,9 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.endpoints import address_of, pack, port_of
-from correlator.firewall.effects.nat import target_ranges
+from correlator.firewall.published import dnat_rules, publication
+from correlator.firewall.walk.path import End
 from correlator.flows.conntrack import ORIGINAL, REPLY, UNTRACKED
-from correlator.reconcile.possible.alternatives import dnat_rules
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import (
     STATUSES,
@@ -176,15 +176,15 @@ def path_outcome(
 
     ``left``: it was seen leaving; ``ends``: client, dialled, server, seen; ``enters``: it came from
     outside of the host."""
-    if path.end in ("dropped", "rejected"):
-        return path.end, path.decider
-    if path.end == "unknown-target":
+    if path.end.by_rule:
+        return path.end.value, path.decider
+    if path.end is End.UNKNOWN_TARGET:
         return "unknown", path.decider
-    if path.end == "ttl":
+    if path.end is End.TTL:
         return "expired", -1
-    if path.end in ("no-route", "martian", "reverse-path"):
+    if path.end.by_routing:
         return "lost", -1
-    if path.end == "sent" and not left and path.out_interface in watched:
+    if path.end is End.SENT and not left and path.out_interface in watched:
         return "lost", -1
     for entry in (path.dnat_entry, path.snat_entry):
         if entry >= 0:
@@ -194,9 +194,9 @@ def path_outcome(
         return "DNAT", -1
     if client != seen:
         return "MASQUERADE", -1
-    if path.end == "sent" and enters:
+    if path.end is End.SENT and enters:
         return "forwarded", -1
-    return ("local" if path.end in ("sent", "delivered") else "lost"), -1
+    return ("local" if path.end in (End.SENT, End.DELIVERED) else "lost"), -1
 
 
 def _proxied(
@@ -206,12 +206,10 @@ def _proxied(
     container."""
     doors: dict[tuple[int, int], set[int]] = {}
     for rule in dnat_rules(verdict.stages.rulesets):
-        port = next((o.value for m in rule.matches for o in m.options if o.name == "--dport"), "")
-        protocol = next((m.name for m in rule.matches if m.name in ("tcp", "udp")), "")
-        for addresses, ports in target_ranges(rule.target):
-            if addresses is not None and ports is not None and port.isdigit() and protocol:
-                server = pack(addresses[0], ports[0])
-                doors.setdefault((6 if protocol == "tcp" else 17, int(port)), set()).add(server)
+        told = publication(rule)
+        if told is not None and told.ports[0] == told.ports[1]:
+            address, port = told.server
+            doors.setdefault((told.protocol, told.ports[0]), set()).add(pack(address, port))
     linked = np.zeros(len(first), dtype=np.int64)
     accepted: list[int] = []
     sent_by_host = verdict.explored.rows.columns["enters"][attribution.row[first]] == 0

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
+from correlator.firewall.docker import internal_bridge, names_interfaces_only, shielded_bridge
+from correlator.firewall.effects.verdicts import Reject
+from correlator.firewall.hooks import Hook
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.published import Published, published, why_not_dnat
 from correlator.report.findings.rules import (
     Why,
+    base_named,
     behind_bridge,
     device_of,
     hit_names,
     hits_of,
     named,
-    parsed,
     quoted,
+    rule_named,
+    rulebooks,
     split,
     texts_of,
     value,
@@ -35,10 +39,8 @@ from correlator.report.units import plural
 if TYPE_CHECKING:
     import pandas as pd
 
+    from correlator.firewall.model import Rule
     from correlator.reconcile.analysis import Analysis
-
-_RAW = re.compile(r"-d (\S+?)(?:/32)? ! -i (\S+) (?:-p \S+ -m \S+ --dport \d+ )?-j DROP")
-_INTERNAL = re.compile(r"! -[sd] \S+ (?:! -[io] \S+ )?-[io] (\S+)(?: ! -[io] \S+)? -j DROP")
 
 
 def dropped(analysis: Analysis) -> list[Finding]:
@@ -129,41 +131,36 @@ def _reasons(
     """Why each of these was dropped there, beyond the rule's own words."""
     table, chain, number = split(rule)
     rows = list(first.itertuples())
+    asked = rule_named(known.books, rule, text)
+    hook = base.hook if (base := base_named(known.books, table, chain)) is not None else None
     if table == "raw":
-        return [(_raw(analysis, row, text), ()) for row in rows]
+        return [(_raw(analysis, row, asked), ()) for row in rows]
     if chain.startswith(("DOCKER-ISOLATION", "DOCKER-INTERNAL")):
-        return [(_isolated(analysis, row, text), ()) for row in rows]
+        return [(_isolated(analysis, row, asked), ()) for row in rows]
     if chain == "DOCKER-USER":
         return [(", in the chain that Docker leaves to the administrator", ())] * len(rows)
-    if chain == "DOCKER" and table == "filter" and number and _names_interfaces_only(text):
+    if chain == "DOCKER" and table == "filter" and asked and names_interfaces_only(asked):
         return [_unpublished(analysis, row, known, hits, "") for row in rows]
     if number:
         return [("", ())] * len(rows)
-    if chain == "FORWARD":
+    if hook is Hook.FORWARD:
         return [
             _unpublished(analysis, row, known, hits, ": no rule before it accepts {it}")
             for row in rows
         ]
-    if chain == "INPUT":
+    if hook is Hook.INPUT:
         whys = why_not_dnat(known, first, hits)
         return [_not_let_in(row, why) for row, why in zip(rows, whys, strict=True)]
     return [(": no rule before it accepts {it}", ())] * len(rows)
 
 
-def _names_interfaces_only(text: str) -> bool:
-    matches = parsed("filter", "DOCKER", 1, text).matches
-    return bool(matches) and all(
-        match.name in ("in-interface", "out-interface") for match in matches
-    )
-
-
-def _raw(analysis: Analysis, row: Any, text: str) -> str:
+def _raw(analysis: Analysis, row: Any, rule: Rule | None) -> str:
     first = (
         ": raw comes first, so neither nat nor filter, where Docker lets published ports in, "
         "saw {it}"
     )
-    away = _RAW.fullmatch(text)
-    if away and behind_bridge(analysis.host, str(row.dst)) == away[2]:
+    bridge = shielded_bridge(rule) if rule is not None else ""
+    if bridge and behind_bridge(analysis.host, str(row.dst)) == bridge:
         return (
             f"{first}. Docker 28 and newer write such rules: from outside, a container answers "
             f"on published ports only"
@@ -171,12 +168,12 @@ def _raw(analysis: Analysis, row: Any, text: str) -> str:
     return first
 
 
-def _isolated(analysis: Analysis, row: Any, text: str) -> str:
+def _isolated(analysis: Analysis, row: Any, rule: Rule | None) -> str:
     """Docker keeps its networks apart."""
-    internal = _INTERNAL.fullmatch(text)
+    internal = internal_bridge(rule) if rule is not None else ""
     if internal:
         return (
-            f": the network {internal[1]} is internal, so nothing comes in from elsewhere and "
+            f": the network {internal} is internal, so nothing comes in from elsewhere and "
             f"nothing goes out"
         )
     came, goes = str(row.in_interface), device_of(analysis.host, str(row.reply_src))
@@ -197,7 +194,7 @@ def _unpublished(
     if protocol not in PORTED or not bridge or came == bridge:
         return end, ()
     if not end and came in analysis.host.bridges:
-        return _isolated(analysis, row, ""), ()
+        return _isolated(analysis, row, None), ()
     mine = hits[hits["connection"] == int(row.connection)]
     asked = not end or bool(((mine["table"] == "filter") & (mine["target"] == "DOCKER")).any())
     missing = f"missing is `-I {'DOCKER' if asked else 'FORWARD'} {{accept}}`{{alike}}"
@@ -258,6 +255,7 @@ def rejected(analysis: Analysis) -> list[Finding]:
     findings: list[Finding] = []
     if not len(mine):
         return findings
+    books = rulebooks(analysis)
     for (rule, text, status), frame in mine.groupby(
         ["rule", texts_of(analysis, mine), "status"], observed=True, sort=False
     ):
@@ -270,20 +268,18 @@ def rejected(analysis: Analysis) -> list[Finding]:
         else:
             what += (
                 f" by {quoted(name, str(text))}: the client gets "
-                f"{_answer(str(text))}.{unproven(frame)}"
+                f"{_answer(rule_named(books, name, str(text)))}.{unproven(frame)}"
             )
         findings.append(Finding("rejected", what, numbers(frame), (name,) if name else ()))
     return findings
 
 
-def _answer(text: str) -> str:
-    option = parsed("filter", "FORWARD", 1, text).target.option("--reject-with")
-    answer = option.value if option is not None else "icmp-port-unreachable"
-    return (
-        "a TCP reset"
-        if answer == "tcp-reset"
-        else f"an ICMP error ({answer.removeprefix('icmp-')})"
-    )
+def _answer(rule: Rule | None) -> str:
+    """What a rule tells the sender of what it rejects."""
+    effects = rule.effects if rule is not None else ()
+    told = (effect for effect in effects if isinstance(effect, Reject))
+    answer = next(told, Reject()).answer
+    return "a TCP reset" if answer == "tcp-reset" else f"an ICMP error ({answer})"
 
 
 def dropped_later(analysis: Analysis) -> list[Finding]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.firewall.values import PROTOCOLS
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.proxied import halves
 from correlator.report.findings.published import published
@@ -121,7 +122,7 @@ def _perhaps(analysis: Analysis) -> list[Finding]:
         return []
     known = {(one.protocol, one.server): one.rule.name for one in published(analysis).doors}
     rules = [
-        known.get((str(protocol), (value(str(dst)), int(port))), "")
+        known.get((PROTOCOLS.get(str(protocol), -1), (value(str(dst)), int(port))), "")
         if behind_bridge(analysis.host, str(dst))
         else ""
         for protocol, dst, port in zip(mine["protocol"], mine["dst"], mine["dport"], strict=True)

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from correlator import addresses
+from correlator.firewall.hooks import Hook
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.rules import hits_of, quoted, rulebooks
 from correlator.report.findings.walked import Walks, walks
@@ -93,7 +94,7 @@ def _now(row: Any, rules: Walks) -> Now | None:
     ):
         return None
     path = paths[0]
-    if path.decider >= 0 and rules.entry(path.decider).table in ("raw", "mangle"):
+    if path.decider >= 0 and path.last is Hook.PREROUTING:
         return None  # it would not come to nat
     address, port = path.destination
     if f"{addresses.text(address)}:{port}" == f"{row.reply_src}:{row.reply_sport}":

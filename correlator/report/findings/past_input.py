@@ -62,7 +62,7 @@ def past_input(analysis: Analysis) -> list[Finding]:
     books = rulebooks(analysis) if len(mine) else []
     if not books or any(_input_of(book) != _input_of(books[0]) for book in books):
         return []  # what INPUT would have done depends on when
-    stopped = _stopped(mine, walks(books[0], analysis.host, without="nat"))
+    stopped = _stopped(mine, walks(books[0], analysis.host, nat=False))
     if not any(stopped):
         return []
     hits = hits_of(analysis, mine["connection"])
@@ -90,7 +90,7 @@ def _input_of(book: Rulebook) -> dict[str, tuple[str | None, tuple[str, ...]]]:
         chain = book.ruleset.by_name.get(("filter", wanted.pop()))
         if chain is not None and chain.name not in found:
             found[chain.name] = (chain.policy, tuple(rule.text for rule in chain.rules))
-            wanted += [rule.target.name for rule in chain.rules]
+            wanted += [rule.jump.chain for rule in chain.rules if rule.jump is not None]
     return found
 
 
@@ -125,7 +125,7 @@ def _stopped(frame: pd.DataFrame, rules: Walks) -> list[str]:
 
 def _stopper(row: Any, rules: Walks) -> str:
     paths = rules.paths(row)
-    if not paths or any(path.end not in ("dropped", "rejected") for path in paths):
+    if not paths or not all(path.end.by_rule for path in paths):
         return ""
     entries = {rules.entry(path.decider) for path in paths}
     first = next(iter(entries))

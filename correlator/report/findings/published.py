@@ -7,31 +7,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from correlator.addresses import is_loopback
-from correlator.firewall.effects.nat import target_ranges
-from correlator.firewall.values import parse_address, parse_ports
+from correlator.firewall.hooks import Hook
+from correlator.firewall.published import (
+    Publication,
+    excludes_interface,
+    excludes_loopback,
+    leads_to,
+    publication,
+)
+from correlator.firewall.values import PROTOCOLS, spell_addresses
 from correlator.report.findings.rules import Rulebook, Why, rulebooks, value
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from correlator.firewall.model import Option, Rule
+    from correlator.firewall.model import Rule
     from correlator.reconcile.analysis import Analysis
 
-REWRITING = ("DNAT", "REDIRECT", "NETMAP")
 Back = tuple[str, int, str]
 """A rule that returns: its chain, number and text."""
-
-
-@dataclass(frozen=True)
-class Door:
-    """A DNAT rule that names the ports it publishes: on which address (``only``: the -d it asks
-    for) and where it leads."""
-
-    rule: Rule
-    protocol: str
-    ports: tuple[int, int]
-    only: str
-    server: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -46,15 +40,15 @@ class Published:
         rules = (
             rule
             for book in self.books
-            for rule in book.rules("nat")
-            if rule.target.name in REWRITING
+            for rule in book.ruleset.rules
+            if rule.nat is not None and rule.nat.of_destination
         )
         return tuple({(rule.name, rule.text): rule for rule in rules}.values())
 
     @cached_property
-    def doors(self) -> tuple[Door, ...]:
+    def doors(self) -> tuple[Publication, ...]:
         """Those of them that name one port, or one range of ports."""
-        return tuple(door for rule in self.rewriting if (door := _door(rule)) is not None)
+        return tuple(door for rule in self.rewriting if (door := publication(rule)) is not None)
 
     @cached_property
     def told(self) -> bool:
@@ -67,17 +61,17 @@ class Published:
     def without_loopback(self) -> Why:
         """The rule that leads what the host sends to DNAT, where it leaves loopback out (as
         Docker's does)."""
-        for rule in (rule for book in self.books for rule in book.rules("nat", "OUTPUT")):
-            asked = _option(rule, "destination")
-            if asked is not None and asked.negated and is_loopback(parse_address(asked.value)[0]):
-                return f"{rule.name} ({rule.text}) leaves out what is dialled on loopback", (
-                    rule.name,
-                )
+        for chain in (chain for book in self.books for chain in book.ruleset.at(Hook.OUTPUT)):
+            for rule in chain.rules if chain.base is not None and chain.base.is_nat else ():
+                if excludes_loopback(rule):
+                    return f"{rule.name} ({rule.text}) leaves out what is dialled on loopback", (
+                        rule.name,
+                    )
         return "", ()
 
     def leading_to(self, server: int, port: int) -> list[str]:
         """The names of rules that lead to a server's port, or might."""
-        return [rule.name for rule in self.rewriting if _leads(rule, server, port)]
+        return [rule.name for rule in self.rewriting if leads_to(rule, server, port)]
 
     def why_not(self, row: Any, returned: tuple[Back, ...]) -> Why:
         """Why no DNAT rule took what a connection dialled on this host; empty where nothing tells.
@@ -88,16 +82,14 @@ class Published:
         doors = [
             one
             for one in self.doors
-            if one.protocol == str(row.protocol) and one.ports[0] <= port <= one.ports[1]
+            if one.protocol == PROTOCOLS.get(str(row.protocol))
+            and one.ports[0] <= port <= one.ports[1]
         ]
         if not doors:
             return ("no DNAT rule names {ports}: not published", ()) if self.told else ("", ())
-        if all(
-            one.only and not one.only.startswith("!") and not _inside(address, one.only)
-            for one in doors
-        ):
+        if all(_elsewhere(one, address) for one in doors):
             names = tuple(dict.fromkeys(one.rule.name for one in doors))
-            where = " and ".join(dict.fromkeys(one.only.removesuffix("/32") for one in doors))
+            where = " and ".join(dict.fromkeys(map(_where, doors)))
             return (
                 f"{' and '.join(names)} {'publishes' if len(names) == 1 else 'publish'} {{ports}} "
                 f"on {where} only",
@@ -105,7 +97,7 @@ class Published:
             )
         return self._left_out(row, returned, doors)
 
-    def _left_out(self, row: Any, returned: tuple[Back, ...], doors: list[Door]) -> Why:
+    def _left_out(self, row: Any, returned: tuple[Back, ...], doors: list[Publication]) -> Why:
         """Which rule kept it from a DNAT rule that publishes what was dialled."""
         chains = {one.rule.chain for one in doors}
         for chain, number, text in returned:
@@ -114,7 +106,7 @@ class Published:
                 return f"{name} ({text}) keeps {{it}} from the DNAT rules behind it", (name,)
         if is_loopback(value(str(row.dst))) and self.without_loopback[0]:
             return self.without_loopback
-        out = [one.rule for one in doors if _excludes(one.rule, str(row.in_interface))]
+        out = [one.rule for one in doors if excludes_interface(one.rule, str(row.in_interface))]
         if len(out) == len(doors):
             return (
                 f"{out[0].name} ({out[0].text}) leaves out what comes in by {row.in_interface}",
@@ -158,56 +150,13 @@ def why_not_dnat(known: Published, frame: pd.DataFrame, hits: pd.DataFrame) -> l
     return result
 
 
-def _door(rule: Rule) -> Door | None:
-    port = next(
-        (o for m in rule.matches for o in m.options if o.name == "--dport" and not o.negated), None
-    )
-    protocol, only = _option(rule, "protocol"), _option(rule, "destination")
-    ranges = [
-        (addresses, ports)
-        for addresses, ports in target_ranges(rule.target)
-        if addresses is not None
-    ]
-    if (
-        rule.target.name != "DNAT"
-        or port is None
-        or protocol is None
-        or protocol.negated
-        or len(ranges) != 1
-    ):
-        return None
-    known, (addresses, ports) = parse_ports(port.value), ranges[0]
-    assert addresses is not None
-    asked = "" if only is None else ("! " if only.negated else "") + only.value
-    return Door(
-        rule,
-        protocol.value,
-        known,
-        asked,
-        (addresses[0], ports[0] if ports is not None else known[0]),
-    )
+def _elsewhere(one: Publication, address: int) -> bool:
+    """Whether a rule publishes on other addresses only."""
+    only = one.only
+    if only is None or only.negated:
+        return False
+    return not any(low <= address <= high for low, high in only.ranges)
 
 
-def _option(rule: Rule, match: str) -> Option | None:
-    return next((m.options[0] for m in rule.matches if m.name == match), None)
-
-
-def _leads(rule: Rule, server: int, port: int) -> bool:
-    if rule.target.name == "NETMAP":
-        return True
-    return any(
-        addresses is not None
-        and addresses[0] <= server <= addresses[1]
-        and (ports is None or ports[0] <= port <= ports[1])
-        for addresses, ports in target_ranges(rule.target)
-    )
-
-
-def _inside(address: int, network: str) -> bool:
-    low, high = parse_address(network)
-    return low <= address <= high
-
-
-def _excludes(rule: Rule, interface: str) -> bool:
-    asked = _option(rule, "in-interface")
-    return asked is not None and asked.negated and bool(interface) and asked.value == interface
+def _where(one: Publication) -> str:
+    return ",".join(spell_addresses(*span) for span in one.only.ranges) if one.only else ""

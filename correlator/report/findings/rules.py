@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator import addresses
-from correlator.firewall.languages.iptables_save import parse_rule
+from correlator.firewall.hooks import Base
 from correlator.firewall.model import Rule, Ruleset
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ Why = tuple[str, tuple[str, ...]]
 """(what is said of the reason, or nothing; the rules that it names). ``{it}``, ``{ports}`` and
 ``{server}`` in it are filled in for all connections of which it is said
 (:func:`correlator.report.findings.words.said`)."""
-parsed = lru_cache(maxsize=8192)(parse_rule)
 
 
 value = lru_cache(maxsize=65536)(addresses.value)
@@ -49,19 +48,40 @@ class Rulebook:
 
     ruleset: Ruleset
 
-    def rules(self, table: str, chain: str = "") -> list[Rule]:
-        """The rules of a table, or of one of its chains, in order."""
-        return [
-            r
-            for c in self.ruleset.chains
-            if c.table == table and chain in ("", c.name)
-            for r in c.rules
-        ]
+    @cached_property
+    def written(self) -> dict[tuple[str, str, str], Rule]:
+        """(table, chain, text) -> a rule."""
+        return {(rule.table, rule.chain, rule.text): rule for rule in self.ruleset.rules}
 
     @cached_property
     def nat_texts(self) -> frozenset[str]:
-        """The texts of all nat rules."""
-        return frozenset(rule.text for rule in self.rules("nat"))
+        """The texts of all rules in tables of nat."""
+        return frozenset(
+            rule.text
+            for chain in self.ruleset.chains
+            if chain.table in self.nat_tables
+            for rule in chain.rules
+        )
+
+    @cached_property
+    def nat_tables(self) -> frozenset[str]:
+        """The tables that have a base chain of type nat."""
+        return frozenset(
+            c.table for c in self.ruleset.chains if c.base is not None and c.base.is_nat
+        )
+
+
+def rule_named(books: Iterable[Rulebook], name: str, text: str) -> Rule | None:
+    """The rule that some generation calls so and that is written so; None for a policy."""
+    table, chain, _ = split(name)
+    found = (book.written.get((table, chain, text)) for book in books)
+    return next((rule for rule in found if rule is not None), None)
+
+
+def base_named(books: Iterable[Rulebook], table: str, chain: str) -> Base | None:
+    """Where a base chain stands, in any generation; None for a user's chain."""
+    found = (book.ruleset.by_name.get((table, chain)) for book in books)
+    return next((known.base for known in found if known is not None), None)
 
 
 def rulebooks(analysis: Analysis) -> list[Rulebook]:

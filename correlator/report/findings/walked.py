@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from correlator.firewall.model import Ruleset
 from correlator.firewall.view import View
-from correlator.firewall.walk.path import Passage, Path, TooManyPathsError, Walker
+from correlator.firewall.walk.path import Passage, Path
 from correlator.firewall.walk.program import compile_ruleset
+from correlator.firewall.walk.state import TooManyPathsError
+from correlator.firewall.walk.walker import Walker
 from correlator.report.findings.rules import value
 
 if TYPE_CHECKING:
@@ -57,10 +59,11 @@ class Walks:
         return self.walker.program.ruleset.entries[number]
 
 
-def walks(book: Rulebook, host: Host, without: str = "") -> Walks:
-    """New packets against a generation's rules, without those of one table."""
+def walks(book: Rulebook, host: Host, nat: bool = True) -> Walks:
+    """New packets against a generation's rules, with those of nat or without."""
+    left_out = frozenset() if nat else book.nat_tables
     program = compile_ruleset(
-        Ruleset(tuple(chain for chain in book.ruleset.chains if chain.table != without))
+        Ruleset(tuple(chain for chain in book.ruleset.chains if chain.table not in left_out))
     )
     reads = program.reads
     return Walks(Walker(program, host), not (reads.lengths or reads.ttls or "tos" in reads.fields))

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from correlator.report.page.entries import HOOKS, Catalogue, Entry
+from correlator.firewall.hooks import TABLES_AT, Hook
+from correlator.report.page.entries import Catalogue, Entry
 from correlator.report.page.flow import HOST, WIRE_IN, WIRE_OUT, Flow, totals
 
 if TYPE_CHECKING:
@@ -158,7 +159,8 @@ class _Plan:
 
 def _lines(hook: str, flow: Flow, known: Catalogue, width: float) -> list[Line]:
     """What a hook shows: per table the rules that were hit there, and how many were not."""
-    hit = [h for table in HOOKS[hook] for h in flow.hits.get((hook, table), ()) if h.packets]
+    tables = TABLES_AT[Hook(hook)]
+    hit = [h for table in tables for h in flow.hits.get((hook, table), ()) if h.packets]
     hit.sort(key=lambda h: (not known.entries[known.lanes[h.lane]].stops, -h.packets))
     kept = {h.lane for h in hit[:LINES]}
     most = max((h.packets for h in hit), default=1)
@@ -171,7 +173,7 @@ def _lines(hook: str, flow: Flow, known: Catalogue, width: float) -> list[Line]:
         y += ROW
 
     left_out = 0
-    for table in HOOKS[hook]:
+    for table in tables:
         mine = flow.hits.get((hook, table), ())
         if not mine:
             continue

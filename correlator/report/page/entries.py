@@ -6,17 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from correlator.firewall.hooks import TABLES_AT
+from correlator.firewall.languages.iptables_short import short_target
+
 if TYPE_CHECKING:
     import pandas as pd
-
-HOOKS = {
-    "PREROUTING": ("raw", "mangle", "nat"),
-    "INPUT": ("mangle", "filter", "security", "nat"),
-    "FORWARD": ("mangle", "filter", "security"),
-    "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
-    "POSTROUTING": ("mangle", "nat"),
-}
-"""The tables of each hook, in the order in which the kernel asks them."""
 
 Key = tuple[str, str, int, str]
 """(table, chain, number, text): an entry as one generation names it."""
@@ -56,20 +50,11 @@ class Entry:
     @property
     def short(self) -> str:
         """What it does, in few words: ``DNAT 172.17.0.2:80``, ``to DOCKER``, ``ACCEPT``."""
-        words = self.text.split()
-        for option in (
-            "--to-destination",
-            "--to-source",
-            "--to-ports",
-            "--set-xmark",
-            "--set-mark",
-            "--reject-with",
-        ):
-            if option in words[:-1] and self.number:
-                return f"{self.target} {words[words.index(option) + 1]}"
         if not self.target:
             return "counts only"
-        return f"to {self.target}" if self.jumps else self.target
+        if self.jumps:
+            return f"to {self.target}"
+        return short_target(self.text) if self.number else self.target
 
 
 @dataclass(frozen=True)
@@ -113,8 +98,8 @@ def catalogue(rules: pd.DataFrame) -> Catalogue:
         for identity in [identity for identity in lines if identity[2] == "policy"]:
             lines[identity] = lines.pop(identity)
     met = {
-        (hook, table): tuple(_visit(chains, table, hook, 0, set()))
-        for hook, tables in HOOKS.items()
+        (hook.value, table): tuple(_visit(chains, table, hook, 0, set()))
+        for hook, tables in TABLES_AT.items()
         for table in tables
         if (table, hook) in chains
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from correlator.firewall.walk.path import End
 from correlator.report.page.entries import Catalogue
 
 if TYPE_CHECKING:
@@ -99,12 +100,7 @@ def stations(way: PathView) -> list[str]:
     order there is."""
     seen = list(dict.fromkeys(step.hook for step in way.steps))
     end = way.steps[-1]
-    loops = (
-        not way.in_interface
-        and bool(way.out_interface)
-        and end.kind == "end"
-        and end.text.startswith("delivered")
-    )
+    loops = not way.in_interface and bool(way.out_interface) and end.end is End.DELIVERED
     if loops and seen[0] in (
         "PREROUTING",
         "INPUT",
@@ -119,11 +115,11 @@ def stations(way: PathView) -> list[str]:
         if hook == "POSTROUTING" and stops[-1] == "PREROUTING":
             stops.append("FORWARD")
         stops.append(hook)
-    if end.kind == "end" and end.text.startswith("sent out"):
+    if end.end is End.SENT:
         if stops[-1] in AFTER:
             stops += ["POSTROUTING"] if stops[-1] != "PREROUTING" else ["FORWARD", "POSTROUTING"]
         stops.append(WIRE_OUT)
-    elif end.kind == "end" and end.text.startswith("delivered"):
+    elif end.end is End.DELIVERED:
         stops += [*([] if stops[-1] == "INPUT" else ["INPUT"]), HOST]
     return stops
 

@@ -168,8 +168,8 @@ def _step(step: Step, tokens: dict[str, str], find: dict[Key, int]) -> tuple[obj
         )
     text = step.text
     if step.kind == "nat":
-        side, old, arrow, new = text.split(" ")
-        text = f"{side} {tokens.get(old, old)} {arrow} {tokens.get(new, new)}"
+        before, after = (tokens.get(one, one) for one in (step.before, step.after))
+        text = f"{step.side} {before} -> {after}"
     return (step.hook, step.kind, text)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from correlator.firewall.model import BASE_CHAINS
+from correlator.firewall.hooks import TABLES_AT
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -18,16 +18,8 @@ if TYPE_CHECKING:
 
     Ints = npt.NDArray[np.int64]
 
-HOOKS = {
-    "PREROUTING": ("raw", "mangle", "nat"),
-    "INPUT": ("mangle", "filter", "security", "nat"),
-    "FORWARD": ("mangle", "filter", "security"),
-    "OUTPUT": ("raw", "mangle", "nat", "filter", "security"),
-    "POSTROUTING": ("mangle", "nat"),
-}
-"""The tables of each hook in the order of their priorities (see DESIGN and netfilter_ipv4.h)."""
-
-BASES = tuple((hook, table) for hook in BASE_CHAINS for table in HOOKS[hook])
+BASES = tuple((hook.value, table) for hook, tables in TABLES_AT.items() for table in tables)
+"""Every base chain of iptables in the order in which packets meet them."""
 
 
 @dataclass(frozen=True)

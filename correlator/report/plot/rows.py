@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.firewall.languages.iptables_short import short_rule
 from correlator.report.names import rule_name
 from correlator.report.plot.density import spread
 from correlator.report.plot.model import Marks, Row
-from correlator.report.plot.short import short_rule
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +108,7 @@ class Rows:
             place.hook,
             line.table,
             place.depth,
-            short_rule(line.table, line.chain, line.number, line.text, line.target),
+            short_rule(line.number, line.text, line.target),
             place.also,
             line.target in DROPS,
             self._there(line),

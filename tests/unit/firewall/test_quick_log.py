@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from correlator.errors import InputError
 from correlator.firewall.samples import many as quick_log
-from correlator.firewall.samples.log import CounterLog, parse_counter_log
+from correlator.firewall.samples.log import CounterLog
+from correlator.firewall.samples.read import parse_counter_log
 from tests.conftest import CAPTURES
 
 COUNT = st.one_of(

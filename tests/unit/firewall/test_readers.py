@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from correlator.errors import InputError
 from correlator.firewall import parse_iptables_save, write_iptables_save
+from correlator.firewall.conditions.headers import Field, Within
+from correlator.firewall.conditions.ternary import Unknown
+from correlator.firewall.effects.verdicts import Jump, Verdict
 from correlator.firewall.languages.iptables_listing import parse_count, parse_listing
-from correlator.firewall.samples.log import parse_counter_log
+from correlator.firewall.samples.read import parse_counter_log
 from correlator.firewall.samples.stamps import parse_generated, parse_stamp
 from tests.conftest import CAPTURES
 
@@ -65,10 +68,11 @@ def test_what_nobody_knows_keeps_its_text() -> None:
         line[6:] if line[0] == "[" else line for line in STRANGE.splitlines() if "-A " in line
     ]
     rule = ruleset.by_name["mangle", "PREROUTING"].rules[2]
-    assert rule.matches[0].options[0].negated
-    assert rule.target.name == "XYZZY"
-    assert ruleset.by_name["mangle", "weird-chain"].rules[0].target.name == "RETURN"
-    assert ruleset.by_name["mangle", "weird-chain"].rules[1].target.goto
+    assert rule.conditions[0] == Within((Field.DESTINATION,), ((10 << 24, (11 << 24) - 1),), True)
+    assert isinstance(rule.conditions[1], Unknown)
+    assert rule.target == "XYZZY"
+    assert ruleset.by_name["mangle", "weird-chain"].rules[0].effects == (Verdict.RETURN,)
+    assert ruleset.by_name["mangle", "weird-chain"].rules[1].jump == Jump("PREROUTING", goto=True)
 
 
 @settings(max_examples=80, deadline=None)

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 from correlator.firewall import parse_iptables_save
 from correlator.firewall.view import Host, Route, View
-from correlator.firewall.walk.path import Passage, Path, TooManyPathsError, Walker
+from correlator.firewall.walk.path import Passage, Path
 from correlator.firewall.walk.program import compile_ruleset
+from correlator.firewall.walk.state import TooManyPathsError
+from correlator.firewall.walk.walker import Walker
 
 HOST = Host(
     frozenset({0x0A000001, 0xAC110001}),

@@ -12,12 +12,12 @@ import pytest
 
 import correlator
 from correlator.errors import InputError
+from correlator.firewall.languages.iptables_short import short_rule
 from correlator.reconcile.analysis import Analysis
 from correlator.report.plot.bands import CROWD, EACH
 from correlator.report.plot.data import ROWS, timeline_data
 from correlator.report.plot.model import Row, TimelineData
 from correlator.report.plot.selection import Choice
-from correlator.report.plot.short import short_rule
 from tests.altered import altered
 from tests.conftest import CAPTURES
 from tests.truth import IGMP, read_truth
@@ -91,8 +91,7 @@ def row_text(analysis: Analysis, row: Row) -> str:
         name = f"{r.table}/{r.chain}:{r.rule_number or 'policy'}"
         if (
             name == row.name
-            and short_rule(table, chain, int(r.rule_number), str(r.rule), str(r.target))
-            == row.label
+            and short_rule(int(r.rule_number), str(r.rule), str(r.target)) == row.label
         ):
             return str(r.rule)
     return ""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import correlator
+from correlator.firewall.walk.path import End
 from correlator.reconcile.analysis import Analysis, PathView, Step
 from correlator.report.page.diagram import Box, both
 from correlator.report.page.entries import catalogue
@@ -19,7 +20,7 @@ def flow_of(analysis: Analysis) -> Flow:
     return flow(analysis.ways(), catalogue(analysis.rules))
 
 
-def view(*hooks: str, end: str, came: str = "eth0", gone: str = "") -> PathView:
+def view(*hooks: str, end: End, came: str = "eth0", gone: str = "") -> PathView:
     """A way that was noticed in these hooks and ended so."""
     steps = [Step("policy", hook, "filter", hook, 0, "policy", "ACCEPT") for hook in hooks]
     return PathView(
@@ -31,7 +32,7 @@ def view(*hooks: str, end: str, came: str = "eth0", gone: str = "") -> PathView:
         0,
         came,
         gone,
-        (*steps, Step("end", hooks[-1], text=end)),
+        (*steps, Step("end", hooks[-1], end=end)),
         "rules",
         "exact",
     )
@@ -96,22 +97,22 @@ def test_ways_of_all_are_the_paths_of_each(recorded: Path) -> None:
     ("way", "stops"),
     [
         (
-            view("FORWARD", "POSTROUTING", end="sent out of docker0", gone="docker0"),
+            view("FORWARD", "POSTROUTING", end=End.SENT, gone="docker0"),
             [WIRE_IN, "PREROUTING", "FORWARD", "POSTROUTING", WIRE_OUT],
         ),
-        (view("PREROUTING", "FORWARD", end="dropped"), [WIRE_IN, "PREROUTING", "FORWARD"]),
-        (view("INPUT", end="delivered to this host"), [WIRE_IN, "PREROUTING", "INPUT", HOST]),
+        (view("PREROUTING", "FORWARD", end=End.DROPPED), [WIRE_IN, "PREROUTING", "FORWARD"]),
+        (view("INPUT", end=End.DELIVERED), [WIRE_IN, "PREROUTING", "INPUT", HOST]),
         (
-            view("POSTROUTING", end="sent out of eth0", came="", gone="eth0"),
+            view("POSTROUTING", end=End.SENT, came="", gone="eth0"),
             [HOST, "OUTPUT", "POSTROUTING", WIRE_OUT],
         ),
         (
-            view("PREROUTING", "INPUT", end="delivered to this host", came="", gone="lo"),
+            view("PREROUTING", "INPUT", end=End.DELIVERED, came="", gone="lo"),
             [HOST, "OUTPUT", "POSTROUTING", "PREROUTING", "INPUT", HOST],
         ),
-        (view("PREROUTING", end="ignored: not for this host"), [WIRE_IN, "PREROUTING"]),
+        (view("PREROUTING", end=End.NOT_FOR_US), [WIRE_IN, "PREROUTING"]),
         (
-            view("PREROUTING", "POSTROUTING", end="sent out of eth0", gone="eth0"),
+            view("PREROUTING", "POSTROUTING", end=End.SENT, gone="eth0"),
             [WIRE_IN, "PREROUTING", "FORWARD", "POSTROUTING", WIRE_OUT],
         ),
     ],

@@ -1,14 +1,8 @@
-"""Rules in few words: what stands beside a row of the timeline."""
+"""Rules of iptables in few words: what stands beside a row of the timeline, or in a drawing."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from correlator.errors import CorrelatorError
-from correlator.firewall.languages.iptables_save import parse_rule
-
-if TYPE_CHECKING:
-    from correlator.firewall.model import Match, Option, Rule
+from correlator.firewall.languages.iptables_words import Match, Option, Target, rule_words
 
 ARROW = "→"
 WORDS = {
@@ -32,10 +26,20 @@ WORDS = {
 }
 BUILTIN = {"-s": "from", "-d": "to", "-i": "in", "-o": "out", "-p": "", "-f": "fragment"}
 HIDDEN = frozenset(("--mode", "--limit-burst"))
+NAMED = (
+    "--to-destination",
+    "--to-source",
+    "--to-ports",
+    "--set-xmark",
+    "--set-mark",
+    "--reject-with",
+)
+"""Options that tell what a target does, the most telling first."""
+TOLD = frozenset((*NAMED, "--log-prefix", "--to")) - {"--set-mark"}
 STATES = {"RELATED,ESTABLISHED": "established", "ESTABLISHED,RELATED": "established"}
 
 
-def short_rule(table: str, chain: str, number: int, text: str, target: str) -> str:
+def short_rule(number: int, text: str, target: str) -> str:
     """``tcp dport 80, not in docker0 → DNAT 172.17.0.2:80``; ``policy DROP`` for a policy.
 
     A rule that cannot be read stands as it was written: nothing is left out of what is not
@@ -43,23 +47,32 @@ def short_rule(table: str, chain: str, number: int, text: str, target: str) -> s
     if not number:
         return f"policy {target}"
     try:
-        rule = parse_rule(table, chain, number, text)
-    except (CorrelatorError, ValueError, IndexError):
+        words = rule_words(text)
+    except (ValueError, IndexError):
         return text
-    if any(not match.understood for match in rule.matches):
+    if any(not match.understood for match in words.matches):
         return text
-    conditions = ", ".join(part for part in _conditions(rule) if part)
-    return f"{conditions} {ARROW} {_target(rule)}".strip()
+    conditions = ", ".join(part for part in _conditions(words.matches) if part)
+    return f"{conditions} {ARROW} {_target(words.target)}".strip()
 
 
-def _conditions(rule: Rule) -> list[str]:
+def short_target(text: str) -> str:
+    """What a rule does: ``DNAT 172.17.0.2:80``, ``REJECT tcp-reset``, ``ACCEPT``."""
+    target = rule_words(text).target
+    for name in NAMED:
+        option = target.option(name)
+        if option is not None and option.values:
+            return f"{target.name} {option.value}"
+    return target.name
+
+
+def _conditions(matches: tuple[Match, ...]) -> list[str]:
     """What the rule asks, the protocol joined to its ports, addresses and interfaces behind
     them."""
-    protocol = next(
-        (_option(match.options[0]) for match in rule.matches if match.name == "protocol"), ""
-    )
+    protocols = (match.options[0] for match in matches if match.name == "protocol")
+    protocol = next(map(_option, protocols), "")
     first, rest = protocol, list[str]()
-    for match in rule.matches:
+    for match in matches:
         if match.name == "protocol":
             continue
         words = _match(match)
@@ -94,19 +107,10 @@ def _value(option: Option) -> str:
     return value
 
 
-def _target(rule: Rule) -> str:
+def _target(target: Target) -> str:
     values = [
         " ".join(option.values).removesuffix("/0x0")
-        for option in rule.target.options
-        if option.name
-        in (
-            "--to-destination",
-            "--to-source",
-            "--to-ports",
-            "--set-xmark",
-            "--reject-with",
-            "--log-prefix",
-            "--to",
-        )
+        for option in target.options
+        if option.name in TOLD
     ]
-    return " ".join([rule.target.name or "(counts only)", *(value.strip() for value in values)])
+    return " ".join([target.name or "(counts only)", *(value.strip() for value in values)])

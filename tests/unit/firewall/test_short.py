@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from correlator.report.plot.short import short_rule
+from correlator.firewall.languages.iptables_short import short_rule
 
 
 @pytest.mark.parametrize(
@@ -45,17 +45,17 @@ from correlator.report.plot.short import short_rule
 )
 def test_rules_are_short(text: str, target: str, short: str) -> None:
     """Conditions without their modules, then the target with what it does."""
-    assert short_rule("filter", "FORWARD", 1, text, target) == short
+    assert short_rule(1, text, target) == short
 
 
 def test_a_negation_is_never_lost() -> None:
     """Every ! of a rule stands as a not: a short name must not say the opposite."""
     text = "! -s 10.0.0.1/32 ! -i eth0 -p tcp -m tcp ! --dport 22 -m mark ! --mark 0x1 -j DROP"
-    assert short_rule("filter", "INPUT", 1, text, "DROP").count("not ") == text.count("!")
+    assert short_rule(1, text, "DROP").count("not ") == text.count("!")
 
 
 def test_policies_and_unknown_extensions() -> None:
     """A policy is called one; an extension nobody knows keeps its name and its values."""
-    assert short_rule("filter", "FORWARD", 0, "policy", "DROP") == "policy DROP"
-    assert "frob" in short_rule("filter", "X", 1, "-m frob --frobnicate 3 4 5 -j DROP", "DROP")
-    assert "3" in short_rule("filter", "X", 1, "-m frob --frobnicate 3 4 5 -j DROP", "DROP")
+    assert short_rule(0, "policy", "DROP") == "policy DROP"
+    assert "frob" in short_rule(1, "-m frob --frobnicate 3 4 5 -j DROP", "DROP")
+    assert "3" in short_rule(1, "-m frob --frobnicate 3 4 5 -j DROP", "DROP")

@@ -1,0 +1,288 @@
+"""The walk of one packet through the hooks: every path that the rules and the wire allow.
+
+The flow follows the kernel: ip_rcv -> PREROUTING -> routing -> INPUT, or FORWARD -> POSTROUTING;
+ip_local_out -> OUTPUT -> POSTROUTING. A condition that is unknown forks the walk; what the wire saw
+(the destination and source after NAT, whether the packet left) prunes it. A walk that comes back
+with one path is decided.
+
+Facts (verified by kernel trace, see docs/attribution.md): nat sees only packets that are NEW; TTL
+runs out after PREROUTING and before FORWARD; loopback walks nat at OUTPUT and POSTROUTING only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from correlator.firewall.effects.nat import Rewrite
+from correlator.firewall.hooks import Hook
+from correlator.firewall.view import INVALID, UNTRACKED, Host
+from correlator.firewall.walk.chains import Outcome, through_base
+from correlator.firewall.walk.path import End, Passage, Path
+from correlator.firewall.walk.program import Program, Station
+from correlator.firewall.walk.state import MAX_PATHS, State, TooManyPathsError
+
+Ended = tuple[State, End | None]
+"""How a state came out of a hook: None, it goes on."""
+
+
+class Walker:
+    """Walks passages through one program on one host; what leaves by ``watched`` interfaces was
+    seen."""
+
+    def __init__(self, program: Program, host: Host, watched: frozenset[str] = frozenset()) -> None:
+        self.program = program
+        self.host = host
+        self.watched = watched
+
+    def walk(self, passage: Passage) -> list[Path]:
+        """Every path that rules and wire allow; empty where they contradict each other.
+
+        Raises :class:`~correlator.firewall.walk.state.TooManyPathsError` where unknown conditions
+        leave more than ``MAX_PATHS``."""
+        state = State(passage.view.clone())
+        if passage.enters:
+            nat = passage.walks_destination_nat
+            return self._prefer(passage, self._incoming(passage, state, nat))
+        paths: list[Path] = []
+        for sent, end in self._outgoing(passage, state):
+            if passage.loops:
+                if end is End.SENT:  # else it was not seen on loopback
+                    paths += self._looped(passage, sent)
+            else:
+                paths.append(sent.finish(end))
+        return self._prefer(passage, paths)
+
+    def _looped(self, passage: Passage, state: State) -> list[Path]:
+        """What was sent on loopback comes in again, past nat."""
+        state.view.in_interface, state.view.out_interface = "lo", ""
+        again = replace(
+            passage,
+            walks_destination_nat=False,
+            walks_source_nat=False,
+            leaves=None,
+            destination=None,
+            source=None,
+        )
+        return self._incoming(again, state, False)
+
+    def _prefer(self, passage: Passage, paths: list[Path]) -> list[Path]:
+        """Paths that agree with what was seen leaving; seen is proof, not seen is only
+        preferred."""
+        if passage.leaves is True:
+            return [path for path in paths if path.end in (End.SENT, End.UNKNOWN_TARGET)]
+        if passage.leaves is False:
+            stayed = [
+                path
+                for path in paths
+                if path.end is not End.SENT or path.out_interface not in self.watched
+            ]
+            return stayed or paths
+        return paths
+
+    # ---- from hook to hook
+
+    def _incoming(self, passage: Passage, state: State, nat: bool) -> list[Path]:
+        paths: list[Path] = []
+        for after, end in self._hook(state, Hook.PREROUTING, passage, nat, False):
+            if end is not None:
+                paths.append(after.finish(end))
+                continue
+            if not nat and passage.destination is not None and not passage.loops:
+                after.translate(destination=passage.destination)
+            paths.extend(self._route(passage, after))
+        return paths
+
+    def _route(self, passage: Passage, state: State) -> list[Path]:
+        view = state.view
+        if passage.leaves:
+            return self._forward(passage, state, passage.out_interface)
+        kind = self.host.address_type(view.dst)
+        refused = None
+        if not (passage.loops or passage.bridged):
+            word = self.host.turned_away(view.src, view.in_interface)
+            refused = End(word) if word else None
+        if kind == "LOCAL" and refused:
+            return [state.finish(refused)]
+        if passage.loops or kind in ("LOCAL", "BROADCAST"):
+            return self._input(passage, state)
+        if kind == "MULTICAST":
+            return self._group(passage, state)
+        route = self.host.route(view.dst)
+        if route is None or route.blackhole:
+            if self.host.certain:
+                return [state.finish(End.NO_ROUTE)]
+            return self._forward(passage, state, None)
+        if refused:
+            return [state.finish(refused)]
+        return self._forward(passage, state, route.device)
+
+    def _group(self, passage: Passage, state: State) -> list[Path]:
+        """Multicast: the host takes it where it is a member of the group."""
+        if passage.joined is False:
+            return [state.finish(End.NOT_FOR_US)]
+        if passage.joined:
+            return self._input(passage, state)
+        ignored = state.fork()
+        ignored.forked = state.forked = True
+        return [*self._input(passage, state), ignored.finish(End.NOT_FOR_US)]
+
+    def _forward(self, passage: Passage, state: State, device: str | None) -> list[Path]:
+        if state.view.ttl <= 1 and not passage.bridged:
+            return [state.finish(End.TTL)]
+        if not passage.bridged:
+            state.view.ttl -= 1
+        state.view.out_interface = device
+        state.route(device or "")
+        paths: list[Path] = []
+        for after, end in self._hook(state, Hook.FORWARD, passage, False, False):
+            if end is not None:
+                paths.append(after.finish(end))
+            else:
+                paths.extend(s.finish(e) for s, e in self._postrouting(passage, after))
+        return paths
+
+    def _input(self, passage: Passage, state: State) -> list[Path]:
+        state.view.out_interface = ""
+        state.route(None)
+        nat = passage.walks_source_nat and not passage.loops
+        return [
+            after.finish(end or End.DELIVERED)
+            for after, end in self._hook(state, Hook.INPUT, passage, False, nat)
+        ]
+
+    def _outgoing(self, passage: Passage, state: State) -> list[tuple[State, End]]:
+        results: list[tuple[State, End]] = []
+        first = self.host.route(state.view.dst)
+        state.view.in_interface = ""
+        state.view.out_interface = first.device if first is not None else passage.out_interface
+        nat = passage.walks_destination_nat
+        for after, end in self._hook(state, Hook.OUTPUT, passage, nat, False):
+            if end is not None:
+                results.append((after, end))
+                continue
+            if not nat and passage.destination is not None:
+                after.translate(destination=passage.destination)
+            after.view.out_interface = passage.out_interface
+            results.extend(self._postrouting(passage, after))
+        return results
+
+    def _postrouting(self, passage: Passage, state: State) -> list[tuple[State, End]]:
+        state.view.in_interface = ""
+        results: list[tuple[State, End]] = []
+        nat = passage.walks_source_nat
+        for after, end in self._hook(state, Hook.POSTROUTING, passage, False, nat):
+            if end is None and not nat and passage.source is not None:
+                after.translate(source=passage.source)
+            results.append((after, end or End.SENT))
+        return results
+
+    # ---- within a hook
+
+    def _hook(
+        self, state: State, hook: Hook, passage: Passage, destination_nat: bool, source_nat: bool
+    ) -> list[Ended]:
+        """All stations of a hook in order; a fork goes through the later ones on its own."""
+        running = [state]
+        ended: list[Ended] = []
+        state.enter(hook)
+        for station in self.program.stations[hook]:
+            after: list[State] = []
+            if not station.nat:
+                for current in running:
+                    for done in self._filter(current, station, passage):
+                        if done.end is None:
+                            after.append(done.state)
+                        else:
+                            ended.append((done.state, done.end))
+            elif destination_nat or source_nat:
+                after = [s for s in running if s.view.state in (INVALID, UNTRACKED)]
+                for current in running:
+                    if current.view.state in (INVALID, UNTRACKED):
+                        continue
+                    for done in self._translated(current, station):
+                        if done.end is not None:
+                            ended.append((done.state, done.end))
+                        elif self._agrees(done, passage, destination_nat, source_nat):
+                            after.append(done.state)
+            else:
+                continue
+            running = after
+            if len(running) + len(ended) > MAX_PATHS:
+                raise TooManyPathsError
+        return [*ended, *((s, None) for s in running)]
+
+    def _filter(self, state: State, station: Station, passage: Passage) -> list[Outcome]:
+        """A base chain; ahead of conntrack a packet belongs to no connection (xt_conntrack.c finds
+        none there)."""
+        (chain,) = station.chains
+        tracked = state.view.state
+        looped = passage.loops and not passage.walks_destination_nat
+        if station.before_conntrack and tracked != UNTRACKED and not looped:
+            state.view.state = INVALID
+        outcomes = through_base(self.program, self.host, state, chain)
+        for outcome in outcomes:
+            if station.before_conntrack and outcome.state.view.state == INVALID:
+                outcome.state.view.state = tracked
+        return outcomes
+
+    def _translated(self, state: State, station: Station) -> list[Outcome]:
+        """The chains of type nat, until one of them translates (nf_nat_inet_fn)."""
+        outcomes = [Outcome(state)]
+        for chain in station.chains:
+            outcomes = [
+                after
+                for one in outcomes
+                for after in (
+                    [one]
+                    if one.end is not None or one.rewrite is not None
+                    else through_base(self.program, self.host, one.state, chain)
+                )
+            ]
+        return outcomes
+
+    def _agrees(
+        self, outcome: Outcome, passage: Passage, destination_nat: bool, source_nat: bool
+    ) -> bool:
+        """Whether the wire agrees with what nat decided; rewrites the view if so."""
+        state, rewrite = outcome.state, outcome.rewrite
+        if destination_nat and not _to_destination(state, passage, rewrite):
+            return False
+        return not source_nat or _to_source(state, passage, rewrite)
+
+
+def _to_destination(state: State, passage: Passage, rewrite: tuple[int, Rewrite] | None) -> bool:
+    view, seen = state.view, passage.destination
+    if rewrite is None:
+        return seen is None or seen == (view.dst, view.dport)
+    entry, allowed = rewrite
+    state.dnat_entry = entry
+    view.dnat = True
+    if seen is not None:
+        if not allowed.allows(seen[0], seen[1], view.dport):
+            return False
+        state.translate(destination=seen)
+        return True
+    single = allowed.single
+    address = single[0] if single else allowed.addresses[0][0]
+    low, high = allowed.ports or (view.dport, view.dport)
+    state.forked = state.forked or single is None
+    state.translate(destination=(address, view.dport if low <= view.dport <= high else low))
+    return True
+
+
+def _to_source(state: State, passage: Passage, rewrite: tuple[int, Rewrite] | None) -> bool:
+    view, seen = state.view, passage.source
+    if rewrite is None:
+        if seen is not None:
+            if seen[0] != view.src:
+                return False
+            state.translate(source=seen)
+        return True
+    entry, allowed = rewrite
+    state.snat_entry = entry
+    view.snat = True
+    if seen is None:
+        return True
+    if not allowed.allows(seen[0], seen[1], view.sport):
+        return False
+    state.translate(source=seen)
+    return True
