@@ -83,7 +83,22 @@ TUPLE_PARTS = {
 
 
 def conditions_of(match: Match) -> tuple[Condition, ...]:
-    """All that a match asks; each has to hold."""
+    """All that a match asks; each has to hold. Rules by the thousand ask a few things again and
+    again: each spelling is read once."""
+    found = _known.get(match.text)
+    if found is None:
+        if len(_known) >= KNOWN:
+            _known.clear()
+        found = _known[match.text] = _read(match)
+    return found
+
+
+KNOWN = 1 << 16
+"""Spellings that are remembered."""
+_known: dict[str, tuple[Condition, ...]] = {}
+
+
+def _read(match: Match) -> tuple[Condition, ...]:
     row = _MATCHES.get(match.name)
     if row is None or not match.understood:
         return (Unknown(match.text),)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
+from correlator.firewall.conditions.ternary import Condition
 from correlator.firewall.effects.verdicts import Jump
 from correlator.firewall.languages.counted import Counted, Language, broken
 from correlator.firewall.languages.iptables_conditions import conditions_of
@@ -39,15 +40,11 @@ _APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
 def parse_rule(table: str, chain: str, number: int, text: str) -> Rule:
     """One rule from the text behind ``-A CHAIN ``."""
     words = rule_words(text)
-    return Rule(
-        table,
-        chain,
-        number,
-        text,
-        tuple(one for match in words.matches for one in conditions_of(match)),
-        effects_of(words.target),
-        words.target.name,
-    )
+    conditions: list[Condition] = []
+    for match in words.matches:
+        conditions += conditions_of(match)
+    effects = effects_of(words.target)
+    return Rule(table, chain, number, text, tuple(conditions), effects, words.target.name)
 
 
 def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:

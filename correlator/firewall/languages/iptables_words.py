@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +225,6 @@ def _is_number(text: str) -> bool:
     return text[1:].replace(".", "", 1).isdigit()
 
 
-@lru_cache(maxsize=8192)
 def rule_words(text: str) -> Words:
     """The words of the text behind ``-A CHAIN ``."""
     reader = _Reader(text)
