@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.flows.conntrack import S_UNTRACKED
-from correlator.reconcile.possible.explore import FORGOTTEN
 from correlator.reconcile.possible.moments import SLACK_NS
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import Fact, together, where
@@ -74,7 +73,7 @@ def labelled_otherwise(explored: Explored, row: Ints, way: Ints) -> Bools:
     forgotten = np.zeros((len(walked.ways), width), dtype=bool)
     untracked = np.zeros((len(walked.ways), width), dtype=bool)
     for kind, ways in enumerate(walked.ways):
-        forgotten[kind, : len(ways)] = [found.path.end in FORGOTTEN for found in ways]
+        forgotten[kind, : len(ways)] = [found.path.end.forgotten for found in ways]
         untracked[kind, : len(ways)] = [found.path.untracked for found in ways]
     there = (way >= 0) & (way < walked.forks[walked.kind[row]])
     at = (walked.kind[row], np.where(there, way, 0))
