@@ -319,7 +319,7 @@ def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = render_replay(other, everything=True), render_page(other)
     refused = folded.connections.loc[folded.connections["state"] == "refused", "connection"]
     assert refused.isin(folded.tables.numbering.ordinary).any()  # type: ignore[attr-defined]
-    monkeypatch.setattr(written, "Reading", None)
+    monkeypatch.setattr(written, "PacketReader", None)
     assert (render_replay(folded, everything=True), render_page(folded)) == expected
     with pytest.raises(TypeError):
         _ = folded.packets

@@ -10,6 +10,7 @@ from correlator.dataset.schema import COMMUNITY
 from correlator.firewall.model import Ruleset
 from correlator.firewall.view import Host
 from correlator.firewall.walk.path import End
+from correlator.reconcile.clocks import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,27 +22,6 @@ if TYPE_CHECKING:
 
 PART = 1 << 16
 """Rows of a table that comes in parts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """The counters' clock minus the packets' clock, in ns, with its bounds.
-
-    ``offset`` holds at ``reference`` (epoch ns, packets' clock); the clocks drift apart by
-    ``drift_ppm``. ``low`` and ``high`` bound the offset at the reference. ``source``: ``same
-    clock`` (0 lies within the bounds), ``estimated``, ``given`` (by the user), ``one clock`` (a
-    session's, which nothing had to tell) or ``unknown`` (nothing to tell it from)."""
-
-    offset: int = 0
-    low: int | None = None
-    high: int | None = None
-    drift_ppm: float = 0.0
-    drift_low_ppm: float = 0.0
-    drift_high_ppm: float = 0.0
-    reference: int = 0
-    source: str = "unknown"
-    consistent: int = 0
-    constraints: int = 0
 
 
 @dataclass(frozen=True, slots=True)

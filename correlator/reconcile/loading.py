@@ -30,10 +30,10 @@ def load_files(
     aside = prepare(path, [file for _, file in pcaps])  # it starts while all else is imported
 
     from correlator.reconcile.intake.inputs import read_inputs
-    from correlator.reconcile.intake.packets import Reading
+    from correlator.reconcile.intake.packets import PacketReader
 
     inputs = read_inputs(path, pcaps, counters, rules, facts, progress)
-    reading = Reading(inputs, progress, aside, limit=max_memory)
+    reading = PacketReader(inputs, progress, aside, limit=max_memory)
 
     from correlator.reconcile.build import analyse  # and with it pandas
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.reconcile.analysis import Clock
+from correlator.reconcile.clocks import Clock
 from correlator.reconcile.intake.counters import Counters, read_counters
 from correlator.reconcile.intake.generations import Register, Stages
 from correlator.reconcile.intake.packets import Intake, done
@@ -20,7 +20,7 @@ from correlator.reconcile.intake.timetable import Timetable
 from correlator.reconcile.possible.changes import order_changes
 from correlator.reconcile.possible.choices import Choices, Option, Unit, find_choices, way_of
 from correlator.reconcile.possible.explore import Explored, explore
-from correlator.reconcile.possible.prepare import prepare_ground
+from correlator.reconcile.possible.prepare import prepare
 from correlator.reconcile.settle.confirm import place_own
 from correlator.reconcile.settle.hits import Hits, spread, tally_of
 from correlator.reconcile.settle.ledger import Ledger, keep_ledger
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from correlator.arrays import Ints
     from correlator.reconcile.intake.inputs import Inputs, Progress
     from correlator.reconcile.possible.decided import Ordinary
-    from correlator.reconcile.possible.kinds import Scene
+    from correlator.reconcile.possible.scene import Scene
     from correlator.reconcile.settle.judge import Facts
 
 
@@ -91,14 +91,19 @@ def reconcile(
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
     same = inputs.log is not None and inputs.log.form == "session"
     one = counters is None or clock_offset is not None or len(inputs.rulesets) == 1
-    likely = ground = None
+    likely = prepared = None
     for number in range(PASSES):
         say("walking the rules", 0.4 + 0.1 * number)
         timetable = Timetable.of(stages, counters, clock)
-        ground = prepare_ground(inputs, intake, timetable, ground, more=not (one or same))
-        scene, ordinary, low, high = ground.scene, ground.ordinary, ground.low, ground.high
+        prepared = prepare(inputs, intake, timetable, prepared, more=not (one or same))
+        scene, ordinary, low, high = prepared.scene, prepared.ordinary, prepared.low, prepared.high
         explored = explore(
-            scene, stages, timetable.stage_of(low, high), ground.guess, ground.told, ground.begin
+            scene,
+            stages,
+            timetable.stage_of(low, high),
+            prepared.opening,
+            prepared.witnessed,
+            prepared.begin,
         )
         choices = find_choices(
             explored, scene.watched, counters is not None and counters.samples > 1
@@ -122,7 +127,7 @@ def reconcile(
         clock = found
         if not moved or one:
             break
-    assert ground is not None
+    assert prepared is not None
     done(intake)
     say("settling against the counters", 0.8)
     base = None
@@ -158,8 +163,8 @@ def reconcile(
         counters,
         ledger,
         clock,
-        ground.sights.warnings,
-        ground.inferred,
+        prepared.sights.warnings,
+        prepared.inferred,
         intake,
         ordinary,
         final,

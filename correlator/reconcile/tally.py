@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from correlator.reconcile.possible.moments import SLACK_NS
+from correlator.reconcile.times import SLACK_NS
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from correlator.reconcile.analysis import Clock
+    from correlator.reconcile.clocks import Clock
 
 
 def moment(ns: int) -> str:

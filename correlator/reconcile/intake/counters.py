@@ -18,14 +18,11 @@ import numpy as np
 from correlator.firewall.samples.series import Series, compact, places
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools, Ints
     from correlator.firewall.samples.log import CounterLog
     from correlator.firewall.samples.series import Layers
     from correlator.reconcile.intake.generations import Register
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 UNBOUNDED = np.int64(1 << 60)
 CELLS = 1 << 20

@@ -16,9 +16,8 @@ from correlator.firewall.model import Chain, Entry, Rule, Ruleset
 from correlator.firewall.walk.program import Program, compile_ruleset
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from correlator.arrays import Ints
 
-    Ints = npt.NDArray[np.int64]
 
 Identity = tuple[str, str, str, int]
 

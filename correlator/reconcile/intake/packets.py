@@ -75,7 +75,7 @@ class Intake:
         return self.folded.own_seen if self.folded is not None else frozenset()
 
 
-class Reading:
+class PacketReader:
     """The packets of some inputs, on their way in: begun at once where there is a process
     ``aside``.
 

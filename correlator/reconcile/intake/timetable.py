@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.reconcile.possible.moments import widen
-from correlator.reconcile.settle.offset import to_counters
+from correlator.reconcile.clocks import to_counters
+from correlator.reconcile.times import widen
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
 
-    from correlator.reconcile.analysis import Clock
+    from correlator.arrays import Ints
+    from correlator.reconcile.clocks import Clock
     from correlator.reconcile.intake.counters import Counters
     from correlator.reconcile.intake.generations import Stages
 
-    Ints = npt.NDArray[np.int64]
 
 NEAR_NS = 1_000_000_000
 """Packets as close as this to a change are looked at one by one: more than any crossing and any

@@ -17,13 +17,11 @@ import numpy as np
 from correlator.reconcile.possible.choices import Choices, Unit, way_of
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Ints
     from correlator.reconcile.intake.generations import Stage, Stages
     from correlator.reconcile.possible.explore import Explored
     from correlator.reconcile.possible.walks import Way
 
-    Ints = npt.NDArray[np.int64]
 
 MAX_MOMENTS = 512
 ADDED, REMOVED = 1, -1

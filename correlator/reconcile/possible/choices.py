@@ -13,16 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.firewall.walk.path import End
-from correlator.reconcile.possible.kinds import LEAVES_NO
+from correlator.reconcile.possible.rows import LEAVES_NO
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.possible.explore import Explored
     from correlator.reconcile.possible.walks import Way
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 MAX_OPTIONS = 64
 Option = tuple[tuple[int, int], ...]

@@ -1,4 +1,4 @@
-"""What each packet may have been: readings and walks refined together until they agree.
+"""What each packet may have been: hypotheses and walks refined together until they agree.
 
 Whether a packet was dropped tells conntrack's view of the next one (a dropped SYN leaves no entry
 behind), and that tells its walk: so label, walk, and label again with what the walk showed, until
@@ -19,23 +19,22 @@ from correlator.flows.conntrack import S_NEW
 from correlator.flows.pairs import Labels, track
 from correlator.reconcile.possible.alternatives import (
     Alternatives,
-    Reading,
-    find_ends,
+    Hypothesis,
     list_alternatives,
-    of_groups,
-    openings,
     published_servers,
 )
-from correlator.reconcile.possible.kinds import Rows, Scene, expand
+from correlator.reconcile.possible.ends import find_ends
+from correlator.reconcile.possible.openings import for_groups, other_openings
+from correlator.reconcile.possible.rows import Rows, expand
 from correlator.reconcile.possible.walks import Walked, walk_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.intake.generations import Stages
+    from correlator.reconcile.possible.scene import Scene
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 ROUNDS = 4
 
@@ -44,9 +43,9 @@ ROUNDS = 4
 class Explored:
     """Everything that rules and wire leave possible. ``hints``: what the labels rest on;
     ``unsettled`` bool (pairs,): labels and walks still told each other something new at the end.
-    ``groups`` bool (n,): as :func:`of_groups` tells them."""
+    ``groups`` bool (n,): as :func:`for_groups` tells them."""
 
-    readings: tuple[Reading, ...]
+    hypotheses: tuple[Hypothesis, ...]
     alternatives: Alternatives
     rows: Rows
     walked: Walked
@@ -75,12 +74,12 @@ def explore(
     scene: Scene,
     stages: Stages,
     stage_of: Ints,
-    guess: npt.NDArray[np.int8],
-    told: npt.NDArray[np.int8],
+    opening: npt.NDArray[np.int8],
+    witnessed: npt.NDArray[np.int8],
     capture_begin: int,
 ) -> Explored:
-    """Label and walk all crossings; ``stage_of`` (n,), ``guess`` and ``told`` (pairs,) as in their
-    modules."""
+    """Label and walk all crossings; ``stage_of`` (n,), ``opening`` and ``witnessed`` (pairs,) as in
+    their modules."""
     crossings = scene.crossings
     ways = cache(lambda: doors(stages.rulesets))
     marks = any(
@@ -99,25 +98,25 @@ def explore(
     )
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
     sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
-    others = openings(
-        crossings, guess, capture_begin, sequence, published_servers(stages.rulesets), told
+    others = other_openings(
+        crossings, opening, capture_begin, sequence, published_servers(stages.rulesets), witnessed
     )
-    groups = of_groups(crossings)
-    grouped = np.full(len(guess), -1, dtype=np.int8)
-    grouped[crossings.pair[groups]] = guess[crossings.pair[groups]]
+    groups = for_groups(crossings)
+    grouped = np.full(len(opening), -1, dtype=np.int8)
+    grouped[crossings.pair[groups]] = opening[crossings.pair[groups]]
     others += [grouped] if groups.any() else []
     known: list[Labels | None] = [None] * (1 + len(others))
     changed = np.ones(int(crossings.pair.max()) + 1 if n else 0, dtype=bool)
     used = hints
     for _ in range(ROUNDS):
         used = hints
-        # as the first reading takes it, the host has not joined the groups that packets are for;
+        # as the first hypothesis takes it, the host has not joined the groups that packets are for;
         # the others say that it has
         joined = replace(hints, unconfirmed=hints.unconfirmed & ~groups)
-        readings = [_read(scene, guess, hints, changed, known[0], False)]
+        hypotheses = [_label(scene, opening, hints, changed, known[0], False)]
         for o, before in zip(others, known[1:], strict=True):
-            readings.append(
-                _read(
+            hypotheses.append(
+                _label(
                     scene,
                     np.where(o >= 0, o, 0).astype(np.int8),
                     joined,
@@ -126,11 +125,11 @@ def explore(
                     True,
                 )
             )
-        known = [reading.labels for reading in readings]
-        alternatives = list_alternatives(crossings, readings, [None, *others], ways, scene.host)
-        rows = expand(scene, readings, alternatives, stage_of, hints.connmark)
+        known = [one.labels for one in hypotheses]
+        alternatives = list_alternatives(crossings, hypotheses, [None, *others], ways, scene.host)
+        rows = expand(scene, hypotheses, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
-        learned = _learn(hints, crossings.pair, readings[0], alternatives, rows, walked, marks)
+        learned = _learn(hints, crossings.pair, hypotheses[0], alternatives, rows, walked, marks)
         unsettled = np.zeros_like(changed)
         unsettled[crossings.pair[_unlike(learned, hints)]] = True
         if not unsettled.any():
@@ -139,29 +138,29 @@ def explore(
         changed = np.zeros_like(changed)
         changed[crossings.pair[other]] = True
         hints = learned
-    return Explored(tuple(readings), alternatives, rows, walked, used, unsettled, groups)
+    return Explored(tuple(hypotheses), alternatives, rows, walked, used, unsettled, groups)
 
 
-def _read(
+def _label(
     scene: Scene,
     opening: npt.NDArray[np.int8],
     hints: Hints,
     only: Bools,
     before: Labels | None,
     joined: bool,
-) -> Reading:
+) -> Hypothesis:
     """Label the pairs in ``only`` (pairs,); the others are as they were ``before``."""
     labels = track(scene.crossings, opening, hints.unconfirmed, hints.untracked, only, before)
     ends = find_ends(
         scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness
     )
-    return Reading(labels, ends, joined)
+    return Hypothesis(labels, ends, joined)
 
 
 def _learn(
     hints: Hints,
     pair: Ints,
-    base: Reading,
+    base: Hypothesis,
     alternatives: Alternatives,
     rows: Rows,
     walked: Walked,
@@ -171,7 +170,7 @@ def _learn(
     likeliest = np.zeros(len(alternatives.pair), dtype=bool)
     _, first = np.unique(alternatives.pair, return_index=True)
     likeliest[first] = True
-    likeliest &= alternatives.reading == 0
+    likeliest &= alternatives.hypothesis == 0
     at = np.flatnonzero(likeliest[rows.alternative])
     crossing, kind = rows.crossing[at], walked.kind[at]
     facts = [_facts(ways) for ways in walked.ways]
@@ -225,7 +224,7 @@ def _learn_servers(
         result.server[rows.crossing[row]] = pack(target[0], port)
 
 
-def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, base: Reading) -> None:
+def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, base: Hypothesis) -> None:
     """The connection mark that each packet finds: what the packet before it left (-1 where ways
     differ)."""
     left = []
@@ -242,7 +241,7 @@ def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, base: Read
     result.connmark[crossing[order]] = np.where(begins, 0, shifted)
 
 
-def connection_codes_of(base: Reading, rows: Rows, at: Ints) -> Ints:
+def connection_codes_of(base: Hypothesis, rows: Rows, at: Ints) -> Ints:
     """A number for each row's connection, by its endpoints and its number within their pair."""
     v = rows.columns
     ends = np.stack(

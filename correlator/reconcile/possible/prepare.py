@@ -1,4 +1,4 @@
-"""The ground that rules are walked on: ordinary connections decided, all other packets joined into
+"""What rules are walked on: ordinary connections decided, all other packets joined into
 crossings on their host."""
 
 from __future__ import annotations
@@ -18,22 +18,20 @@ from correlator.flows.host import NOTHING_SHOWN, build_host, look, shown_address
 from correlator.flows.pairs import Crossings, cross, guess_opening
 from correlator.reconcile.intake.packets import Intake, ask, done, rest
 from correlator.reconcile.possible.alternatives import published_servers
-from correlator.reconcile.possible.kinds import Scene, Surroundings
-from correlator.reconcile.possible.moments import moments
+from correlator.reconcile.possible.scene import Scene, Setting
+from correlator.reconcile.times import counted_between
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
+    from correlator.arrays import Bools, Ints
     from correlator.decode import Capture
     from correlator.firewall.view import Host
     from correlator.flows.host import Shown, Sight
     from correlator.reconcile.intake.inputs import Inputs
     from correlator.reconcile.intake.timetable import Timetable
     from correlator.reconcile.possible.decided import Ordinary
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -56,12 +54,12 @@ class Sights:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Prepared:
     """``ordinary`` connections under a ``timetable``, and a ``scene`` of all other packets: pairs
-    that ``left`` tells (pairs,), with their ``sights``. ``told`` and ``guess`` int8 (pairs of the
-    scene,): how each opens; ``low`` and ``high`` int64 (n,): when each crossing was counted;
-    ``begin`` epoch ns of the first packet of all. ``guessed``: facts of the ``host`` that were
-    inferred."""
+    that ``left`` tells (pairs,), with their ``sights``. ``witnessed`` and ``opening`` int8 (pairs
+    of the scene,): how each opens as conntrack says (-1: nothing), and as is likeliest; ``low`` and
+    ``high`` int64 (n,): when each crossing was counted; ``begin`` epoch ns of the first packet of
+    all. ``guessed``: facts of the ``host`` that were inferred."""
 
     timetable: Timetable
     ordinary: Ordinary | None
@@ -70,8 +68,8 @@ class Ground:
     host: Host
     guessed: tuple[str, ...]
     scene: Scene
-    told: npt.NDArray[np.int8]
-    guess: npt.NDArray[np.int8]
+    witnessed: npt.NDArray[np.int8]
+    opening: npt.NDArray[np.int8]
     low: Ints
     high: Ints
     begin: int
@@ -82,11 +80,11 @@ class Ground:
         return (*self.sights.sight.inferred, *self.guessed)
 
 
-def prepare_ground(
-    inputs: Inputs, intake: Intake, timetable: Timetable, known: Ground | None, more: bool
-) -> Ground:
-    """The ground for a timetable; ``known``: that for another one, of the same intake. ``more``:
-    there may be a third."""
+def prepare(
+    inputs: Inputs, intake: Intake, timetable: Timetable, known: Prepared | None, more: bool
+) -> Prepared:
+    """What is walked under a timetable; ``known``: the same for another one, of the same
+    intake. ``more``: there may be a third."""
     if known is not None and (known.ordinary is None or timetable.clock == known.timetable.clock):
         return known
     left, sights = (
@@ -116,11 +114,12 @@ def prepare_ground(
     scene = _set_scene(inputs, sights, host)
     begin = int(scene.packets["time"].min()) if len(scene.packets) else 0
     begin = ordinary.folded.begin if ordinary is not None else begin
-    told = told_openings(scene.witness, scene.crossings)
-    guess = guess_opening(scene.crossings, published_servers(inputs.rulesets))
-    guess = np.where(told >= 0, told, guess).astype(np.int8)
-    return Ground(
-        timetable, ordinary, left, sights, host, guessed, scene, told, guess, *moments(scene), begin
+    witnessed = told_openings(scene.witness, scene.crossings)
+    opening = guess_opening(scene.crossings, published_servers(inputs.rulesets))
+    opening = np.where(witnessed >= 0, witnessed, opening).astype(np.int8)
+    between = counted_between(scene.crossings, scene.packets["time"].to_numpy())
+    return Prepared(
+        timetable, ordinary, left, sights, host, guessed, scene, witnessed, opening, *between, begin
     )
 
 
@@ -155,14 +154,14 @@ def _decide_ordinary(
     inputs: Inputs, intake: Intake, host: Host, timetable: Timetable
 ) -> tuple[Ordinary, Bools]:
     """(ordinary connections, pairs that are left)."""
-    from correlator.reconcile.possible.decided import decide, rest_pairs
+    from correlator.reconcile.possible.decide import decide, rest_pairs
 
     assert intake.folded is not None
     witness = build_witness(inputs.events) if inputs.events is not None else None
-    surroundings = Surroundings(
+    setting = Setting(
         host, _names(intake.capture.names, host), frozenset(intake.capture.names), witness
     )
-    ordinary = decide(intake.folded.folded, surroundings, timetable)
+    ordinary = decide(intake.folded.folded, setting, timetable)
     return ordinary, rest_pairs(ordinary)
 
 

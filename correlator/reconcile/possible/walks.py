@@ -10,14 +10,13 @@ import numpy as np
 from correlator.firewall.walk.path import Absent, Path
 from correlator.firewall.walk.state import TooManyPathsError
 from correlator.firewall.walk.walker import Walker
-from correlator.reconcile.possible.kinds import Rows, Scene, Surroundings, classify, passage
+from correlator.reconcile.possible.kinds import classify, passage
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Ints
     from correlator.reconcile.intake.generations import Stage
-
-    Ints = npt.NDArray[np.int64]
+    from correlator.reconcile.possible.rows import Rows
+    from correlator.reconcile.possible.scene import Scene, Setting
 
 
 NO_WAY = -1
@@ -53,7 +52,7 @@ class Walked:
         return np.array([len(ways) for ways in self.ways], dtype=np.int64)
 
 
-def walk_rows(rows: Rows, stages: list[Stage], scene: Scene | Surroundings) -> Walked:
+def walk_rows(rows: Rows, stages: list[Stage], scene: Scene | Setting) -> Walked:
     """Walk one representative of every kind."""
     example, kind = classify(rows, [stage.program.reads for stage in stages], scene.host)
     walkers = [Walker(stage.program, scene.host, scene.watched) for stage in stages]

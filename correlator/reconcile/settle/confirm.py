@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.reconcile.intake.counters import UNBOUNDED
-from correlator.reconcile.possible.moments import SLACK_NS
 from correlator.reconcile.settle.judge import Fact, add_facts, where
+from correlator.reconcile.times import SLACK_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.flows.conntrack import S_UNTRACKED
-from correlator.reconcile.possible.moments import SLACK_NS
+from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import Fact, together, where
-from correlator.reconcile.settle.offset import to_counters
+from correlator.reconcile.times import SLACK_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from correlator.arrays import Bools, Ints
-    from correlator.reconcile.analysis import Clock
+    from correlator.reconcile.clocks import Clock
     from correlator.reconcile.intake.counters import Counters
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.explore import Explored
@@ -79,7 +79,7 @@ def labelled_otherwise(explored: Explored, row: Ints, way: Ints) -> Bools:
     at = (walked.kind[row], np.where(there, way, 0))
     crossing = explored.rows.crossing[row]
     opened = (columns["destination_nat"][row] == 1) | (columns["state"][row] == 0)
-    joined = explored.alternatives.reading[explored.rows.alternative[row]] > 0
+    joined = explored.alternatives.hypothesis[explored.rows.alternative[row]] > 0
     assumed = hints.unconfirmed[crossing] & ~(joined & explored.groups[crossing])
     unlike = untracked[at] != (columns["state"][row] == S_UNTRACKED)
     result: Bools = there & (unlike | (opened & (forgotten[at] != assumed)))

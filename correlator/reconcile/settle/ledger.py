@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.intake.counters import UNBOUNDED
-from correlator.reconcile.settle.offset import to_counters
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.reconcile.analysis import Clock
+    from correlator.reconcile.clocks import Clock
     from correlator.reconcile.intake.counters import Counters
     from correlator.reconcile.tally import Tallies, Tally
 

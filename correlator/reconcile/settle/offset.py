@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.reconcile.analysis import Clock
+from correlator.reconcile.clocks import Clock
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -343,19 +343,3 @@ def _majority(bounds: _Bounds) -> _Bounds:
     return _Bounds(
         bounds.x[chosen], bounds.limit[chosen], bounds.sign[chosen], bounds.entry[chosen]
     )
-
-
-def to_counters(clock: Clock, time: Ints) -> tuple[Ints, Ints]:
-    """(earliest, latest) reading of the counters' clock at a time of the packets' clock; int64, ns.
-
-    A point where the clocks are the same or the offset was given.
-    """
-    if not clock.offset and not clock.drift_ppm:
-        return time, time
-    shift = clock.offset + np.rint((time - clock.reference) * (clock.drift_ppm / 1e6)).astype(
-        np.int64
-    )
-    return time + shift, time + shift
-
-
-__all__ = ["DRIFT_PPM", "Clock", "estimate", "to_counters"]

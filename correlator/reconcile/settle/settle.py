@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from correlator.reconcile.analysis import Clock
+    from correlator.reconcile.clocks import Clock
     from correlator.reconcile.intake.counters import Counters
     from correlator.reconcile.possible.explore import Explored
     from correlator.reconcile.tally import Tallies
@@ -113,7 +113,7 @@ def _owner(explored: Explored, unit: Unit) -> tuple[int, ...] | None:
     row = unit.options[0][0][0]
     v = explored.rows.columns
     alternative = int(explored.rows.alternative[row])
-    labels = explored.readings[int(explored.alternatives.reading[alternative])].labels
+    labels = explored.hypotheses[int(explored.alternatives.hypothesis[alternative])].labels
     crossing = int(explored.rows.crossing[row])
     return (
         alternative,

@@ -147,9 +147,9 @@ def codes(verdict: Verdict, row: Ints) -> tuple[Ints, Ints, Ints]:
     """(pair and connection within it, direction, state) of rows, under each one's own reading."""
     explored = verdict.explored
     crossing = explored.rows.crossing[row]
-    reading = explored.alternatives.reading[explored.rows.alternative[row]]
+    reading = explored.alternatives.hypothesis[explored.rows.alternative[row]]
     stacked = [
-        np.stack([getattr(r.labels, name) for r in explored.readings])[reading, crossing]
+        np.stack([getattr(r.labels, name) for r in explored.hypotheses])[reading, crossing]
         for name in ("connection", "direction", "state")
     ]
     return verdict.scene.crossings.pair[crossing] << 20 | stacked[0], stacked[1], stacked[2]

@@ -270,10 +270,10 @@ def _states(
 ) -> list[str]:
     number = attribution.connection - 1
     crossing = attribution.crossing
-    reading = verdict.explored.alternatives.reading[
+    reading = verdict.explored.alternatives.hypothesis[
         verdict.explored.rows.alternative[attribution.row]
     ]
-    older = np.stack([r.labels.older for r in verdict.explored.readings])[reading, crossing]
+    older = np.stack([r.labels.older for r in verdict.explored.hypotheses])[reading, crossing]
     v = verdict.explored.rows.columns
     replies = np.bincount(number[attribution.direction == REPLY], minlength=count)
     error = verdict.scene.crossings.kind[crossing] == 9

@@ -10,7 +10,7 @@ import numpy as np
 
 from correlator.flows.conntrack import STATE_NAMES
 from correlator.reconcile.analysis import PathView
-from correlator.reconcile.possible.decided import expand_rows
+from correlator.reconcile.possible.folded_rows import expand_rows
 from correlator.reconcile.settle.confirm import doubted_entries, placed
 from correlator.reconcile.settle.judge import Fact, add_facts, evidence_in_words, judge
 from correlator.reconcile.tables.columns import DIRECTIONS
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.decided import Block, Ordinary
     from correlator.reconcile.settle.judge import Facts
+
+
+FACTS = 1 << 16
+"""How many sets of facts uint16 tells apart."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def all_alike(ordinary: Ordinary, facts: PacketFacts) -> list[Alike]:
     found: dict[int, Alike] = {}
     for block in ordinary.blocks():
         told = facts.at(block, slice(None))
-        code = block.combination.astype(np.int64) << 16 | told
+        code = block.combination.astype(np.int64) * FACTS + told
         groups, place, number = np.unique(code, return_inverse=True, return_counts=True)
         size = np.bincount(place, block.length)
         for at_group, group in enumerate(groups.tolist()):

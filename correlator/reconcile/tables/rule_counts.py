@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.settle.confirm import placed
-from correlator.reconcile.settle.offset import to_counters
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from correlator.reconcile.possible.slots import begins
+from correlator.reconcile.possible.cells import begins
 from correlator.reconcile.tables import layout
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ class Sums:
 def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> Sums:
     """The hits of connections ``owners`` (m,), in that order; ``generation`` (rows,) that of each
     combination's packets."""
-    slots, group = ordinary.slots, ordinary.group[owners]
+    cells, group = ordinary.cells, ordinary.group[owners]
     begin, sums = _by_slot(ordinary, owners)
     width = np.array([len(hits) for hits in ordinary.hits], dtype=np.int64)
     offsets = np.r_[0, np.cumsum(width)]
     flat = np.array([entry for hits in ordinary.hits for entry in hits], dtype=np.int64)
-    most = np.bincount(ordinary.group_of, width, minlength=len(slots.count)).astype(np.int64)
+    most = np.bincount(ordinary.group_of, width, minlength=len(cells.count)).astype(np.int64)
     rows = np.empty((8, int(most[group].sum())), dtype=np.int64)
     loop: Callable[..., Any] = layout.lay_out
     if rows.shape[1] > FEW:
@@ -63,8 +63,8 @@ def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> 
     written = loop(
         begin,
         group,
-        slots.count,
-        slots.of,
+        cells.count,
+        cells.of,
         sums,
         offsets,
         flat,
@@ -80,14 +80,14 @@ def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> 
 def _by_slot(ordinary: Ordinary, owners: Ints) -> tuple[npt.NDArray[np.int32 | np.int64], Ints]:
     """(first slot of each of these connections; packets, bytes, first and last time of every slot,
     int64 (4, slots))."""
-    slots = ordinary.slots
+    cells = ordinary.cells
     position = np.full(len(ordinary.kept), -1, dtype=np.int32)
     position[owners] = np.arange(len(owners), dtype=np.int32)
-    begin, total = begins(slots.count[ordinary.group[owners]])
+    begin, total = begins(cells.count[ordinary.group[owners]])
     sums = np.zeros((4, total), dtype=np.int64)
     sums[2] = NEVER
     for block in ordinary.blocks_of(position >= 0):
-        slot = begin[position[block.owner]] + slots.place[block.combination]
+        slot = begin[position[block.owner]] + cells.place[block.combination]
         sums[0] += np.bincount(slot, minlength=total)
         np.add.at(sums[1], slot, block.length.astype(np.int64))
         np.minimum.at(sums[2], slot, block.came)

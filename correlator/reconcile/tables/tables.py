@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.reconcile.intake.packets import Reading
+from correlator.reconcile.intake.packets import PacketReader
 from correlator.reconcile.pipeline import Verdict, reconcile
 from correlator.reconcile.tables.attribution import Attribution, attribute
 from correlator.reconcile.tables.columns import join_tables
@@ -136,7 +136,7 @@ class Tables:
         if self.verdict.ordinary is None:
             return self
         inputs = self.verdict.inputs
-        everything = Reading(inputs, fold=False, limit=self.verdict.intake.limit).result()
+        everything = PacketReader(inputs, fold=False, limit=self.verdict.intake.limit).result()
         return tables_of(reconcile(inputs, everything, self.clock_offset), self.clock_offset)
 
     def hits_of(self, connections: Ints | None, targets: tuple[str, ...]) -> pd.DataFrame:

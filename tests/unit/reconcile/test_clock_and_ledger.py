@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from correlator.firewall import parse_iptables_save
 from correlator.firewall.samples.log import CounterLog
-from correlator.reconcile.analysis import Clock
+from correlator.reconcile.clocks import Clock
 from correlator.reconcile.intake.counters import read_counters
 from correlator.reconcile.intake.generations import register
 from correlator.reconcile.settle.ledger import _step_by_step as step_by_step

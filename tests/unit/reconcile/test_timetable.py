@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from correlator.firewall.languages.iptables_save import parse_iptables_save
-from correlator.reconcile.analysis import Clock
+from correlator.reconcile.clocks import Clock
 from correlator.reconcile.intake.generations import Stages, register
 from correlator.reconcile.intake.timetable import Timetable
-from correlator.reconcile.possible.moments import widen
+from correlator.reconcile.times import widen
 
 MS, SECOND = 1_000_000, 1_000_000_000
 RULES = "*filter\n:FORWARD ACCEPT [0:0]\n{}COMMIT\n"

@@ -1,4 +1,11 @@
-"""When a packet may have been counted: between the sights of it, on the packets' clock."""
+"""When a packet may have been counted: between the sights of it, on the packets' clock.
+
+::
+
+    seen coming in ......... rules count it ......... seen leaving
+    |<---------------- a few us to SLACK_NS ---------------->|
+
+Where one of the two sights is missing, SLACK_NS stands in for what lies between them."""
 
 from __future__ import annotations
 
@@ -7,20 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from correlator.reconcile.possible.kinds import Scene
-
-    Ints = npt.NDArray[np.int64]
+    from correlator.arrays import Ints
+    from correlator.flows.pairs import Crossings
 
 SLACK_NS = 5_000_000
 """How long before it was seen leaving, or after it was seen coming in, a packet may be counted (8
 us to 4 ms seen)."""
 
 
-def moments(scene: Scene) -> tuple[Ints, Ints]:
-    """(earliest, latest) time at which the rules counted each crossing; int64 (n,) epoch ns."""
-    crossings, time = scene.crossings, scene.packets["time"].to_numpy()
+def counted_between(crossings: Crossings, time: Ints) -> tuple[Ints, Ints]:
+    """(earliest, latest) time at which the rules counted each crossing; int64 (n,) epoch ns.
+    ``time``: that of every row of the packet table."""
     entered, sent = crossings.entered, crossings.sent
     came = np.where(entered, time[crossings.came_in], time[crossings.left] - SLACK_NS)
     left = np.where(sent, time[crossings.left], time[crossings.came_in] + SLACK_NS)
