@@ -22,7 +22,7 @@ VERSION = re.compile(r"[0-9]{1,9}")
 @dataclass(frozen=True, slots=True)
 class InterfaceFact:
     """One interface. ``mac`` as an integer (0 none), ``master`` the bridge it is a port of,
-    ``addresses`` as (IPv4 value, prefix length)."""
+    ``addresses`` as (IPv4 value, prefix length); ``mtu`` 0 where it is not known."""
 
     name: str
     index: int = 0
@@ -30,6 +30,7 @@ class InterfaceFact:
     master: str = ""
     kind: str = ""
     addresses: tuple[tuple[int, int], ...] = ()
+    mtu: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ def _interface(name: str, item: dict[str, Any]) -> InterfaceFact:
         item.get("master") or "",
         (item.get("linkinfo") or {}).get("info_kind", ""),
         addresses,
+        item.get("mtu", 0),
     )
 
 

@@ -46,6 +46,7 @@ class Link(TypedDict, total=False):
     link_type: Name
     address: Name
     master: Name | None
+    mtu: Small
     linkinfo: LinkInfo | None
     addr_info: list[Address]
 

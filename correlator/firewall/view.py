@@ -90,7 +90,9 @@ class Host:
     to its own addresses in order (MASQUERADE takes the first that fits). ``reverse_path`` maps an
     interface to its rp_filter as it works (1 strict, 2 loose), and ``own_sources`` are those that
     let the host's own addresses in (accept_local); both are None where settings or routes do not
-    tell."""
+    tell. ``forwarding`` maps an interface to whether what comes in there is forwarded, and
+    ``localnet`` are those that let 127.0.0.0/8 in (route_localnet); None where no setting tells.
+    ``mtus``: bytes of L3 that an interface sends at once, where that is known."""
 
     local: frozenset[int]
     broadcast: frozenset[int] = frozenset()
@@ -101,6 +103,9 @@ class Host:
     certain: bool = True
     reverse_path: dict[str, int] | None = None
     own_sources: frozenset[str] | None = None
+    forwarding: dict[str, bool] | None = None
+    localnet: frozenset[str] | None = None
+    mtus: dict[str, int] = field(default_factory=dict)
 
     def is_local(self, address: int) -> bool:
         """Whether the kernel's local table has that address (127.0.0.0/8 whole, fib_trie.c)."""
@@ -136,6 +141,29 @@ class Host:
         ):
             return ""
         return "reverse-path"
+
+    def forwards(self, interface: str | None) -> bool:
+        """Whether what comes in there may be forwarded (IN_DEV_FORWARD in ip_route_input_slow,
+        net/ipv4/route.c); True where nothing tells."""
+        return self.forwarding is None or self.forwarding.get(interface or "", True)
+
+    def keeps_out(self, destination: int, interface: str | None) -> bool:
+        """Whether the kernel drops what comes in there for a loopback address: a martian
+        destination (ip_route_input_slow; route_localnet in ip-sysctl). False where nothing
+        tells."""
+        return (
+            is_loopback(destination)
+            and bool(interface)
+            and interface != "lo"
+            and self.localnet is not None
+            and interface not in self.localnet
+        )
+
+    def exceeds_mtu(self, length: int, interface: str | None) -> bool:
+        """Whether a packet of so many bytes (L3) is longer than what leaves by an interface at
+        once. One that is may still leave: cut to pieces, or put together from smaller ones (GRO)
+        as it came in (ip_exceeds_mtu, net/ipv4/ip_forward.c)."""
+        return length > self.mtus.get(interface or "", length)
 
     def address_type(self, address: int) -> str:
         """What ``-m addrtype`` calls an address (net/netfilter/xt_addrtype.c over

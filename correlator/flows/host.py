@@ -200,6 +200,9 @@ def build_host(
             sets,
             bool(routes),
             *_source_checks(facts),
+            _forwarding(facts),
+            _localnet(facts),
+            {name: fact.mtu for name, fact in facts.interfaces.items() if fact.mtu},
         ), ()
     nets = bridge_nets(rulesets)
     found = _infer(shown, names, nets)
@@ -241,6 +244,33 @@ def _source_checks(facts: Facts) -> tuple[dict[str, int] | None, frozenset[str] 
     return reverse_path, frozenset(
         name for name, value in zip(facts.interfaces, own[1:], strict=True) if value or own[0]
     )
+
+
+def _conf(facts: Facts, interface: str, name: str) -> str | None:
+    """net.ipv4.conf.INTERFACE.NAME, as sysctl(8) spells it."""
+    return facts.sysctls.get(f"net.ipv4.conf.{interface.replace('.', '/')}.{name}")
+
+
+def _forwarding(facts: Facts) -> dict[str, bool] | None:
+    """interface -> whether what comes in there is forwarded; None where no setting was saved.
+    ip_forward sets that of every interface when it is written (devinet_sysctl_forward)."""
+    everywhere = facts.sysctls.get("net.ipv4.ip_forward")
+    found = {
+        name: own
+        for name in facts.interfaces
+        if (own := _conf(facts, name, "forwarding") or everywhere) is not None
+    }
+    return {name: value != "0" for name, value in found.items()} if found else None
+
+
+def _localnet(facts: Facts) -> frozenset[str] | None:
+    """The interfaces that let 127.0.0.0/8 in; None where settings are not all known
+    (IN_DEV_ROUTE_LOCALNET: all or its own)."""
+    everywhere = _conf(facts, "all", "route_localnet")
+    own = {name: _conf(facts, name, "route_localnet") for name in facts.interfaces}
+    if everywhere is None or None in own.values():
+        return None
+    return frozenset(name for name, value in own.items() if value != "0" or everywhere != "0")
 
 
 def _still_sets(facts: Facts, rulesets: Iterable[Ruleset]) -> dict[str, AddressSet]:

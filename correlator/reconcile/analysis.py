@@ -157,15 +157,17 @@ class Analysis:
             return self.tables.packets_of(connections)
         return self.packets[self.packets["connection"].isin(connections)].reset_index(drop=True)
 
-    def errors_of(self, connections: npt.NDArray[np.int64]) -> pd.DataFrame:
-        """The frames of ICMP that answered these connections: a connection that an error answers is
-        never folded."""
+    def errors_of(
+        self, connections: npt.NDArray[np.int64], directions: tuple[str, ...] = ("reply",)
+    ) -> pd.DataFrame:
+        """The frames of ICMP that answered these connections, in the direction of their replies or
+        in others: a connection that an error answers is never folded."""
         frames = (
             self.packets_of(connections)
             if "packets" in self.__dict__
             else self.tables.unfolded_of(connections)
         )
-        return frames[(frames["protocol"] == "icmp") & (frames["direction"] == "reply")]
+        return frames[(frames["protocol"] == "icmp") & frames["direction"].isin(directions)]
 
     @cached_property
     def packets(self) -> pd.DataFrame:

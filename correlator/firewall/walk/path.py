@@ -24,6 +24,9 @@ class End(StrEnum):
     NO_ROUTE = "no-route"
     MARTIAN = "martian"
     REVERSE_PATH = "reverse-path"
+    NOT_FORWARDED = "not-forwarded"
+    MARTIAN_DESTINATION = "martian-destination"
+    TOO_BIG = "too-big"
     NOT_FOR_US = "not-for-us"
     UNKNOWN_TARGET = "unknown-target"
 
@@ -35,7 +38,14 @@ class End(StrEnum):
     @property
     def by_routing(self) -> bool:
         """The kernel ended it where it decides on routes."""
-        return self in (End.NO_ROUTE, End.MARTIAN, End.REVERSE_PATH)
+        return self in (
+            End.NO_ROUTE,
+            End.MARTIAN,
+            End.REVERSE_PATH,
+            End.NOT_FORWARDED,
+            End.MARTIAN_DESTINATION,
+            End.TOO_BIG,
+        )
 
     @property
     def forgotten(self) -> bool:
@@ -58,6 +68,11 @@ _LABELS = {
     End.MARTIAN: "dropped: its source is this host's own address (martian)",
     End.REVERSE_PATH: "dropped: no route back to its source by the interface it came in by "
     "(rp_filter)",
+    End.NOT_FORWARDED: "dropped: this host does not forward what comes in there (ip_forward)",
+    End.MARTIAN_DESTINATION: "dropped: no packet from outside may reach a loopback address "
+    "(route_localnet)",
+    End.TOO_BIG: "dropped: longer than the MTU of the interface it was to leave by (before "
+    "FORWARD)",
     End.NOT_FOR_US: "ignored: not for this host",
     End.UNKNOWN_TARGET: "goes on out of sight: the target is unknown",
 }

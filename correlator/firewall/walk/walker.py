@@ -95,9 +95,12 @@ class Walker:
         view = state.view
         if passage.leaves:
             return self._forward(passage, state, passage.out_interface)
+        routed = not (passage.loops or passage.bridged)
+        if routed and self.host.keeps_out(view.dst, view.in_interface):
+            return [state.finish(End.MARTIAN_DESTINATION)]
         kind = self.host.address_type(view.dst)
         refused = None
-        if not (passage.loops or passage.bridged):
+        if routed:
             word = self.host.turned_away(view.src, view.in_interface)
             refused = End(word) if word else None
         if kind == "LOCAL" and refused:
@@ -111,6 +114,8 @@ class Walker:
             if self.host.certain:
                 return [state.finish(End.NO_ROUTE)]
             return self._forward(passage, state, None)
+        if routed and not self.host.forwards(view.in_interface):
+            return [state.finish(End.NOT_FORWARDED)]
         if refused:
             return [state.finish(refused)]
         return self._forward(passage, state, route.device)
@@ -128,11 +133,15 @@ class Walker:
     def _forward(self, passage: Passage, state: State, device: str | None) -> list[Path]:
         if state.view.ttl <= 1 and not passage.bridged:
             return [state.finish(End.TTL)]
+        paths: list[Path] = []
+        too_big = self.host.exceeds_mtu(state.view.length, device) and not passage.bridged
+        if too_big and passage.leaves is False:  # else it was seen leaving, or nobody looked
+            state.forked = True
+            paths.append(state.fork().finish(End.TOO_BIG))
         if not passage.bridged:
             state.view.ttl -= 1
         state.view.out_interface = device
         state.route(device or "")
-        paths: list[Path] = []
         for after, end in self._hook(state, Hook.FORWARD, passage, False, False):
             if end is not None:
                 paths.append(after.finish(end))

@@ -40,13 +40,14 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
     for members in host.sets.values():
         addresses |= members.cuts[ADDRESS]
         ports |= members.cuts[PORT]
+    lengths = set().union({mtu + 1 for mtu in host.mtus.values()}, *(r.lengths for r in asked))
     for route in host.routes:
         low, high = network_range(route.net, route.length)
         addresses |= {low, high + 1}
     return {
         "address": np.array(sorted(addresses), dtype=np.int64),
         "port": np.array(sorted(ports), dtype=np.int64),
-        "length": np.array(sorted(set().union(*(r.lengths for r in asked))), dtype=np.int64),
+        "length": np.array(sorted(lengths), dtype=np.int64),
         "ttl": np.array(sorted({2}.union(*(r.ttls for r in asked))), dtype=np.int64),
         "mac": np.array(sorted(set().union(*(r.macs for r in asked))), dtype=np.int64),
     }

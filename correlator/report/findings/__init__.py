@@ -17,6 +17,7 @@ from correlator.report.findings.hidden import client_hidden
 from correlator.report.findings.older import older_than_recording, older_than_rule
 from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
+from correlator.report.findings.too_big import too_big
 from correlator.report.findings.unserved import refused, unanswered
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ CHECKS: tuple[Callable[[Analysis], list[Finding]], ...] = (
     dropped,
     rejected,
     lost,
+    too_big,
     refused,
     unanswered,
     dropped_later,

@@ -75,6 +75,16 @@ def _reason(analysis: Analysis, source: str, target: str, interface: str) -> str
     route = host.route(value(target))
     if route is None or route.blackhole:
         return f"no route leads to {target}"
+    if host.keeps_out(value(target), interface):
+        return (
+            f"{target} is a loopback address, which nothing from outside may reach while "
+            f"route_localnet is 0 on {interface}: the kernel drops it after PREROUTING"
+        )
+    if not host.is_local(value(target)) and not host.forwards(interface):
+        return (
+            f"this host does not forward what comes in by {interface} (net.ipv4.ip_forward, or "
+            f"conf.{interface}.forwarding, is 0): the kernel drops it after PREROUTING"
+        )
     why = host.turned_away(value(source), interface)
     if why == "martian":
         return (

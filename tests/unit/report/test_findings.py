@@ -25,6 +25,7 @@ from correlator.report.findings.hidden import client_hidden
 from correlator.report.findings.older import older_than_recording, older_than_rule
 from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
+from correlator.report.findings.too_big import too_big
 from correlator.report.findings.unserved import refused, unanswered
 from correlator.report.prose import findings_block
 from tests.conftest import CAPTURES
@@ -55,7 +56,8 @@ def dialled(analysis: Analysis, finding: Finding) -> set[tuple[str, str, int]]:
 SPEAKS = {
     dropped: {"published", "user", "shut", "modern", "ufw"},
     rejected: {"user"},
-    lost: {"gone"},
+    lost: {"gone", "localnet", "noforward"},
+    too_big: {"mtu"},
     refused: {"published", "replaced", "shut", "modern", "proxy"},
     unanswered: {"modern"},
     dropped_later: {"modern"},
@@ -80,8 +82,33 @@ def test_every_check_is_run_and_tried() -> None:
 @pytest.mark.parametrize("check", CHECKS)
 def test_nothing_is_said_where_it_does_not_apply(check: object) -> None:
     """Each check speaks in the recordings that hold its case, and in no other."""
-    names = sorted(path.name for path in CAPTURES.iterdir())
+    names = sorted(path.parent.name for path in CAPTURES.glob("*/truth"))
     assert {name for name in names if check(load(name))} == SPEAKS[check]  # type: ignore[operator,index]
+
+
+def test_what_routing_drops_is_no_rules_doing() -> None:
+    """ip_forward is 0, a DNAT leads to 127.0.0.1 while route_localnet is 0, a packet of 7,292 bytes
+    was to leave by an interface of 1,300: the kernel's trace shows each end ahead of FORWARD or
+    INPUT, and the setting is named."""
+    assert texts(lost(load("noforward"))) == [
+        f"1 connection from 172.17.0.2 to {A}:8080 came in by docker0 and never left, and no rule "
+        "dropped it: this host does not forward what comes in by docker0 (net.ipv4.ip_forward, or "
+        "conf.docker0.forwarding, is 0): the kernel drops it after PREROUTING.",
+        f"1 connection from {A} to {HOST}:80 came in by eth0 and never left, and no rule dropped "
+        "it: this host does not forward what comes in by eth0 (net.ipv4.ip_forward, or "
+        "conf.eth0.forwarding, is 0): the kernel drops it after PREROUTING.",
+    ]
+    assert texts(lost(load("localnet"))) == [
+        f"1 connection from {A} to {HOST}:80 came in by eth0 and never left, and no rule dropped "
+        "it: 127.0.0.1 is a loopback address, which nothing from outside may reach while "
+        "route_localnet is 0 on eth0: the kernel drops it after PREROUTING."
+    ]
+    (finding,) = too_big(load("mtu"))
+    assert finding.text.startswith(
+        f"1 packet of 1 connection from {A} to {HOST}:80 came in and never left: with up to 7292 "
+        "bytes they exceed the MTU of eth0, which is 1300, and this host said so by ICMP errors. "
+        "No rule of FORWARD saw them."
+    )
 
 
 def test_dropped_by_a_rule() -> None:
