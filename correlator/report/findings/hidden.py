@@ -117,7 +117,7 @@ def _perhaps(analysis: Analysis) -> list[Finding]:
     mine = table[
         (table["outcome"] == "local") & (table["linked"] == 0) & (table["in_interface"] == "")
     ]
-    mine = mine[(mine["status"] != "ambiguous") & mine["protocol"].isin(PORTED)]
+    mine = mine[mine["protocol"].isin(PORTED)]  # of open ones too: it is only possible anyway
     if not len(mine):
         return []
     known = {(one.protocol, one.server): one.rule.name for one in published(analysis).doors}

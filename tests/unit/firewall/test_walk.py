@@ -194,3 +194,22 @@ def test_sources_are_checked_as_the_settings_say(
     assert (
         HOST.turned_away(int(IPv4Address(source)), "eth0") == ""
     )  # where no setting tells, nothing is claimed
+
+
+@pytest.mark.parametrize(
+    ("destination", "interface", "open_to", "kept"),
+    [
+        ("127.0.0.1", "eth0", frozenset(), True),
+        ("127.9.9.9", "eth0", frozenset({"docker0"}), True),
+        ("127.0.0.1", "eth0", frozenset({"eth0"}), False),
+        ("127.0.0.1", "lo", frozenset(), False),
+        ("10.0.0.1", "eth0", frozenset(), False),
+        ("127.0.0.1", "eth0", None, False),  # where no setting tells, nothing is claimed
+    ],
+)
+def test_loopback_is_closed_to_the_outside(
+    destination: str, interface: str, open_to: frozenset[str] | None, kept: bool
+) -> None:
+    """route_localnet as ip-sysctl.rst tells (captures/localnet, traced by the kernel)."""
+    host = replace(HOST, localnet=open_to)
+    assert host.keeps_out(int(IPv4Address(destination)), interface) == kept
