@@ -18,6 +18,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "ttl": ("uint8", "time to live"),
     "tos": ("uint8", "type of service byte"),
     "ip_id": ("int32", "IPv4 identification"),
+    "dont_fragment": ("bool", "DF flag"),
     "more_fragments": ("bool", "MF flag"),
     "fragment_offset": ("int32", "bytes"),
     "length": ("int32", "IP total length, bytes; the wire's length where the header says 0 (TSO)"),

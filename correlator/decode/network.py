@@ -78,6 +78,7 @@ def _header(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, wire: Ints) -
     c["length"] = np.where(total == 0, wire, total)
     c["ip_id"] = data.u16(at + 4)
     fragment = data.u16(at + 6)
+    c["dont_fragment"] = fragment & 0x4000 != 0
     c["more_fragments"] = fragment & 0x2000 != 0
     c["fragment_offset"] = (fragment & 0x1FFF) * 8
     c["ttl"], c["protocol"] = data.u8(at + 8), data.u8(at + 9)

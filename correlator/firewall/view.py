@@ -31,7 +31,8 @@ class View:
 
     ``in_interface`` and ``out_interface`` are empty where the hook has none and None where nothing
     tells. ``mark`` and ``connmark`` are None once an unknown value was written. ``reply`` is the
-    packet's direction; ``original`` and ``replied`` are the connection's two tuples as (src, sport,
+    packet's direction; ``indivisible`` are bytes (L3) that have to leave in one piece (DF), 0 where
+    they may be cut; ``original`` and ``replied`` are the connection's two tuples as (src, sport,
     dst, dport), or None."""
 
     protocol: int
@@ -60,6 +61,7 @@ class View:
     mac_src: int | None = None
     packet_type: int | None = None
     fragment: bool = False
+    indivisible: int = 0
     malformed: bool = False
     hook: Hook | None = None
 
@@ -160,9 +162,9 @@ class Host:
         )
 
     def exceeds_mtu(self, length: int, interface: str | None) -> bool:
-        """Whether a packet of so many bytes (L3) is longer than what leaves by an interface at
-        once. One that is may still leave: cut to pieces, or put together from smaller ones (GRO)
-        as it came in (ip_exceeds_mtu, net/ipv4/ip_forward.c)."""
+        """Whether so many bytes (L3) in one piece are more than what leaves by an interface at
+        once. They may leave all the same, where they were put together from smaller packets as
+        they came in (GRO; ip_exceeds_mtu, net/ipv4/ip_forward.c)."""
         return length > self.mtus.get(interface or "", length)
 
     def address_type(self, address: int) -> str:

@@ -134,7 +134,7 @@ class Walker:
         if state.view.ttl <= 1 and not passage.bridged:
             return [state.finish(End.TTL)]
         paths: list[Path] = []
-        too_big = self.host.exceeds_mtu(state.view.length, device) and not passage.bridged
+        too_big = self.host.exceeds_mtu(state.view.indivisible, device) and not passage.bridged
         if too_big and passage.leaves is False:  # else it was seen leaving, or nobody looked
             state.forked = True
             paths.append(state.fork().finish(End.TOO_BIG))

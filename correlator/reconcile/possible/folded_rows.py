@@ -74,6 +74,7 @@ def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) ->
         "packet_type": zero,
         "malformed": zero,
         "fragment": zero,
+        "indivisible": zero,
         "connmark": zero,
         "joined": one,
         "client": client,

@@ -40,14 +40,13 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
     for members in host.sets.values():
         addresses |= members.cuts[ADDRESS]
         ports |= members.cuts[PORT]
-    lengths = set().union({mtu + 1 for mtu in host.mtus.values()}, *(r.lengths for r in asked))
     for route in host.routes:
         low, high = network_range(route.net, route.length)
         addresses |= {low, high + 1}
     return {
         "address": np.array(sorted(addresses), dtype=np.int64),
         "port": np.array(sorted(ports), dtype=np.int64),
-        "length": np.array(sorted(lengths), dtype=np.int64),
+        "length": np.array(sorted(set().union(*(r.lengths for r in asked))), dtype=np.int64),
         "ttl": np.array(sorted({2}.union(*(r.ttls for r in asked))), dtype=np.int64),
         "mac": np.array(sorted(set().union(*(r.macs for r in asked))), dtype=np.int64),
     }
@@ -100,6 +99,7 @@ def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
     key += [part.astype(np.int64) for part in (*told, v["from_port"] == v["sport"])]
     key += [binned("length", "length"), binned("ttl", "ttl")]
     key += [v[name] for name in _OPTIONAL if name in fields]
+    key.append(np.searchsorted(sorted(set(host.mtus.values())), v["indivisible"]))
     if any(r.macs for r in reads):
         key.append(np.where(np.isin(v["mac"], cuts["mac"]), v["mac"], 0))
     if "tuples" in fields:
@@ -148,6 +148,7 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         mac_src=v["mac"] or None,
         packet_type=v["packet_type"] if v["packet_type"] >= 0 else None,
         fragment=bool(v["fragment"]),
+        indivisible=v["indivisible"],
         malformed=bool(v["malformed"]),
     )
     return Passage(

@@ -162,6 +162,7 @@ def _columns(
         "packet_type": _packet_type(p, entered),
         "malformed": p["malformed"],
         "fragment": (p["fragment_offset"] > 0).astype(np.int64),
+        "indivisible": p["length"] * p["dont_fragment"],
         "connmark": connmark,
         "joined": (hypothesis.joined | ~for_groups(c)[at]).astype(np.int64),
         "client": client,
@@ -207,6 +208,7 @@ _FIELDS = (
     "packet_type",
     "malformed",
     "fragment_offset",
+    "dont_fragment",
 )
 
 
