@@ -46,6 +46,39 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """The bits of its connection's mark under a mask are those wanted."""
+
+    value: int
+    mask: int
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """False for what belongs to no connection, negated or not (xt_connmark.c, nft_ct.c)."""
+        wanted, mask, negated = self.value, self.mask, self.negated
+
+        def test(view: View, _host: Host) -> Ternary:
+            if view.state in WITHOUT:
+                return False
+            return None if view.connmark is None else ((view.connmark & mask) == wanted) != negated
+
+        return test
+
+
+@dataclass(frozen=True, slots=True)
+class Helper:
+    """Its connection was expected by a helper's, as FTP's data connections are."""
+
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """What belongs to no connection was expected by none (xt_helper.c); of others nobody
+        knows."""
+        negated = self.negated
+        return lambda view, _host: negated if view.state in WITHOUT else None
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """Its connection is SEEN_REPLY, SNAT or DNAT; any other word is unknown."""
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from correlator.firewall.conditions.conntrack import WITHOUT
 from correlator.firewall.conditions.headers import Field
-from correlator.firewall.view import UNTRACKED, View
+from correlator.firewall.view import INVALID, UNTRACKED, View
 
 ALL_BITS = 0xFFFFFFFF
 
@@ -24,7 +25,10 @@ class WriteBits:
     flip: int
 
     def write(self, view: View) -> None:
-        """Unknown stays unknown unless nothing of it is kept."""
+        """Unknown stays unknown unless nothing of it is kept. What belongs to no connection has no
+        connection's mark (xt_connmark.c)."""
+        if self.field is Field.CONNMARK and view.state in WITHOUT:
+            return
         old: int | None = getattr(view, self.field.value)
         known = 0 if self.keep == 0 else old
         setattr(view, self.field.value, None if known is None else (known & self.keep) ^ self.flip)
@@ -40,7 +44,10 @@ class CopyMark:
     taken: int = ALL_BITS
 
     def write(self, view: View) -> None:
-        """Unknown where either is, as far as it matters."""
+        """Unknown where either is, as far as it matters; nothing happens to what belongs to no
+        connection (xt_connmark.c)."""
+        if view.state in WITHOUT:
+            return
         into, source = view.connmark, view.mark
         if self.restore:
             into, source = source, into
@@ -83,8 +90,10 @@ class NoTrack:
     """Conntrack is not to follow the packet."""
 
     def write(self, view: View) -> None:
-        """Untracked from here on."""
-        view.state = UNTRACKED
+        """Untracked from here on, unless conntrack follows it already: what loops back comes to raw
+        a second time with its connection (xt_CT.c, nft_ct.c)."""
+        if view.state == INVALID:
+            view.state = UNTRACKED
 
 
 Write = WriteBits | CopyMark | AddTo | WriteUnknown | NoTrack

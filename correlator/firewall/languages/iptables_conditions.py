@@ -226,10 +226,16 @@ def _conntrack(match: Match) -> Iterator[Condition]:
 def _mark(match: Match) -> Iterator[Condition]:
     for option in match.options:
         if option.name == "--mark":
-            field = Field.MARK if match.name == "mark" else Field.CONNMARK
-            yield Masked(field, *parse_mark(option.value), option.negated)
+            wanted = (*parse_mark(option.value), option.negated)
+            named = match.name == "mark"
+            yield Masked(Field.MARK, *wanted) if named else conntrack.Mark(*wanted)
         else:
             yield Unknown(match.text)
+
+
+def _helper(match: Match) -> Iterator[Condition]:
+    for option in match.options:
+        yield conntrack.Helper(option.negated)
 
 
 def _length(match: Match) -> Iterator[Condition]:
@@ -310,6 +316,7 @@ _MATCHES: dict[str, Callable[[Match], Iterator[Condition]]] = {
     "state": _conntrack,
     "mark": _mark,
     "connmark": _mark,
+    "helper": _helper,
     "length": _length,
     "ttl": _ttl,
     "iprange": _address_range,

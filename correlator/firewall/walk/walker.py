@@ -221,10 +221,10 @@ class Walker:
 
     def _filter(self, state: State, station: Station, passage: Passage) -> list[Outcome]:
         """A base chain; ahead of conntrack a packet belongs to no connection (xt_conntrack.c finds
-        none there)."""
+        none there), unless it has been through OUTPUT and loops back."""
         (chain,) = station.chains
         tracked = state.view.state
-        looped = passage.loops and not passage.walks_destination_nat
+        looped = passage.loops and state.hook is Hook.PREROUTING
         if station.before_conntrack and tracked != UNTRACKED and not looped:
             state.view.state = INVALID
         outcomes = through_base(self.program, self.host, state, chain)

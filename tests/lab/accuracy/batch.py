@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import time
 from collections.abc import Iterable
@@ -13,9 +14,12 @@ from tests.lab.accuracy.network import sweep
 from tests.lab.accuracy.recording import NotRecordedError, Recording
 from tests.lab.accuracy.scorer import Answer, Scorer
 from tests.lab.accuracy.summary import Totals
+from tests.lab.accuracy.variations import about
 
 TRIES = 2
 """How often a case is recorded that something disturbed."""
+PATIENCE = 20.0
+"""Seconds of loading after which no further variation of a case is begun."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,8 @@ def run(wanted: Wanted) -> Result:
                 print(f"seed {seed}: discarded: {why}", flush=True)
             else:
                 result.scored.append(seed)
-                _score(seed, folder, wanted, scorer, result.totals)
+                work = wanted.folder / "work"
+                _score(folder, wanted.variations, work, scorer, result.totals)
             if not wanted.keep or why:
                 shutil.rmtree(folder, ignore_errors=True)
     finally:
@@ -87,22 +92,25 @@ def score_folders(folders: Iterable[Path], variations: tuple[str, ...], work: Pa
     totals, scorer = Totals(), Scorer()
     try:
         for folder in folders:
-            for variation in variations:
-                answer = scorer.ask(folder, variation, work)
-                if answer is not None:
-                    totals.add(variation, answer)
-                    print(_line(folder.name, variation, answer), flush=True)
+            _score(folder, variations, work, scorer, totals)
     finally:
         scorer.close()
     return totals
 
 
-def _score(seed: int, folder: Path, wanted: Wanted, scorer: Scorer, totals: Totals) -> None:
-    for variation in wanted.variations:
-        answer = scorer.ask(folder, variation, wanted.folder / "work")
+def _score(
+    folder: Path, variations: tuple[str, ...], work: Path, scorer: Scorer, totals: Totals
+) -> None:
+    """The first variation always, the others in an order of the case's own while there is time."""
+    others = list(variations[1:])
+    random.Random(about(folder).seed).shuffle(others)
+    left = PATIENCE
+    for variation in (*variations[:1], *others):
+        answer = scorer.ask(folder, variation, work) if left > 0 else None
         if answer is not None:
+            left -= answer["seconds"]
             totals.add(variation, answer)
-            print(_line(f"seed {seed}", variation, answer), flush=True)
+            print(_line(folder.name, variation, answer), flush=True)
 
 
 def _line(name: str, variation: str, answer: Answer) -> str:

@@ -54,12 +54,6 @@ class Score:
     counts: Counter[str] = field(default_factory=Counter)
     wrong: list[tuple[Key, int, int, tuple[int, ...]]] = field(default_factory=list)
 
-    def note(self, key: Key, kernel: int, claimed: Claimed) -> None:
-        """A row that claims to be exact and is wrong."""
-        self.counts["exact_wrong"] += 1
-        if len(self.wrong) < MANY:
-            self.wrong.append((key, kernel, claimed.sure, claimed.connections))
-
 
 def row_key(row: dict[str, Any], text: str | None = None) -> Key:
     """The key of a row of hits; ports count for TCP and UDP only, quotes and spaces of rules do
@@ -136,44 +130,61 @@ def shown_ends(analysis: Analysis) -> set[tuple[Any, ...]]:
     return found
 
 
+def false_claims(
+    kernel: dict[Key, Counted], claims: dict[Key, Claimed]
+) -> list[tuple[Key, int, Claimed]]:
+    """(key, packets that the kernel counted, claim) of every row that claims ``exact`` and is
+    wrong. What no wire shows may be missing."""
+    found = []
+    for key, claimed in claims.items():
+        row = kernel.get(key, Counted(0, 0, 0))
+        whole = (row.packets, row.packets - row.hidden)
+        short = claimed.statuses == {"exact"} and claimed.sure not in whole
+        if claimed.sure > row.packets or short:
+            found.append((key, row.packets, claimed))
+    return found
+
+
 def score(case: Path, analysis: Analysis, known: About, listed: bool) -> Score:
     """Hold an analysis of a case against its truth. ``listed``: it read listings only."""
-    kernel = read_kernel(case / "truth" / "hits.csv")
     texts = rule_texts(case) if listed and not known.changes else {}
-    claims = read_claims(analysis, texts)
     ghosts = phantoms(case)
+    counted = read_kernel(case / "truth" / "hits.csv").items()
+    claimed = read_claims(analysis, texts).items()
     kernel = {
         key: row
-        for key, row in kernel.items()
-        if (key[6], key[7]) not in ghosts and (not listed or key[6] in known.tables)
+        for key, row in counted
+        if key[6:8] not in ghosts and (not listed or key[6] in known.tables)
     }
-    result = Score()
-    statuses = _statuses(analysis)
-    shown = shown_ends(analysis)
-    for key, row in kernel.items():
-        result.counts["rows"] += 1
-        seen = row.packets > row.hidden and _seen(key, shown)
-        result.counts["seen"] += seen
-        claimed = claims.get(key)
-        if claimed is None:
-            result.counts["open_without"] += "ambiguous" in statuses[key[:5]]
-        elif claimed.sure > row.packets or (
-            claimed.statuses == {"exact"}
-            and claimed.sure not in (row.packets, row.packets - row.hidden)
-        ):
-            result.note(key, row.packets, claimed)
-        elif "ambiguous" in claimed.statuses:
-            result.counts["open_with"] += 1
-        elif claimed.packets == row.packets:
-            exact = claimed.statuses == {"exact"}
-            result.counts["right" if exact else "unverified_right"] += 1
-            result.counts["right_seen"] += exact and seen
-            result.counts["bytes_differ"] += exact and claimed.size != row.size
-    for key, claimed in claims.items():
-        if key not in kernel and claimed.sure and (key[6], key[7]) not in ghosts:
-            result.note(key, 0, claimed)
-    result.counts["clean_wrong"] = result.counts["exact_wrong"] > 0 and _clean(analysis)
+    claims = {key: claim for key, claim in claimed if key[6:8] not in ghosts}
+    wrong = false_claims(kernel, claims)
+    result = Score(_count(kernel, claims, {key for key, _, _ in wrong}, analysis))
+    result.counts["exact_wrong"] = len(wrong)
+    result.counts["clean_wrong"] = len(wrong) > 0 and _clean(analysis)
+    result.wrong = [(key, packets, c.sure, c.connections) for key, packets, c in wrong[:MANY]]
     return result
+
+
+def _count(
+    kernel: dict[Key, Counted], claims: dict[Key, Claimed], wrong: set[Key], analysis: Analysis
+) -> Counter[str]:
+    statuses, shown = _statuses(analysis), shown_ends(analysis)
+    counts: Counter[str] = Counter()
+    for key, row in kernel.items():
+        seen = row.packets > row.hidden and _seen(key, shown)
+        claimed = claims.get(key)
+        counts["rows"] += 1
+        counts["seen"] += seen
+        if claimed is None:
+            counts["open_without"] += "ambiguous" in statuses[key[:5]]
+        elif key in wrong:
+            continue
+        elif "ambiguous" in claimed.statuses:
+            counts["open_with"] += 1
+        elif claimed.statuses == {"exact"} and claimed.packets == row.packets:
+            counts["right"] += 1
+            counts["right_seen"] += seen
+    return counts
 
 
 def _clean(analysis: Analysis) -> bool:
