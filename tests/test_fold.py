@@ -18,7 +18,7 @@ from benchmarks.rulesets import docker_ports
 from benchmarks.workload import MACS, make_workload
 from correlator.errors import CorrelatorError, InputError
 from correlator.flows.fold import files as folded_files
-from correlator.flows.fold import own_macs as own
+from correlator.flows.fold import mac_votes
 from correlator.flows.fold import process as aside
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.intake import packets as intake
@@ -243,7 +243,7 @@ def test_a_workload_without_facts(
     """Pcaps and a counter log are enough: every count as planned, most connections folded; and the
     same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
-    monkeypatch.setattr(aside, "ASIDE_BYTES", 0 if apart else 1 << 60)
+    monkeypatch.setattr(aside, "PROCESS_BYTES", 0 if apart else 1 << 60)
     folded, other = both_ways(tmp_path / "w", monkeypatch)
     assert_same(folded, other)
     assert_right(folded, answer.hits, answer.connections, answer.frames)
@@ -262,7 +262,9 @@ def test_a_wrong_guess_is_found_out(
     packet looked at by itself."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
     monkeypatch.setattr(
-        own, "guess", lambda _files, _known: {"eth0": MACS["gateway"], "docker0": MACS["web"]}
+        mac_votes,
+        "guess_macs",
+        lambda _files, _known: {"eth0": MACS["gateway"], "docker0": MACS["web"]},
     )
     monkeypatch.setattr(folded_files, "GUESSES", tries)
     folded, other = both_ways(tmp_path / "w", monkeypatch)
@@ -303,7 +305,7 @@ def test_packets_on_disk_and_in_another_process(
     monkeypatch.setenv("TMPDIR", str(spools))
     held = correlator.load(folder)
     monkeypatch.setattr(intake, "block_of", lambda _size, _limit: 1_500)
-    monkeypatch.setattr(aside, "ASIDE_BYTES", 0 if apart else 1 << 60)
+    monkeypatch.setattr(aside, "PROCESS_BYTES", 0 if apart else 1 << 60)
     spooled = correlator.load(folder)
     assert len(spooled.tables.verdict.ordinary.folded.packets.begins) > 5  # type: ignore[attr-defined]
     assert list(spools.iterdir()) == []
@@ -341,7 +343,7 @@ def test_a_reader_that_dies_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Where the process that reads packets is killed, one line says so."""
     make_workload(tmp_path / "w", 20_000, 1_200, seconds=30)
     monkeypatch.setattr(intake, "FOLD_BYTES", 0)
-    monkeypatch.setattr(aside, "ASIDE_BYTES", 0)
+    monkeypatch.setattr(aside, "PROCESS_BYTES", 0)
     monkeypatch.setattr(aside, "SERVE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(
         CorrelatorError, match="reading the packets ended with status -9: too little memory"

@@ -55,14 +55,15 @@ if CACHE is not None:
         config.CACHE_DIR = str(CACHE)  # type: ignore[attr-defined]
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "_nrt": False}
-_INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+"""Options of functions that only compiled ones call."""
 
 kernel = njit(**_OPTIONS, cache=CACHE is not None)
 """A loop that Python calls."""
 allocating = njit(nogil=True, cache=CACHE is not None)
 """Likewise, of functions that make arrays."""
-part = njit(**_INNER, forceinline=True)
+part = njit(**INNER, forceinline=True)
 """What a loop is made of. It has no way in for Python, which takes time to compile: a call from
 there crashes."""
-rare = njit(**_INNER)
+rare = njit(**INNER)
 """What a loop calls now and then; likewise."""

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from correlator.addresses import LIMITED_BROADCAST, in_network, is_loopback, is_multicast
+from correlator.dataset.conntrack_settings import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
+    from correlator.dataset.conntrack_settings import ConntrackSettings
     from correlator.firewall.hooks import Hook
     from correlator.firewall.sets import AddressSet
 
@@ -94,7 +96,8 @@ class Host:
     let the host's own addresses in (accept_local); both are None where settings or routes do not
     tell. ``forwarding`` maps an interface to whether what comes in there is forwarded, and
     ``localnet`` are those that let 127.0.0.0/8 in (route_localnet); None where no setting tells.
-    ``mtus``: bytes of L3 that an interface sends at once, where that is known."""
+    ``mtus``: bytes of L3 that an interface sends at once, where that is known.
+    ``conntrack``: its settings."""
 
     local: frozenset[int]
     broadcast: frozenset[int] = frozenset()
@@ -108,6 +111,7 @@ class Host:
     forwarding: dict[str, bool] | None = None
     localnet: frozenset[str] | None = None
     mtus: dict[str, int] = field(default_factory=dict)
+    conntrack: ConntrackSettings = DEFAULT_SETTINGS
 
     def is_local(self, address: int) -> bool:
         """Whether the kernel's local table has that address (127.0.0.0/8 whole, fib_trie.c)."""

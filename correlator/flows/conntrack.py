@@ -1,24 +1,47 @@
-"""What conntrack would have called each packet, from the packets of one pair of endpoints in order.
+"""What conntrack makes of each packet of a pair of endpoints, as one function over plain numbers.
 
-A plain state machine after net/netfilter/nf_conntrack_proto_tcp.c (``tcp_conntracks``),
-nf_conntrack_proto_udp.c and nf_conntrack_proto_icmp.c, with the kernel's default timeouts. It says
-for each packet: which connection, which direction, NEW/ESTABLISHED/RELATED/INVALID, and whether the
-nat table sees it."""
+It follows net/netfilter/nf_conntrack_proto_tcp.c (``tcp_conntracks``), nf_conntrack_proto_udp.c and
+nf_conntrack_proto_icmp.c. :class:`correlator.flows.labels.Tracker` runs it as it stands here, and
+:mod:`correlator.flows.fold.conntrack_kernel` compiles the very same functions; so they use numbers
+only, are typed loosely, and what they look up is handed to them.
+
+    packet --> judge --> (role, state)
+                 |
+                 +- the pair has an entry --> follow_tcp, or any packet --> FOLLOWS | INVALID
+                 |                                |
+                 |                                +- a SYN on one that is closed
+                 |                                v
+                 +- it has none -------------> open_entry --> OPENS | RETRIES | INVALID
+                 +- it has none, and the host resets what it rejected --> RESETS
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from correlator.dataset.conntrack_settings import ConntrackSettings
 
 SYN, SYNACK, FIN, ACK, RST, NONE = range(6)
+"""Kinds of TCP segments (``enum tcp_bit_set``)."""
 QUERY, ANSWER, OTHER = range(3)
+"""Kinds of ICMP messages."""
 RELATED_KIND = 9
+"""An ICMP error, whatever it quotes."""
 
 ORIGINAL, REPLY, UNTRACKED = 0, 1, 2
 S_NEW, S_ESTABLISHED, S_RELATED, S_INVALID, S_UNTRACKED = range(5)
 STATE_NAMES = ("NEW", "ESTABLISHED", "RELATED", "INVALID", "UNTRACKED")
 
+FOLLOWS, OPENS, RETRIES, INVALID, RESETS = range(5)
+"""Roles of packets: it belongs to the entry that is there; it makes a new one; it makes one anew
+that an earlier packet was to make and never did, for it was dropped; it belongs to none; it is the
+host's own reset of what a rule rejected (nf_reject_ipv4.c attaches it to that)."""
+
+ICMP, TCP, UDP = 1, 6, 17
+
 _NO, _SS, _SR, _ES, _FW, _CW, _LA, _TW, _CL, _S2, _IV, _IG = range(12)
+"""States of TCP connections, as ``tcp_conntracks`` abbreviates them."""
 _TCP = (
     (
         (_SS, _SS, _IG, _IG, _IG, _IG, _IG, _SS, _SS, _S2),
@@ -38,41 +61,73 @@ _TCP = (
     ),
 )
 """[direction][kind of segment][state before] -> state after (nf_conntrack_proto_tcp.c)."""
+TRANSITIONS = tuple(after for direction in _TCP for kind in direction for after in kind)
+"""The same in one row: [(direction * 6 + kind of segment) * 10 + state before]."""
 
-_SECOND = 1_000_000_000
-_TCP_TIMEOUT = {
-    _SS: 120,
-    _SR: 60,
-    _ES: 432_000,
-    _FW: 120,
-    _CW: 60,
-    _LA: 30,
-    _TW: 120,
-    _CL: 10,
-    _S2: 120,
-}
-_UDP_TIMEOUT, _UDP_STREAM_TIMEOUT, _ICMP_TIMEOUT, _GENERIC_TIMEOUT = 30, 120, 30, 600
-MEMORY_NS = {1: _ICMP_TIMEOUT * _SECOND, 17: _UDP_STREAM_TIMEOUT * _SECOND}
-"""How long conntrack remembers a silent ICMP query or UDP stream (nf_conntrack_icmp_timeout,
-..._udp_timeout_stream)."""
-OTHER_MEMORY_NS = _GENERIC_TIMEOUT * _SECOND
-"""The same of protocols that it does not know (nf_conntrack_generic_timeout)."""
+SECOND = 1_000_000_000
+UDP_TIMEOUT, UDP_STREAM_TIMEOUT, ICMP_TIMEOUT, GENERIC_TIMEOUT = range(12, 16)
+"""Places of timeouts behind those of TCP's states."""
+_STREAM_NS = 2 * SECOND
+"""A UDP flow that goes on for longer than this is a stream (nf_conntrack_proto_udp.c)."""
 
 
-class Label(NamedTuple):
-    """What conntrack made of one packet; ``connection`` counts from 0 within the pair of
-    endpoints."""
+def timeouts_of(settings: ConntrackSettings) -> tuple[int, ...]:
+    """Timeouts (ns) as :func:`judge` looks them up: by state of TCP, then those of protocols."""
+    s = settings
+    tcp = {
+        _SS: s.tcp_timeout_syn_sent,
+        _SR: s.tcp_timeout_syn_recv,
+        _ES: s.tcp_timeout_established,
+        _FW: s.tcp_timeout_fin_wait,
+        _CW: s.tcp_timeout_close_wait,
+        _LA: s.tcp_timeout_last_ack,
+        _TW: s.tcp_timeout_time_wait,
+        _CL: s.tcp_timeout_close,
+        _S2: s.tcp_timeout_syn_sent,
+    }
+    seconds = [tcp.get(state, 0) for state in range(UDP_TIMEOUT)]
+    seconds += [s.udp_timeout, s.udp_timeout_stream, s.icmp_timeout, s.generic_timeout]
+    return tuple(value * SECOND for value in seconds)
 
-    connection: int
-    direction: int
-    state: int
-    destination_nat: bool = False
-    source_nat: bool = False
-    seen_reply: bool = False
-    older: bool = False
+
+def memory_ns(settings: ConntrackSettings, protocol: int) -> int:
+    """How long conntrack remembers a silent connection of a protocol at most, other than TCP."""
+    seconds = {ICMP: settings.icmp_timeout, UDP: settings.udp_timeout_stream}
+    return seconds.get(protocol, settings.generic_timeout) * SECOND
 
 
-def tcp_kind(flags: int) -> int:
+class Entry:
+    """What conntrack knows of a pair of endpoints; numbers, as the fold's table of pairs holds them
+    (:data:`correlator.flows.fold.tables.PAIR`).
+
+    ``exists``: there is an entry in conntrack's table, until ``expires`` (epoch ns), ``begun``
+    then, for ``state`` of TCP, whose ``original_forward`` direction is the pair's forward one.
+    ``closing``: one side closed it first (IP_CT_TCP_FLAG_CLOSE_INIT). ``last_kind`` (-1: none) and
+    ``last_forward``: the last segment that was let through. ``forgotten``: 1 + the direction of a
+    packet that was to make an entry and was dropped; 0 none."""
+
+    __slots__ = (
+        "begun",
+        "closing",
+        "exists",
+        "expires",
+        "forgotten",
+        "last_forward",
+        "last_kind",
+        "original_forward",
+        "protocol",
+        "seen_reply",
+        "state",
+    )
+
+    def __init__(self, protocol: int) -> None:
+        self.protocol = protocol
+        self.exists = self.expires = self.begun = self.state = self.original_forward = 0
+        self.seen_reply = self.closing = self.last_forward = self.forgotten = 0
+        self.last_kind = -1
+
+
+def tcp_kind(flags: Any) -> Any:
     """The kind of segment that a TCP flags byte makes (``get_conntrack_index``)."""
     if flags & 4:
         return RST
@@ -83,163 +138,112 @@ def tcp_kind(flags: int) -> int:
     return ACK if flags & 16 else NONE
 
 
-class Tracker:
-    """Follows one pair of endpoints.
+def judge(
+    entry: Any,
+    transitions: Any,
+    timeouts: Any,
+    time: Any,
+    forward: Any,
+    kind: Any,
+    by_host: Any,
+    answered: Any,
+) -> Any:
+    """(role, state S_*) of the next packet of a pair; ``entry`` is brought up to date.
 
-    ``older``: the first packet belongs to a connection that began before the capture;
-    ``forward_first`` then says whether its original direction is the forward one."""
+    ``time`` epoch ns; ``forward``: 1 where it goes the pair's forward way, else 0; ``kind`` of
+    segment or ICMP message. ``by_host``: nobody sent it to the host. ``answered``: packets of the
+    other direction were captured, too."""
+    if entry.exists and time > entry.expires:
+        entry.exists = 0
+    if not entry.exists:
+        if by_host and kind == RST and entry.forgotten == 2 - forward:
+            return RESETS, S_RELATED
+        return open_entry(entry, transitions, timeouts, time, forward, kind)
+    direction = ORIGINAL if forward == entry.original_forward else REPLY
+    if entry.protocol == TCP:
+        if answered and entry.state == _SS and direction == ORIGINAL and kind in (ACK, FIN):
+            # it acknowledges an answer that the capture lost
+            entry.state, entry.seen_reply = _ES, 1
+        before = entry.state
+        after = transitions[(direction * 6 + kind) * 10 + before]
+        if (
+            after == _SS
+            and before >= _TW
+            and (entry.closing or (entry.last_kind == RST and entry.last_forward == forward))
+        ):
+            # a SYN in TIME_WAIT: the old entry is deleted, the packet is NEW
+            entry.exists = entry.forgotten = 0
+            return open_entry(entry, transitions, timeouts, time, forward, kind)
+        if not follow_tcp(entry, before, after, forward, kind):
+            return INVALID, S_INVALID
+    elif entry.protocol == ICMP and kind == OTHER:
+        return INVALID, S_INVALID
+    entry.expires = time + timeout_of(entry, timeouts, time)
+    if direction == REPLY:
+        entry.seen_reply = 1
+    return FOLLOWS, S_ESTABLISHED if entry.seen_reply else S_NEW
 
-    def __init__(self, protocol: int, older: bool, forward_first: bool) -> None:
-        self.protocol = protocol
-        self.older = older
-        self.forward_first = forward_first
-        self.number = 0
-        self.exists = False
-        self.confirmed_once = False
-        self.pending: bool | None = None
-        self.state = _NO
-        self.original_forward = True
-        self.seen_reply = False
-        self.from_before = False
-        self.closing = False
-        self.last_kind = -1
-        self.last_forward = True
-        self.last_time = 0
-        self.begun = 0
-        self.two_way = False
 
-    def run(
-        self,
-        times: Sequence[int],
-        forward: Sequence[bool],
-        kinds: Sequence[int],
-        unconfirmed: Sequence[bool],
-        untracked: Sequence[bool],
-        sent_by_host: Sequence[bool],
-    ) -> list[Label]:
-        """One label a packet, in order.
+def open_entry(
+    entry: Any, transitions: Any, timeouts: Any, time: Any, forward: Any, kind: Any
+) -> Any:
+    """(role, state S_*) of a packet of a pair without an entry (``nf_conntrack_in`` by way of
+    ``tcp_new`` and its like)."""
+    state = _ES
+    if entry.protocol == TCP:
+        state = transitions[kind * 10 + _NO]
+    elif entry.protocol == ICMP and kind != QUERY:
+        state = _IV
+    if state == _IV:
+        return INVALID, S_INVALID
+    role = RETRIES if entry.forgotten == 1 + forward else OPENS
+    entry.exists, entry.forgotten = 1, 0
+    entry.state, entry.original_forward, entry.begun = state, forward, time
+    entry.seen_reply = entry.closing = 0
+    entry.last_kind, entry.last_forward = kind, forward
+    entry.expires = time + timeout_of(entry, timeouts, time)
+    return role, S_NEW
 
-        ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected),
-        so that conntrack forgot it. ``sent_by_host``: nobody sent it to the host (a reset there
-        answers what was rejected)."""
-        labels: list[Label] = []
-        self.two_way = (
-            len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
-        )
-        for i, time in enumerate(times):
-            first = i == 0
-            if untracked[i]:
-                labels.append(Label(self.number, UNTRACKED, S_UNTRACKED))
-            elif kinds[i] == RELATED_KIND:
-                labels.append(self._related(forward[i], first))
-            else:
-                labels.append(
-                    self._one(time, forward[i], kinds[i], unconfirmed[i], sent_by_host[i], first)
-                )
-        return labels
 
-    def _label(self, forward: bool, state: int, nat: bool = False) -> Label:
-        direction = ORIGINAL if forward == self.original_forward else REPLY
-        return Label(self.number, direction, state, nat, nat, self.seen_reply, self.from_before)
+def follow_tcp(entry: Any, before: Any, after: Any, forward: Any, kind: Any) -> Any:
+    """Whether a segment that leads from one state to another is its entry's (``tcp_packet``)."""
+    if after == _IV:
+        return False
+    if after == _SS and before >= _TW:
+        after = _IG
+    if after == _IG and kind == SYNACK and entry.last_kind == SYN and entry.last_forward != forward:
+        after = _SR  # it answers a SYN that was ignored: taken up anew
+    entry.last_kind, entry.last_forward = kind, forward
+    if after != _IG:
+        if after == _FW and before != _FW:
+            entry.closing = 1
+        entry.state = after
+    if kind == RST and not entry.seen_reply:
+        entry.exists = 0
+    return True
 
-    def _invalid(self) -> Label:
-        return Label(self.number, UNTRACKED, S_INVALID)
 
-    def _related(self, forward: bool, first: bool) -> Label:
-        if first and not self.exists:
-            self.original_forward = not forward
-        return self._label(forward, S_RELATED)
+def timeout_of(entry: Any, timeouts: Any, time: Any) -> Any:
+    """How long an entry is remembered after a packet, if nothing comes; ns."""
+    if entry.protocol == TCP:
+        return timeouts[entry.state]
+    if entry.protocol == UDP:
+        if entry.seen_reply and time - entry.begun > _STREAM_NS:
+            return timeouts[UDP_STREAM_TIMEOUT]
+        return timeouts[UDP_TIMEOUT]
+    return timeouts[ICMP_TIMEOUT] if entry.protocol == ICMP else timeouts[GENERIC_TIMEOUT]
 
-    def _one(
-        self, time: int, forward: bool, kind: int, unconfirmed: bool, by_host: bool, first: bool
-    ) -> Label:
-        if self.exists and time - self.last_time > self._timeout(time) * _SECOND:
-            self.exists = False
-        if not self.exists:
-            if by_host and kind == RST and self.pending is not None and forward != self.pending:
-                return Label(
-                    self.number, REPLY, S_RELATED, False, True, self.seen_reply, False
-                )  # REJECT --reject-with tcp-reset: nf_reject_ipv4.c attaches it to what it answers
-            if first and self.older:
-                self._open(time, self.forward_first, older=True)
-                self.state = {SYNACK: _SS}.get(kind, _ES) if self.protocol == 6 else _ES
-                return self._existing(time, forward, kind)
-            return self._new(time, forward, kind, unconfirmed)
-        return self._existing(time, forward, kind)
 
-    def _new(self, time: int, forward: bool, kind: int, unconfirmed: bool) -> Label:
-        state = _ES
-        if self.protocol == 6:
-            state = _TCP[ORIGINAL][kind][_NO]
-        elif self.protocol == 1 and kind != QUERY:
-            state = _IV
-        if state == _IV:
-            return self._invalid()
-        self._open(time, forward)
-        self.state = state
-        label = self._label(forward, S_NEW, nat=True)
-        self.last_kind, self.last_forward = kind, forward
-        if unconfirmed:
-            self.exists = False
-            self.confirmed_once = False
-            self.pending = forward
-        return label
+def take_up(
+    entry: Entry, timeouts: tuple[int, ...], time: int, original_forward: bool, kind: int
+) -> None:
+    """Let there be an entry from before the capture, whose first packet here is of this kind."""
+    entry.exists, entry.original_forward, entry.seen_reply = 1, int(original_forward), 1
+    entry.state = _SS if entry.protocol == TCP and kind == SYNACK else _ES
+    entry.begun = time - _STREAM_NS - 1
+    entry.expires = time + timeout_of(entry, timeouts, time)
 
-    def _open(self, time: int, forward: bool, older: bool = False) -> None:
-        if self.confirmed_once or (self.pending is not None and self.pending != forward):
-            self.number += 1
-        self.exists = self.confirmed_once = True
-        self.pending = None
-        self.original_forward = forward
-        self.seen_reply = older
-        self.from_before = older
-        self.closing = False
-        self.begun = self.last_time = time
 
-    def _existing(self, time: int, forward: bool, kind: int) -> Label:
-        direction = ORIGINAL if forward == self.original_forward else REPLY
-        if self.protocol == 6:
-            if self.state == _SS and direction == ORIGINAL and kind in (ACK, FIN) and self.two_way:
-                self.state, self.seen_reply = (
-                    _ES,
-                    True,
-                )  # it acknowledges an answer that the capture lost
-            before, after = self.state, _TCP[direction][kind][self.state]
-            if after == _SS and before >= _TW:
-                if self.closing or (self.last_kind == RST and self.last_forward == forward):
-                    self.exists = (
-                        False  # a SYN in TIME_WAIT: the old entry is deleted, the packet is NEW
-                    )
-                    return self._new(time, forward, kind, False)
-                after = _IG
-            if after == _IV:
-                return self._invalid()
-            if (
-                kind == SYNACK
-                and after == _IG
-                and self.last_kind == SYN
-                and self.last_forward != forward
-            ):
-                after = _SR  # it answers a SYN that was ignored: taken up anew
-            self.last_kind, self.last_forward = kind, forward
-            if after != _IG:
-                self.closing = self.closing or (after == _FW and before != _FW)
-                self.state = after
-            if kind == RST and not self.seen_reply:
-                self.exists = False
-        elif self.protocol == 1 and kind == OTHER:
-            return self._invalid()
-        if direction == REPLY:
-            self.seen_reply = True
-        self.last_time = time
-        return self._label(forward, S_ESTABLISHED if self.seen_reply else S_NEW)
-
-    def _timeout(self, time: int) -> int:
-        if self.protocol == 6:
-            return _TCP_TIMEOUT.get(self.state, 432_000)
-        if self.protocol == 17:
-            stream = self.seen_reply and (
-                self.from_before or self.last_time - self.begun > 2 * _SECOND
-            )
-            return _UDP_STREAM_TIMEOUT if stream else _UDP_TIMEOUT
-        return _ICMP_TIMEOUT if self.protocol == 1 else _GENERIC_TIMEOUT
+def forget(entry: Entry, forward: bool) -> None:
+    """The packet that opened the entry was dropped: it is never confirmed."""
+    entry.exists, entry.forgotten = 0, 1 + int(forward)

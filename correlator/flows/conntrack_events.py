@@ -15,14 +15,14 @@ import pandas as pd
 
 from correlator.decode.events import DESTROY, LISTED, NEW, ConntrackEvents
 from correlator.flows.conntrack import RELATED_KIND, SYN
-from correlator.flows.crossings import mix
-from correlator.flows.pairs import FRESH, OLDER_BACKWARD, OLDER_FORWARD, Crossings
+from correlator.flows.keys import mix
+from correlator.flows.labels import FRESH, OLDER_BACKWARD, OLDER_FORWARD, first_of_pairs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.arrays import Bools, Bytes, Ints
+    from correlator.flows.pairs import Crossings
 
 LAG_NS = 1_000_000_000
 """An event is read at most this long after the packet that made it."""
@@ -118,17 +118,7 @@ def _unmistakable(events: ConntrackEvents, rows: Ints) -> Bools:
     return result
 
 
-def first_of_pairs(crossings: Crossings) -> Ints:
-    """The first crossing of every pair; int64 (pairs,)."""
-    order = np.lexsort((crossings.time, crossings.pair))
-    return (
-        order[np.flatnonzero(np.r_[True, np.diff(crossings.pair[order]) != 0])]
-        if len(order)
-        else order
-    )
-
-
-def told_openings(witness: Witness | None, crossings: Crossings) -> npt.NDArray[np.int8]:
+def told_openings(witness: Witness | None, crossings: Crossings) -> Bytes:
     """How conntrack says that every pair opens (FRESH, OLDER_FORWARD, OLDER_BACKWARD), int8
     (pairs,); -1 untold."""
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0

@@ -11,57 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.flows.frames.direction import BRIDGED, IN, LOOP, OUT
+from correlator.flows.keys import WINDOW_NS, invariant_key, mix
+
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-IN, OUT, LOOP, BRIDGED = 1, 2, 3, 4
-"""Which way a frame went: received by the host, sent by it, on loopback, or between two ports of a
-bridge."""
-
-WINDOW_NS = 200_000_000
-"""No packet is taken for another's other sight after this long (crossing took 8 us to 4 ms when
-measured)."""
+    from correlator.arrays import Bools, Bytes, Ints
 
 
-def mix(*columns: npt.ArrayLike) -> npt.NDArray[np.uint64]:
-    """A 64-bit hash of rows; columns are integers of any dtype, shape (n,)."""
-    total: npt.NDArray[np.uint64] | None = None
-    for column in columns:
-        value = np.asarray(column).astype(np.uint64, copy=False)
-        with np.errstate(over="ignore"):
-            total = (
-                value * np.uint64(0x9E3779B97F4A7C15)
-                if total is None
-                else (total ^ value) * np.uint64(0xBF58476D1CE4E5B9)
-            )
-            total = total ^ (total >> np.uint64(31))
-    assert total is not None
-    return total
-
-
-def invariant_key(packets: pd.DataFrame) -> npt.NDArray[np.uint64]:
-    """What NAT and forwarding leave alone, hashed; uint64 (n,)."""
-    names = (
-        "protocol",
-        "ip_id",
-        "seq",
-        "ack",
-        "tcp_flags",
-        "payload_length",
-        "payload_hash",
-        "icmp_type",
-        "icmp_code",
-        "inner_protocol",
-        "inner_ip_id",
-        "fragment_offset",
-    )
-    return mix(*(packets[name].to_numpy() for name in names))
-
-
-def join(
-    packets: pd.DataFrame, wire: npt.NDArray[np.int8]
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def join(packets: pd.DataFrame, wire: Bytes) -> tuple[Ints, Ints]:
     """Pair frames that came in with frames that left.
 
     Returns (came_in, left): int64 arrays of row numbers of ``packets``, one row a crossing, -1
@@ -88,10 +48,10 @@ def join(
 
 def _pair(
     key: npt.NDArray[np.uint64],
-    time: npt.NDArray[np.int64],
-    wire: npt.NDArray[np.int8],
+    time: Ints,
+    wire: Bytes,
     addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
-    partner: npt.NDArray[np.int64],
+    partner: Ints,
 ) -> None:
     """Pair the rows that have no partner yet, within equal keys, in order of time; writes
     ``partner`` both ways."""
@@ -114,23 +74,21 @@ def _pair(
 
 
 def _alike(
-    a: npt.NDArray[np.int64],
-    b: npt.NDArray[np.int64],
-    addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
-) -> npt.NDArray[np.bool_]:
+    a: Ints, b: Ints, addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]
+) -> Bools:
     """Both ends rewritten at once is rare (hairpin) but happens, so this only keeps a packet from
     its own mirror."""
     src, dst = addresses
-    result: npt.NDArray[np.bool_] = ~((src[a] == dst[b]) & (dst[a] == src[b]) & (src[a] != dst[a]))
+    result: Bools = ~((src[a] == dst[b]) & (dst[a] == src[b]) & (src[a] != dst[a]))
     return result
 
 
 def _pair_group(
-    rows: npt.NDArray[np.int64],
-    time: npt.NDArray[np.int64],
-    wire: npt.NDArray[np.int8],
+    rows: Ints,
+    time: Ints,
+    wire: Bytes,
     addresses: tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]],
-    partner: npt.NDArray[np.int64],
+    partner: Ints,
 ) -> None:
     """Several packets that look alike (a datagram sent again): frames that share an address first,
     then by time."""

@@ -25,9 +25,9 @@ def load_files(
 ) -> Analysis:
     """Replay a folder, or files one by one; see :func:`correlator.load`. ``meanwhile`` is called
     while another process reads packets: imports are not free."""
-    from correlator.flows.fold.process import prepare
+    from correlator.flows.fold.process import begin_process
 
-    aside = prepare(path, [file for _, file in pcaps])  # it starts while all else is imported
+    aside = begin_process(path, [file for _, file in pcaps])  # it starts while all else is imported
 
     from correlator.reconcile.intake.inputs import read_inputs
     from correlator.reconcile.intake.packets import PacketReader

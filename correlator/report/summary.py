@@ -80,7 +80,7 @@ def _alike(table: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     import numpy as np
     import pandas as pd
 
-    from correlator.flows.crossings import mix
+    from correlator.flows.keys import mix
 
     words = [
         table[name].cat.codes.to_numpy()

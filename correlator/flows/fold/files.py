@@ -3,67 +3,25 @@ ready to use them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from correlator.decode.frames import Frames, Interface
-from correlator.flows.fold.folded import Spool
-from correlator.flows.fold.process import READING
+from correlator.flows.fold.packets import Spool
+from correlator.flows.fold.task import READING, Files, FoldedFiles, Task
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools, Ints
     from correlator.dataset.facts import Facts
     from correlator.decode.stream import Names
-    from correlator.flows.fold.folded import Folded
-    from correlator.flows.fold.own_macs import Votes
-
-    Ints = npt.NDArray[np.int64]
-    Files = Sequence[tuple[str | None, Path]]
+    from correlator.flows.fold.mac_votes import MacVotes
 
 GUESSES = 3
 """How often own MAC addresses are guessed, where all frames say that the guess was wrong."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """``files`` to fold, on the host of ``facts``, for rules that ask for ``fields`` and cut
-    lengths and TTLs there.
-
-    ``block``: how many packets to keep in memory; 0: all of them. ``bridges``: whose subnets the
-    rules name."""
-
-    files: Files
-    facts: Facts
-    lengths: Ints
-    ttls: Ints
-    fields: set[str]
-    block: int = 0
-    bridges: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True)
-class FoldedFiles:
-    """``folded`` connections; ``interfaces`` by the fold's codes, and ``of_file`` those of each
-    file, with ``units`` of time (ns); ``own_seen``: interfaces on which a frame bore the address
-    that the facts give them; ``skipped`` and ``warnings`` as a capture's. ``macs``: own MAC
-    addresses of interfaces that were worked out; ``reached``: the addresses at which frames reached
-    each interface's own, where facts do not tell the host's."""
-
-    folded: Folded
-    interfaces: tuple[Interface, ...]
-    of_file: tuple[tuple[Interface, ...], ...]
-    own_seen: frozenset[str]
-    skipped: tuple[tuple[str, int], ...]
-    warnings: tuple[str, ...]
-    units: tuple[Ints, ...]
-    macs: dict[str, int]
-    reached: dict[str, tuple[int, ...]]
 
 
 def fold_files(
@@ -76,11 +34,11 @@ def fold_files(
     try:
         if _told(task):
             return _fold(task, {}, None, progress)
-        from correlator.flows.fold.own_macs import Votes, guess
+        from correlator.flows.fold.mac_votes import MacVotes, guess_macs
 
-        macs = guess(task.files, _known(task))
+        macs = guess_macs(task.files, _known(task))
         for _ in range(GUESSES):
-            found = _fold(task, macs, Votes(), progress)
+            found = _fold(task, macs, MacVotes(), progress)
             if all(macs.get(name, 0) == mac for name, mac in found.macs.items()):
                 return found
             macs |= found.macs
@@ -111,21 +69,26 @@ def _told(task: Task) -> bool:
 def _fold(
     task: Task,
     macs: dict[str, int],
-    votes: Votes | None,
+    votes: MacVotes | None,
     progress: Callable[[str, float], None] | None,
 ) -> FoldedFiles:
     """``macs``: own addresses that no fact tells, as far as they are guessed; ``votes`` tell
     whether they are right."""
+    from correlator.dataset.conntrack_settings import read_conntrack_settings
     from correlator.decode.records import OWN_SEEN
     from correlator.decode.stream import SKIPPED, Names, UnusualError, stream
-    from correlator.flows.fold.fold import Asked, Fold, reads_of
-    from correlator.flows.host import is_bridge_tap
+    from correlator.flows.conntrack import timeouts_of
+    from correlator.flows.fold.fold import Fold, reads_of
+    from correlator.flows.fold.tables import Asked
+    from correlator.flows.frames.direction import is_bridge_tap
 
     facts = task.facts
     names = Names({**_known(task), **macs})
     sources = _open(task.files, names)
     spool = Spool.create() if task.block else None
-    folding = Fold(Asked(task.lengths, task.ttls, reads_of(task.fields)), spool, task.block)
+    timeouts = np.array(timeouts_of(read_conntrack_settings(facts.sysctls)), dtype=np.int64)
+    asked = Asked(task.lengths, task.ttls, reads_of(task.fields), timeouts)
+    folding = Fold(asked, spool, task.block)
     total, behind = sum(source.size for source in sources), np.zeros(256, dtype=bool)
     for records in stream(sources):
         taps = [
@@ -164,7 +127,7 @@ def _fold(
     )
 
 
-def _asked(task: Task, names: Names) -> npt.NDArray[np.bool_]:
+def _asked(task: Task, names: Names) -> Bools:
     """Of which interfaces the addresses count at which frames reached them, (256,): none, where
     facts tell the host's."""
     asked = np.zeros(256, dtype=bool)
@@ -176,16 +139,16 @@ def _asked(task: Task, names: Names) -> npt.NDArray[np.bool_]:
 
 
 def _worked_out(
-    task: Task, names: Names, votes: Votes
+    task: Task, names: Names, votes: MacVotes
 ) -> tuple[dict[str, int], dict[str, tuple[int, ...]]]:
     from correlator.decode.records import OWN_TAGGED, OWN_TOLD
     from correlator.decode.stream import UnusualError
-    from correlator.flows.fold.own_macs import prove
+    from correlator.flows.fold.mac_votes import prove_macs
 
     bits = names.own[: len(names.interfaces), 0]
     if "addr.json" not in task.facts.present and (bits & (OWN_TAGGED | OWN_TOLD)).any():
         raise UnusualError
-    return prove(task.files, _known(task), names, votes), {
+    return prove_macs(task.files, _known(task), names, votes), {
         names.interfaces[code].name: at for code, at in votes.reached().items()
     }
 
@@ -203,27 +166,17 @@ def _open(files: Files, names: Any) -> list[Any]:
     return [Source(file, name, interface_name(file), names) for name, file in files]
 
 
-def pick_files(found: FoldedFiles, files: Files, wanted: npt.NDArray[np.bool_]) -> list[Frames]:
+def reread_files(found: FoldedFiles, files: Files, wanted: Bools) -> list[Frames]:
     """The frames of ``wanted`` pairs (pairs,) of each file; files are read beside each other."""
     from correlator.decode.stream import Names
-    from correlator.flows.fold.pick import pick
+    from correlator.flows.fold.reread import reread
 
     names = Names({})
     names.interfaces, names.macs = list(found.interfaces), [0] * len(found.interfaces)
 
     def of_file(source: Any, interfaces: tuple[Interface, ...], units: Ints) -> Frames:
         macs = np.zeros(len(interfaces), dtype=np.int64)
-        return replace(pick(source, macs, units, found.folded, wanted), interfaces=interfaces)
+        return replace(reread(source, macs, units, found.folded, wanted), interfaces=interfaces)
 
     with ThreadPoolExecutor(max_workers=2) as readers:
         return list(readers.map(of_file, _open(files, names), found.of_file, found.units))
-
-
-def likely_rest(folded: Folded) -> npt.NDArray[np.bool_]:
-    """The pairs that will be asked for, as far as the fold can tell, (pairs,)."""
-    result = np.ones(len(folded.pairs), dtype=bool)
-    known = folded.connections["dialled"] >= 0
-    result[folded.connections["pair"]] = False
-    result[folded.connections["pair"][~known]] = True
-    result |= folded.pairs["tainted"].astype(bool) | folded.pairs["question"].astype(bool)
-    return result

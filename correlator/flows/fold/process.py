@@ -18,21 +18,18 @@ from typing import TYPE_CHECKING, Any
 from correlator.errors import CorrelatorError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools
     from correlator.decode.frames import Frames
-    from correlator.flows.fold.files import FoldedFiles, Task
+    from correlator.flows.fold.task import FoldedFiles, Task
 
-READING = "reading packets"
-ASIDE_BYTES = 8 << 20
+PROCESS_BYTES = 8 << 20
 """Files as large as this in sum are worth a process."""
 PIPE = 1 << 20
 """Bytes that wait between both: tables are large."""
 SERVE = "import gc; gc.disable(); from correlator.flows.fold.worker import serve; serve()"
 
 
-class Aside:
+class FoldProcess:
     """The process: does one task, and can be asked for frames when it is done, and again."""
 
     def __init__(self) -> None:
@@ -53,7 +50,8 @@ class Aside:
     def fold(self, progress: Callable[[str, float], None] | None) -> FoldedFiles | None:
         """What :func:`~correlator.flows.fold.files.fold_files` returned there. Raises
         :class:`~correlator.errors.CorrelatorError` where it died."""
-        from correlator.flows.fold.folded import Spool
+        from correlator.flows.fold.packets import Spool
+        from correlator.flows.fold.task import READING
 
         while True:
             told = self._answer()
@@ -65,7 +63,7 @@ class Aside:
             if progress is not None:
                 progress(READING, told)
 
-    def ask(self, wanted: npt.NDArray[np.bool_]) -> None:
+    def ask(self, wanted: Bools) -> None:
         """Let it look for the frames of ``wanted`` pairs (pairs,)."""
         self._send(wanted)
 
@@ -105,7 +103,7 @@ class Aside:
             ) from None
 
 
-def prepare(folder: Path | None, files: Sequence[Path]) -> Aside | None:
+def begin_process(folder: Path | None, files: Sequence[Path]) -> FoldProcess | None:
     """The process, where the files (those of the folder, unless files are named) look as if they
     were worth one."""
     try:
@@ -114,8 +112,8 @@ def prepare(folder: Path | None, files: Sequence[Path]) -> Aside | None:
             if folder is not None
             else files
         )
-        if sum(file.stat().st_size for file in found) >= ASIDE_BYTES:
-            return Aside()
+        if sum(file.stat().st_size for file in found) >= PROCESS_BYTES:
+            return FoldProcess()
     except OSError:
         pass
     return None

@@ -1,5 +1,5 @@
-"""The process that folds files for another one: what :class:`~correlator.flows.fold.process.Aside`
-runs."""
+"""The process that folds files for another one: what
+:class:`~correlator.flows.fold.process.FoldProcess` runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.decode.compiled import is_cached
-from correlator.flows.fold.files import fold_files, likely_rest, pick_files
+from correlator.flows.fold.files import fold_files, reread_files
+from correlator.flows.fold.folded import likely_rest
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from correlator.flows.fold.files import Task
+    from correlator.arrays import Bools
+    from correlator.flows.fold.task import Task
 
 
 def serve() -> None:
@@ -47,13 +47,13 @@ def serve() -> None:
             answer(replace(found, folded=found.folded.handed_over()))
             likely = likely_rest(found.folded)  # while the asker works out what it wants
             found = replace(found, folded=found.folded.names_only())
-            frames = pick_files(found, task.files, likely) if likely.any() else []
+            frames = reread_files(found, task.files, likely) if likely.any() else []
             while True:
-                wanted: npt.NDArray[np.bool_] = pickle.load(sys.stdin.buffer)
+                wanted: Bools = pickle.load(sys.stdin.buffer)
                 answer(
                     frames
                     if frames and (wanted == likely).all()
-                    else pick_files(found, task.files, wanted)
+                    else reread_files(found, task.files, wanted)
                 )
                 frames = []
     except (BrokenPipeError, EOFError):
@@ -67,7 +67,7 @@ def _warm() -> None:
     if other == 0:
         try:
             _read_nothing()
-            _pick_nothing()
+            _reread_nothing()
         finally:
             os._exit(0)
     _fold_nothing()
@@ -77,10 +77,11 @@ def _warm() -> None:
 
 
 def _fold_nothing() -> None:
-    from correlator.flows.fold.fold import Asked, Fold
+    from correlator.flows.fold.fold import Fold
+    from correlator.flows.fold.tables import Asked
 
     nothing = np.zeros(0, dtype=np.int64)
-    Fold(Asked(nothing, nothing, 0)).end(np.zeros(256, dtype=bool))
+    Fold(Asked(nothing, nothing, 0, nothing)).end(np.zeros(256, dtype=bool))
 
 
 def _read_nothing() -> None:
@@ -92,13 +93,13 @@ def _read_nothing() -> None:
     merge(none, none, none)
 
 
-def _pick_nothing() -> None:
+def _reread_nothing() -> None:
     from correlator.decode.records import RECORD
-    from correlator.flows.fold.pick_kernel import PICKED, pick_pcap
+    from correlator.flows.fold.reread_kernel import REREAD, reread_pcap
 
     names = (np.zeros(2, dtype=np.uint64), np.zeros(2, dtype=np.int32), np.zeros(1, dtype=bool))
     own, bytes_of, out = (np.zeros(1, dtype=np.uint8) for _ in range(3))
-    pick_pcap(
+    reread_pcap(
         bytes_of,
         0,
         0,
@@ -109,6 +110,6 @@ def _pick_nothing() -> None:
         *names,
         np.zeros(1, dtype=RECORD),
         own,
-        np.zeros(1, dtype=PICKED),
+        np.zeros(1, dtype=REREAD),
         out,
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.flows.crossings import invariant_key, mix
 from correlator.flows.frames.interfaces import RECEIVED, SENT, TWIN_NS
+from correlator.flows.keys import invariant_key, mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt

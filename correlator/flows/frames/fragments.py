@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.flows.crossings import mix
+from correlator.flows.keys import mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -16,7 +16,7 @@ import numpy as np
 from correlator.addresses import in_network, is_loopback
 from correlator.decode.link import SLL, SLL2
 from correlator.errors import InputError
-from correlator.flows.crossings import mix
+from correlator.flows.keys import mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -17,7 +17,8 @@ from correlator.dataset.files import available, is_pipe
 from correlator.decode import Capture, concat, read_packets
 from correlator.decode.packed import PACKS, PACKS_MOST, unpacked_size
 from correlator.errors import InputError
-from correlator.flows.fold.files import FoldedFiles, Task, fold_files, pick_files
+from correlator.flows.fold.files import fold_files, reread_files
+from correlator.flows.fold.task import FoldedFiles, Task
 from correlator.flows.host import bridge_nets
 from correlator.reconcile.intake.counters import phantom_chains
 from correlator.reconcile.intake.generations import Stages, register
@@ -26,7 +27,7 @@ from correlator.reconcile.intake.memory import USUAL_RECORD, block_of, most_apar
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.flows.fold.process import Aside
+    from correlator.flows.fold.process import FoldProcess
     from correlator.reconcile.intake.inputs import Inputs, Progress
 
 FOLD_BYTES = 8 << 20
@@ -60,7 +61,7 @@ class Intake:
     stages: Stages
     folded: FoldedFiles | None = None
     files: tuple[tuple[str | None, Path], ...] = ()
-    aside: Aside | None = None
+    aside: FoldProcess | None = None
     source: str = ""
     limit: int = 1 << 62
 
@@ -86,7 +87,7 @@ class PacketReader:
         self,
         inputs: Inputs,
         progress: Progress | None = None,
-        aside: Aside | None = None,
+        aside: FoldProcess | None = None,
         fold: bool = True,
         limit: int | None = None,
     ) -> None:
@@ -203,7 +204,7 @@ def rest(intake: Intake, wanted: npt.NDArray[np.bool_], more: bool = False) -> C
     frames = (
         intake.aside.frames(more)
         if intake.aside is not None
-        else pick_files(intake.folded, intake.files, wanted)
+        else reread_files(intake.folded, intake.files, wanted)
     )
     refuse(
         intake.source,

@@ -15,7 +15,8 @@ import numpy as np
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.firewall.published import Door, dnat_rules, servers
 from correlator.flows.conntrack import ORIGINAL, RELATED_KIND
-from correlator.flows.pairs import Crossings, Labels
+from correlator.flows.labels import Labels
+from correlator.flows.pairs import Crossings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

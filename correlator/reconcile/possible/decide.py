@@ -15,8 +15,9 @@ import numpy as np
 from correlator.endpoints import address_of, port_of
 from correlator.flows.conntrack import QUERY, SYN
 from correlator.flows.conntrack_events import told_openings
-from correlator.flows.crossings import mix
-from correlator.flows.pairs import FRESH, Crossings
+from correlator.flows.keys import mix
+from correlator.flows.labels import FRESH
+from correlator.flows.pairs import Crossings
 from correlator.reconcile.possible.decided import Ordinary
 from correlator.reconcile.possible.folded_rows import expand_rows, join_rows
 from correlator.reconcile.possible.kinds import cut_points

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.arrays import Bools, Ints
-    from correlator.flows.fold.folded import Folded, Packets
+    from correlator.flows.fold.folded import Folded
+    from correlator.flows.fold.packets import Packets
     from correlator.reconcile.intake.timetable import Timetable
     from correlator.reconcile.possible.rows import Rows
     from correlator.reconcile.possible.walks import Walked, Way

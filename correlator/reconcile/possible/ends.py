@@ -22,7 +22,8 @@ from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, S_RELATED
 if TYPE_CHECKING:
     from correlator.arrays import Bools, Ints
     from correlator.flows.conntrack_events import Witness
-    from correlator.flows.pairs import Crossings, Labels
+    from correlator.flows.labels import Labels
+    from correlator.flows.pairs import Crossings
 
 
 @dataclass(frozen=True)

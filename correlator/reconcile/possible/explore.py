@@ -16,7 +16,7 @@ from correlator.endpoints import NOWHERE, address_of, pack
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.published import doors
 from correlator.flows.conntrack import S_NEW
-from correlator.flows.pairs import Labels, track
+from correlator.flows.labels import Labels, track
 from correlator.reconcile.possible.alternatives import (
     Alternatives,
     Hypothesis,
@@ -99,7 +99,13 @@ def explore(
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)
     sequence = scene.packets["seq"].to_numpy()[shown].astype(np.int64)
     others = other_openings(
-        crossings, opening, capture_begin, sequence, published_servers(stages.rulesets), witnessed
+        crossings,
+        opening,
+        capture_begin,
+        sequence,
+        published_servers(stages.rulesets),
+        witnessed,
+        scene.host.conntrack,
     )
     groups = for_groups(crossings)
     grouped = np.full(len(opening), -1, dtype=np.int8)
@@ -150,7 +156,15 @@ def _label(
     joined: bool,
 ) -> Hypothesis:
     """Label the pairs in ``only`` (pairs,); the others are as they were ``before``."""
-    labels = track(scene.crossings, opening, hints.unconfirmed, hints.untracked, only, before)
+    labels = track(
+        scene.crossings,
+        opening,
+        hints.unconfirmed,
+        hints.untracked,
+        only,
+        before,
+        scene.host.conntrack,
+    )
     ends = find_ends(
         scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness
     )

@@ -17,7 +17,7 @@ from correlator.firewall.sets import ADDRESS, PORT
 from correlator.firewall.view import View
 from correlator.firewall.walk.path import Passage
 from correlator.flows.conntrack import S_INVALID, S_UNTRACKED, STATE_NAMES
-from correlator.flows.crossings import mix
+from correlator.flows.keys import mix
 from correlator.reconcile.possible.rows import LEAVES_NO, LEAVES_YES, Rows
 
 if TYPE_CHECKING:

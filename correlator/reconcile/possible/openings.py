@@ -12,13 +12,15 @@ import numpy as np
 from correlator.addresses import ALL_HOSTS, is_multicast
 from correlator.endpoints import address_of, port_of
 from correlator.flows import conntrack
-from correlator.flows.conntrack import MEMORY_NS, OTHER_MEMORY_NS
-from correlator.flows.pairs import FRESH, OLDER_BACKWARD, OLDER_FORWARD, Crossings
+from correlator.flows.conntrack import memory_ns
+from correlator.flows.labels import FRESH, OLDER_BACKWARD, OLDER_FORWARD
+from correlator.flows.pairs import Crossings
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.arrays import Bools, Ints
+    from correlator.dataset.conntrack_settings import ConntrackSettings
 
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
@@ -35,6 +37,7 @@ def other_openings(
     sequence: Ints,
     servers: frozenset[int],
     witnessed: npt.NDArray[np.int8],
+    settings: ConntrackSettings,
 ) -> list[npt.NDArray[np.int8]]:
     """Other ways for pairs to open, one array (pairs,) each; -1 where a pair has no such other way.
 
@@ -43,7 +46,8 @@ def other_openings(
     (nf_conntrack_proto_icmp.c). ``servers`` are endpoints that DNAT rules lead to: who is one of
     them was dialled; so was who has no ephemeral port where the other end has one (ip-sysctl,
     ip_local_port_range). ``witnessed`` (pairs,): how conntrack says that they open (-1
-    untold): such a pair has no other way."""
+    untold): such a pair has no other way. ``settings`` of conntrack: so long it remembers a silent
+    connection."""
     count = len(likeliest)
     order = np.lexsort((crossings.time, crossings.pair))
     first = (
@@ -53,9 +57,8 @@ def other_openings(
     )
     protocol, kind = crossings.protocol[first], crossings.kind[first]
     age = crossings.time[first] - capture_begin
-    recent = ~np.isin(protocol, (1, 6, 17)) & (age < OTHER_MEMORY_NS)
-    for number, memory in MEMORY_NS.items():
-        recent |= (protocol == number) & (age < memory)
+    memory = np.array([memory_ns(settings, number) for number in range(256)], dtype=np.int64)
+    recent = (protocol != 6) & (age < memory[protocol])
     recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
     # who answers a SYN was sent one: a capture that lost it is likelier than a host that never saw
     # it

@@ -10,12 +10,14 @@ import numpy as np
 
 from correlator.errors import InputError
 from correlator.flows.conntrack_events import build_witness, told_openings
-from correlator.flows.fold.files import likely_rest
+from correlator.flows.fold.folded import likely_rest
 from correlator.flows.frames.bridge_ports import fold_ports
+from correlator.flows.frames.direction import look
 from correlator.flows.frames.fragments import reassemble
 from correlator.flows.frames.interfaces import name_interfaces, split_vlans
-from correlator.flows.host import NOTHING_SHOWN, build_host, look, shown_addresses
-from correlator.flows.pairs import Crossings, cross, guess_opening
+from correlator.flows.host import NOTHING_SHOWN, build_host, shown_addresses
+from correlator.flows.labels import guess_opening
+from correlator.flows.pairs import Crossings, cross
 from correlator.reconcile.intake.packets import Intake, ask, done, rest
 from correlator.reconcile.possible.alternatives import published_servers
 from correlator.reconcile.possible.scene import Scene, Setting
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from correlator.arrays import Bools, Ints
     from correlator.decode import Capture
     from correlator.firewall.view import Host
-    from correlator.flows.host import Shown, Sight
+    from correlator.flows.frames.direction import Sight
+    from correlator.flows.host import Shown
     from correlator.reconcile.intake.inputs import Inputs
     from correlator.reconcile.intake.timetable import Timetable
     from correlator.reconcile.possible.decided import Ordinary

@@ -14,7 +14,7 @@ import numpy as np
 from correlator.addresses import is_loopback
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.flows.conntrack import RELATED_KIND, REPLY, S_RELATED
-from correlator.flows.crossings import BRIDGED
+from correlator.flows.frames.direction import BRIDGED
 from correlator.reconcile.possible.openings import for_groups
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from correlator.arrays import Ints
     from correlator.firewall.view import Host
     from correlator.flows.conntrack_events import Witness
-    from correlator.flows.host import Sight
+    from correlator.flows.frames.direction import Sight
     from correlator.flows.pairs import Crossings
 
 

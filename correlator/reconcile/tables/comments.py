@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.firewall.walk.path import End, Hit
-from correlator.flows.crossings import mix
+from correlator.flows.keys import mix
 from correlator.reconcile.analysis import PacketPaths
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import AMBIGUOUS as AMBIGUOUS_STATUS

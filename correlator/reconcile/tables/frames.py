@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from correlator.flows.crossings import invariant_key, mix
 from correlator.flows.frames.fragments import REASSEMBLY_NS
 from correlator.flows.frames.interfaces import TWIN_NS
+from correlator.flows.keys import invariant_key, mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt

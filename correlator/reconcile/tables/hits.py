@@ -10,7 +10,7 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.flows.conntrack import STATE_NAMES
-from correlator.flows.crossings import IN, OUT
+from correlator.flows.frames.direction import IN, OUT
 from correlator.reconcile.settle.judge import (
     EVIDENCE,
     STATUSES,

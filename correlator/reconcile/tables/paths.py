@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.flows.conntrack import STATE_NAMES
-from correlator.flows.crossings import mix
+from correlator.flows.keys import mix
 from correlator.reconcile.analysis import PathView
 from correlator.reconcile.settle.judge import evidence_in_words, judge
 from correlator.reconcile.tables.attribution import Attribution, facts_of_packets

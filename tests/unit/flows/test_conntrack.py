@@ -15,10 +15,9 @@ from correlator.flows.conntrack import (
     SYN,
     SYNACK,
     UNTRACKED,
-    Label,
-    Tracker,
     tcp_kind,
 )
+from correlator.flows.labels import Label, Tracker
 
 MS = 1_000_000
 

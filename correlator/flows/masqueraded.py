@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from correlator.flows.crossings import mix
+from correlator.flows.keys import mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.arrays import Bools, Ints
+
     Names = npt.NDArray[np.uint64]
 
 
-def rejoin(
+def join_masqueraded(
     packets: pd.DataFrame, shown: Ints, name: Names, server: Ints, sent: Bools, answer: Bools
 ) -> Names:
     """Names of pairs (n,), with those of answers replaced by the request's.

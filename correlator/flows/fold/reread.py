@@ -1,4 +1,4 @@
-"""Frames of some pairs, picked from files that were folded."""
+"""Frames of some pairs, read again from files that were folded."""
 
 from __future__ import annotations
 
@@ -9,20 +9,15 @@ import numpy as np
 from correlator.decode.frames import MAX_FRAME, PADDING, Frames
 from correlator.decode.records import RECORD
 from correlator.decode.stream import BUFFER, STRETCH
-from correlator.flows.fold.pick_kernel import PICKED, pick_blocks, pick_pcap
+from correlator.flows.fold.reread_kernel import REREAD, reread_blocks, reread_pcap
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
+    from correlator.arrays import Bools, Ints
     from correlator.decode.stream import Source
     from correlator.flows.fold.folded import Folded
 
-    Ints = npt.NDArray[np.int64]
 
-
-def pick(
-    source: Source, macs: Ints, units: Ints, folded: Folded, wanted: npt.NDArray[np.bool_]
-) -> Frames:
+def reread(source: Source, macs: Ints, units: Ints, folded: Folded, wanted: Bools) -> Frames:
     """The frames of a file whose pair is ``wanted`` (pairs,); ``source`` is freshly opened,
     ``macs`` are its interfaces' own, ``units`` those of their times (ns)."""
     names = (
@@ -32,11 +27,11 @@ def pick(
         np.zeros(1, dtype=RECORD),
         np.zeros(1, dtype=np.uint8),
     )
-    picked, parts, bytes_of, base, frames = np.empty(STRETCH, dtype=PICKED), [], [], 0, 0
+    found, parts, bytes_of, base, frames = np.empty(STRETCH, dtype=REREAD), [], [], 0, 0
     out = np.empty(STRETCH * 64 + MAX_FRAME, dtype=np.uint8)
     while True:
         if source.reader is None:
-            source.position, passed, count, filled = pick_pcap(
+            source.position, passed, count, filled = reread_pcap(
                 source.buffer,
                 source.position,
                 source.filled,
@@ -45,11 +40,11 @@ def pick(
                 frames,
                 int(macs[0]),
                 *names,
-                picked,
+                found,
                 out,
             )
         else:
-            source.position, passed, count, filled = pick_blocks(
+            source.position, passed, count, filled = reread_blocks(
                 source.buffer,
                 source.position,
                 source.filled,
@@ -57,12 +52,12 @@ def pick(
                 macs,
                 units,
                 *names,
-                picked,
+                found,
                 out,
             )
         frames += passed
         if count:
-            part = picked[:count].copy()
+            part = found[:count].copy()
             part["start"] += base
             parts.append(part)
             bytes_of.append(out[:filled].copy())
@@ -71,9 +66,9 @@ def pick(
             source.fill()
             if source.ended:
                 break
-    table = np.concatenate(parts) if parts else picked[:0]
+    table = np.concatenate(parts) if parts else found[:0]
     data = np.concatenate([*bytes_of, np.zeros(PADDING, dtype=np.uint8)])
-    column = {name: table[name].astype(np.int64) for name in PICKED.names or ()}
+    column = {name: table[name].astype(np.int64) for name in REREAD.names or ()}
     return Frames(
         data,
         column["start"],

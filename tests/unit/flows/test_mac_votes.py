@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from numba import njit
 
 from correlator.decode.records import IN, KEYLESS, OUT, RECORD, bare
-from correlator.flows.fold.own_macs import Votes
-from correlator.flows.fold.own_macs_kernel import AGREE, OPPOSE, UNKNOWN
+from correlator.flows.fold.mac_votes import MacVotes
+from correlator.flows.fold.mac_votes_kernel import AGREE, OPPOSE, UNKNOWN
 
 NOBODY = np.zeros(256, dtype=bool)
 
@@ -49,7 +49,7 @@ def test_the_ttl_comes_out_of_a_key(name: int, ttl: int) -> None:
 
 def counted(*frames: tuple[int, int, int, int, int], odd: int = 0) -> np.ndarray:
     """The tally of these frames, taken one at a time: a ring that is as full as it gets."""
-    votes = Votes()
+    votes = MacVotes()
     votes.ring, votes.buckets = votes.ring[:1].copy(), votes.buckets[:1].copy()
     for frame in records(*frames, odd=odd):
         votes.take(np.array([frame], dtype=RECORD), NOBODY)

@@ -1,15 +1,14 @@
 """Own MAC addresses of interfaces that no fact tells, guessed from the first frames and proven by
 all of them.
 
-:func:`correlator.flows.host.look` weighs all frames at once. Here they pass by: an address is taken
-from the first ones, and while the rest is folded under it, everything is counted that could speak
-for another. Where that leaves a doubt, nothing is claimed."""
+:func:`correlator.flows.frames.direction.look` weighs all frames at once. Here they pass by: an
+address is taken from the first ones, and while the rest is folded under it, everything is counted
+that could speak for another. Where that leaves a doubt, nothing is claimed."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,9 +17,8 @@ from correlator.decode import interface_name
 from correlator.decode.peek import Peek
 from correlator.decode.records import OWN_LACKED, OWN_RAW, OWN_TAGGED, OWN_TOLD, OWN_UNTOLD
 from correlator.decode.stream import Names, Source, UnusualError, stream
-from correlator.flows.fold import own_macs_kernel as kernel
-from correlator.flows.fold.kernel import move_ring
-from correlator.flows.fold.own_macs_kernel import (
+from correlator.flows.fold import mac_votes_kernel as kernel
+from correlator.flows.fold.mac_votes_kernel import (
     AGREE,
     FRAGMENTS,
     FRAMES,
@@ -29,12 +27,15 @@ from correlator.flows.fold.own_macs_kernel import (
     STRANGER,
     UNKNOWN,
 )
+from correlator.flows.fold.task import Files
+from correlator.flows.fold.waiting_kernel import move_ring
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Bools
+
     Records = npt.NDArray[np.void]
-    Files = Sequence[tuple[str | None, Path]]
 
 FIRST = 1 << 12
 REACHED = 1 << 13
@@ -42,7 +43,7 @@ ENOUGH = 1 << 16
 """So many frames are looked at for a guess."""
 
 
-class Votes:
+class MacVotes:
     """Counts what frames, in order of time, tell of their interfaces' own addresses."""
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class Votes:
         self.ring, self.buckets = np.zeros(FIRST, dtype=LAST), np.full(FIRST, -1, dtype=np.int64)
         self.table = np.full(REACHED, -1, dtype=np.int64)
 
-    def take(self, records: Records, asked: npt.NDArray[np.bool_]) -> None:
+    def take(self, records: Records, asked: Bools) -> None:
         """Count more of them; ``asked`` (256,): of which interfaces. Raises
         :class:`~correlator.decode.stream.UnusualError` where there are more addresses than a host
         has."""
@@ -101,7 +102,7 @@ class Votes:
         return agree - oppose > oppose + strangers + 2 * unknown + 8 * int(self.counts[FRAGMENTS])
 
 
-def present(files: Files, known: Mapping[str, int], enough: int) -> dict[str, Counter[int]]:
+def count_macs(files: Files, known: Mapping[str, int], enough: int) -> dict[str, Counter[int]]:
     """Interface of which no MAC address is ``known`` -> how many of its unicast frames bear each
     one; ``enough`` frames of each file will do. Raises
     :class:`~correlator.decode.stream.UnusualError`."""
@@ -122,16 +123,16 @@ def present(files: Files, known: Mapping[str, int], enough: int) -> dict[str, Co
     return found
 
 
-def guess(files: Files, known: Mapping[str, int]) -> dict[str, int]:
+def guess_macs(files: Files, known: Mapping[str, int]) -> dict[str, int]:
     """Own MAC addresses of interfaces of which none is ``known``, as the first frames tell."""
-    count = present(files, known, ENOUGH)
+    count = count_macs(files, known, ENOUGH)
     ranked = {
         name: sorted(macs, key=lambda mac: (macs[mac], mac), reverse=True)
         for name, macs in count.items()
     }
     chosen = {name: macs[0] for name, macs in ranked.items()}
     for place in range(1, 3):
-        names, votes, seen = Names({**known, **chosen}), Votes(), 0
+        names, votes, seen = Names({**known, **chosen}), MacVotes(), 0
         for records in stream(
             [Source(file, name, interface_name(file), names) for name, file in files]
         ):
@@ -150,7 +151,9 @@ def guess(files: Files, known: Mapping[str, int]) -> dict[str, int]:
     return chosen
 
 
-def prove(files: Files, known: Mapping[str, int], names: Names, votes: Votes) -> dict[str, int]:
+def prove_macs(
+    files: Files, known: Mapping[str, int], names: Names, votes: MacVotes
+) -> dict[str, int]:
     """Own MAC addresses of the interfaces with frames of which none is ``known``: those that were
     taken, where all frames agree that it is them; another, where that should be tried. Raises
     :class:`~correlator.decode.stream.UnusualError` where frames have to be weighed all at once."""
@@ -174,7 +177,7 @@ def prove(files: Files, known: Mapping[str, int], names: Names, votes: Votes) ->
             raise UnusualError
         found[one.name] = mac
         if missed or opposed or (mac and silent):
-            every = present(files, known, 1 << 62) if every is None else every
+            every = count_macs(files, known, 1 << 62) if every is None else every
             macs = {
                 other: number
                 for other, number in every[one.name].items()

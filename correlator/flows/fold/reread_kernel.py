@@ -6,9 +6,9 @@ import numpy as np
 
 from correlator.decode.compiled import kernel, part
 from correlator.decode.records import direction_of, little, parse, record_header
-from correlator.flows.fold.kernel import find, name_of, pack
+from correlator.flows.fold.names_kernel import endpoint, find, name_of
 
-PICKED = np.dtype(
+REREAD = np.dtype(
     [
         ("start", "i8"),
         ("captured", "i8"),
@@ -19,7 +19,7 @@ PICKED = np.dtype(
         ("number", "i8"),
     ]
 )
-"""One frame that was picked: where it starts among the picked bytes, and what its record says."""
+"""One frame that was copied: where it starts among the copied bytes, and what its record says."""
 
 
 @part
@@ -36,31 +36,27 @@ def _wanted(data, at, captured, wire, direction, mac, keys, values, wanted, scra
     r = scratch[0]
     if parse(data, at, captured, wire, direction, mac, r, own) >= 0:
         return False
-    name = name_of(
-        r.protocol,
-        pack(np.int64(r.src), np.int64(r.sport)),
-        pack(np.int64(r.dst), np.int64(r.dport)),
-    )
-    slot = find(keys, values, name)
+    name = name_of(r.protocol, endpoint(r.src, r.sport), endpoint(r.dst, r.dport))
+    slot = find(keys, name)
     return keys[slot] == 0 or wanted[values[slot]]
 
 
 @kernel
-def pick_pcap(
-    data, position, size, big, unit, first, mac, keys, values, wanted, scratch, own, picked, out
+def reread_pcap(
+    data, position, size, big, unit, first, mac, keys, values, wanted, scratch, own, found, out
 ):
     """Copy the frames of ``wanted`` pairs out of a pcap file's bytes.
 
-    Returns (position reached, frames passed, frames picked, bytes filled).
+    Returns (position reached, frames passed, frames copied, bytes filled).
     """
     frames, count, filled = 0, 0, 0
     while position + 16 <= size:
         seconds, fraction, captured, wire = record_header(data, position, big)
-        if position + 16 + captured > size or count >= len(picked) or filled + captured > len(out):
+        if position + 16 + captured > size or count >= len(found) or filled + captured > len(out):
             break
         frames += 1
         if _wanted(data, position + 16, captured, wire, 0, mac, keys, values, wanted, scratch, own):
-            p = picked[count]
+            p = found[count]
             _keep(data, position + 16, captured, filled, p, out)
             p.wire, p.time, p.interface, p.direction = (
                 wire,
@@ -76,8 +72,8 @@ def pick_pcap(
 
 
 @kernel
-def pick_blocks(
-    data, position, size, first, macs, units, keys, values, wanted, scratch, own, picked, out
+def reread_blocks(
+    data, position, size, first, macs, units, keys, values, wanted, scratch, own, found, out
 ):
     """The same of pcapng blocks; those that hold no packet are passed over."""
     frames, count, filled = 0, 0, 0
@@ -87,7 +83,7 @@ def pick_blocks(
             break
         if kind == 6:
             captured = little(data, position + 20)
-            if count >= len(picked) or filled + captured > len(out):
+            if count >= len(found) or filled + captured > len(out):
                 break
             frames += 1
             direction = direction_of(
@@ -108,7 +104,7 @@ def pick_blocks(
                 scratch,
                 own,
             ):
-                p = picked[count]
+                p = found[count]
                 _keep(data, position + 28, captured, filled, p, out)
                 p.wire, p.time = (
                     wire,

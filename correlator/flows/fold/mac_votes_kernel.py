@@ -1,8 +1,9 @@
 """What frames tell of their interfaces' own MAC addresses: the inner loop beside the fold, where
 facts tell none.
 
-It counts the votes of :func:`correlator.flows.host._ttl_votes`: of two sights that follow each
-other of one packet, the second with its TTL one less, the first came in and the second left."""
+It counts the votes of :func:`correlator.flows.frames.direction.ttl_votes`: of two sights that
+follow each other of one packet, the second with its TTL one less, the first came in and the second
+left."""
 
 from __future__ import annotations
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from correlator.decode.compiled import kernel, part
 from correlator.decode.records import BROKEN, IN, KEYLESS, OUT, bare
-from correlator.flows.crossings import WINDOW_NS
+from correlator.flows.keys import WINDOW_NS
 
 LAST = np.dtype(
     [
