@@ -3,12 +3,18 @@ CLI."""
 
 from __future__ import annotations
 
+from correlator.plain import one_line
+
 
 class CorrelatorError(Exception):
     """Base of every error that correlator raises on purpose; ``exit_code`` is the command's exit
     status."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """One line, whatever the input that it tells of holds."""
+        return one_line(super().__str__())
 
 
 class InputError(CorrelatorError):

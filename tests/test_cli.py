@@ -347,3 +347,39 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused("export", CASE, "hits", "-o", tmp_path / "no" / "h.csv")
     assert "is no time" in refused("replay", CASE, "--clock-offset", "soon")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_defect_is_one_line_and_a_way_to_report_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody thought of is one printable line and status 70; CORRELATOR_DEBUG shows where."""
+    import correlator.cli as cli
+
+    def fails(*_: object, **__: object) -> None:
+        raise KeyError("\x1b[2J\n" + "x" * 1000)
+
+    monkeypatch.setattr(cli.commands, "main", fails)
+    for debug, shown in ((None, 1), ("0", 1), ("1", 5)):
+        monkeypatch.setattr("os.environ", {} if debug is None else {"CORRELATOR_DEBUG": debug})
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 70
+        assert all(line.isprintable() for line in said.split("\n"))
+        assert said.split("\n")[-2].startswith("correlator: KeyError: '\\x1b[2J")
+        assert len(said.split("\n")[-2]) < 400
+        assert said.count("\n") >= shown
+        assert ("Traceback" in said) == (debug == "1")
+
+
+def test_a_defect_of_the_reading_process_is_told_by_its_asker() -> None:
+    """What the process that reads packets did not expect, or refuses, is raised here, in one."""
+    from correlator.errors import InputError
+    from correlator.flows.fold.process import Aside
+
+    aside = Aside()
+    aside._send("no task")
+    with pytest.raises(RuntimeError, match="while packets were read"):
+        aside.fold(None)
+    assert InputError("a\nb").args == ("a\nb",)
+    assert str(InputError("a\nb")) == "a\\nb"

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from correlator.cli.inputs import Bar, parse_seconds
+from correlator.cli.say import say
 from correlator.errors import CorrelatorError, InputError
+from correlator.plain import one_line
 from correlator.session import LEAST_SNAP, MOST_SNAP, SHORTEST_S
 
 if TYPE_CHECKING:
@@ -125,11 +127,11 @@ def capture(
 
 
 def _say(line: str, runs_command: bool) -> None:
-    click.echo(f"correlator: {line}{'' if runs_command else '; Ctrl-C ends it'}", err=True)
+    say(f"correlator: {line}{'' if runs_command else '; Ctrl-C ends it'}", err=True)
 
 
 def _line(status: Status) -> str:
-    fastest = "  ".join(f"{name} {rate:,.0f}/s" for name, rate in status.fastest)
+    fastest = "  ".join(f"{one_line(name)} {rate:,.0f}/s" for name, rate in status.fastest)
     dropped = f", {status.dropped:,} DROPPED" if status.dropped else ", none dropped"
     return (
         f" {status.seconds:5.1f} s  {status.packets:,} packets{dropped}  {status.samples:,} "
@@ -144,13 +146,13 @@ def _report(outcome: Outcome) -> None:
     from correlator.report.replay import render_replay
 
     if outcome.problem:
-        click.echo(f"correlator: {outcome.problem}", err=True)
+        say(f"correlator: {outcome.problem}", err=True)
     try:
         with Bar() as bar:
             analysis = load_files(outcome.folder, progress=bar)
         click.echo(render_replay(analysis), nl=False)
     except CorrelatorError as error:
-        click.echo(f"correlator: {error}", err=True)
+        say(f"correlator: {error}", err=True)
         if not outcome.exit_status:
             sys.exit(error.exit_code)
     if outcome.problem and not outcome.exit_status:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from correlator.cli.inputs import PCAPNG, reads_input
+from correlator.cli.say import say
 from correlator.errors import InputError
 
 if TYPE_CHECKING:
@@ -37,8 +38,18 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="With pcapng: also write coloring rules for Wireshark.",
 )
+@click.option(
+    "--raw",
+    is_flag=True,
+    help="CSV: words as they are, also such as a spreadsheet takes for formulas.",
+)
 def export(
-    analyse: Callable[[], Analysis], table: str, output: Path, form: str, coloring: Path | None
+    analyse: Callable[[], Analysis],
+    table: str,
+    output: Path,
+    form: str,
+    coloring: Path | None,
+    raw: bool,
 ) -> None:
     """Write one table to a file: hits, connections, ledger, packets or rules; or, with pcapng for a
     table, the packets with the rules that each traversed as its packet comment, for Wireshark.
@@ -50,14 +61,18 @@ def export(
     if form and form not in FORMATS and (form != PCAPNG or table != PCAPNG):
         raise InputError(f"--format {form}: is no format: expected one of {', '.join(FORMATS)}")
     if table == PCAPNG:
+        if raw:
+            raise InputError(f"--raw: goes with csv: leave it out for {PCAPNG}")
         _export_packets(analyse, output, form, coloring)
         return
     if coloring is not None:
         raise InputError(f"--coloring-rules {coloring}: goes with packets: export {PCAPNG}")
     from correlator.report.machine import check_export, export_table
 
-    check_export(table, output, form)
-    click.echo(f"wrote {export_table(analyse(), table, output, form):,} rows to {output}")
+    form = check_export(table, output, form)
+    if raw and form != "csv":
+        raise InputError(f"--raw: goes with csv, and {form} is written: leave it out")
+    say(f"wrote {export_table(analyse(), table, output, form, raw):,} rows to {output}")
 
 
 def _export_packets(
@@ -71,11 +86,7 @@ def _export_packets(
         raise InputError(f"--format {form}: is a format of tables: leave it out for {PCAPNG}")
     check_ending(output)
     frames, commented = export_pcapng(analyse(), output)
-    click.echo(
-        f"wrote {frames:,} packets to {output}, {commented:,} with the rules that they traversed"
-    )
+    say(f"wrote {frames:,} packets to {output}, {commented:,} with the rules that they traversed")
     if coloring is not None:
         write_whole(coloring, write_rules)
-        click.echo(
-            f"wrote coloring rules to {coloring}: in Wireshark, View > Coloring Rules > Import"
-        )
+        say(f"wrote coloring rules to {coloring}: in Wireshark, View > Coloring Rules > Import")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from correlator.errors import InputError
+from correlator.plain import one_line
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
@@ -165,7 +166,7 @@ class Bar:
         if not sys.stderr.isatty() or time.monotonic() - self.begun < 1.0:
             return
         done = round(BAR * min(max(part, 0.0), 1.0))
-        sys.stderr.write(f"\r\033[K[{'#' * done}{'.' * (BAR - done)}] {what}")
+        sys.stderr.write(f"\r\033[K[{'#' * done}{'.' * (BAR - done)}] {one_line(what)}")
         sys.stderr.flush()
         self.drawn = True
 

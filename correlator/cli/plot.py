@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from correlator.cli.inputs import reads_input
+from correlator.cli.say import say
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
@@ -61,4 +62,4 @@ def plot(
     check_format(output)  # before the work, not after it
     find_theme(theme)
     write_plot(analyse(), output, rules=names, client=client, begin=begin, end=end, theme=theme)
-    click.echo(f"wrote {output}")
+    say(f"wrote {output}")

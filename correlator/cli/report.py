@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from correlator.cli.inputs import reads_input
+from correlator.cli.say import say
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
@@ -29,7 +30,7 @@ def report(analyse: Callable[[], Analysis], output: Path) -> None:
 
     _refuse_ending(output, ENDINGS)
     write_page(analyse(), output)
-    click.echo(f"wrote {output}")
+    say(f"wrote {output}")
 
 
 def _refuse_ending(output: Path, endings: tuple[str, ...]) -> None:

@@ -18,6 +18,7 @@ from correlator.decode.link import find_network
 from correlator.decode.network import decode_network
 from correlator.decode.packed import GZIP, gunzip
 from correlator.errors import InputError
+from correlator.plain import encodable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -52,7 +53,7 @@ def interface_name(path: Path) -> str:
     name = path.name
     for ending in (".gz", ".pcapng", ".pcap", ".cap", ".dmp"):
         name = name.removesuffix(ending)
-    return name
+    return encodable(name)
 
 
 def read_packets(

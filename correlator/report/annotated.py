@@ -14,6 +14,7 @@ from correlator.dataset.commented import Commented, blocks
 from correlator.dataset.pcapng import EXPORTED, interface, section, statistics
 from correlator.decode import read_frames
 from correlator.errors import InputError
+from correlator.plain import lines, one_line
 from correlator.report.machine import write_whole
 from correlator.version import __version__
 
@@ -129,11 +130,11 @@ def _one(parts: list[Interface]) -> Interface:
 
 def _write(file: BinaryIO, analysis: Analysis, whole: _Whole) -> int:
     """Write all blocks; returns how many packets bear a comment."""
-    file.write(section(f"{EXPORTED} {__version__}", "\n".join([MEANING, *analysis.warnings])))
+    file.write(section(f"{EXPORTED} {__version__}", lines([MEANING, *analysis.warnings])))
     for one in whole.interfaces:
         file.write(interface(one.name, one.link_type, one.snap_length))
     paths, packets = analysis.packet_paths(), analysis.packets
-    texts = [text.encode() for text in paths.texts]
+    texts = [one_line(text).encode() for text in paths.texts]
     connection, crossing = packets["connection"].to_numpy(), packets["crossing"].to_numpy()
     wire = packets["wire"].map({"": 0, "in": 1, "out": 2}).to_numpy().astype(np.int64)
     data = [frames.data for frames in whole.files]

@@ -38,7 +38,7 @@ def replay_json(analysis: Analysis) -> str:
     }
     for name in ("connections", "hits", "ledger"):
         report[name] = json.loads(analysis.table(name).to_json(orient="records"))
-    return json.dumps(report, indent=1, default=float) + "\n"
+    return json.dumps(report, indent=1, default=float).replace("\x7f", "\\u007f") + "\n"
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
@@ -92,9 +92,12 @@ def check_export(name: str, path: Path, form: str = "") -> str:
     return form
 
 
-def export_table(analysis: Analysis, name: str, path: Path, form: str = "") -> int:
+def export_table(
+    analysis: Analysis, name: str, path: Path, form: str = "", raw: bool = False
+) -> int:
     """Write one table in a form of :data:`FORMATS`, by the file's ending where none is named;
-    returns its rows.
+    returns its rows. ``raw``: words in CSV as they are, though a spreadsheet take them for
+    formulas.
 
     Raises :class:`~correlator.errors.InputError`.
     """
@@ -110,7 +113,7 @@ def export_table(analysis: Analysis, name: str, path: Path, form: str = "") -> i
 
     def write(file: Path) -> None:
         nonlocal rows
-        rows = WRITERS[form](analysis.in_parts(name), file)
+        rows = WRITERS[form](analysis.in_parts(name), file, raw)
 
     write_whole(path, write)
     return rows

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from correlator.plain import one_line
 from correlator.report.units import plural
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def findings_block(
             else ""
         )
         wrapped = textwrap.wrap(
-            finding.text + backed,
+            one_line(finding.text) + backed,
             WIDTH,
             initial_indent="  * ",
             subsequent_indent="    ",

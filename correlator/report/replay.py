@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from correlator import plain
 from correlator.report.findings import find
 from correlator.report.prose import findings_block
 from correlator.report.summary import Summary, summarise
@@ -53,7 +54,7 @@ def _answer(analysis: Analysis, summary: Summary, everything: bool) -> str:
     if analysis.inferred:
         lines.append(f"inferred  {'; '.join(analysis.inferred)} (no facts were saved)")
     lines += [f"warning   {warning}" for warning in analysis.warnings]
-    return "\n".join(lines)
+    return plain.lines(lines)
 
 
 def _proof(analysis: Analysis, summary: Summary) -> list[str]:
@@ -170,6 +171,7 @@ def _end(address: object, port: object, bare: bool) -> str:
 
 
 def _columns(rows: Sequence[tuple[str, ...]]) -> str:
+    rows = [tuple(map(plain.one_line, row)) for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=True)).rstrip()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from correlator import plain
 from correlator.errors import InputError
 from correlator.report.findings import about, find
 from correlator.report.names import parse_rule_name
@@ -36,13 +37,13 @@ def _said(analysis: Analysis, connections: Iterable[int], rule: str = "") -> str
 
 def _connection(analysis: Analysis, number: int) -> str:
     row = analysis.connections.iloc[number - 1]
-    lines = [_title(row, analysis)]
+    lines = _title(row, analysis)
     for path in analysis.paths(number):
         lines += ["", *_path(path)]
-    return "\n".join(lines) + "\n"
+    return plain.lines(lines) + "\n"
 
 
-def _title(row: pd.Series, analysis: Analysis) -> str:
+def _title(row: pd.Series, analysis: Analysis) -> list[str]:
     icmp, named = row["protocol"] == "icmp", analysis.named
     ports = [f" id {row['sport']}", ""] if icmp else [f":{row['sport']}", f":{row['dport']}"]
     lines = [
@@ -57,7 +58,7 @@ def _title(row: pd.Series, analysis: Analysis) -> str:
     ]
     if row["linked"]:
         lines.append(f"  docker-proxy carries it: its other half is connection {row['linked']}")
-    return "\n".join(lines)
+    return lines
 
 
 def _path(path: PathView) -> list[str]:
@@ -100,7 +101,7 @@ def render_client(analysis: Analysis, address: str) -> str:
         raise InputError(f"no connection of client {address}: clients are {seen}")
     parts = [_connection(analysis, int(n)) for n in mine["connection"].head(SHOWN)]
     if len(mine) > SHOWN:
-        parts.append(f"... and {len(mine) - SHOWN} more connections of {address}\n")
+        parts.append(f"... and {len(mine) - SHOWN} more connections of {plain.one_line(address)}\n")
     return _said(analysis, mine["connection"]) + "\n".join(parts)
 
 
@@ -142,4 +143,4 @@ def render_rule(analysis: Analysis, name: str) -> str:
                 f"{moment(int(hit.first_seen))}  "
                 f"{hit.evidence}  {hit.status}"
             )
-    return _said(analysis, (), name) + "\n".join(lines) + "\n"
+    return _said(analysis, (), name) + plain.lines(lines) + "\n"

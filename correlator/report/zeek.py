@@ -147,10 +147,21 @@ def _words(values: Any, count: int) -> list[str]:
     if values is None:
         return [UNSET] * count
     series = pd.Series(values).astype(str)
-    words: list[str] = series.str.replace(
-        r"[\\\t\n\r]", lambda found: f"\\x{ord(found[0]):02x}", regex=True
-    ).tolist()
-    return [word or UNSET for word in words]
+    return [_word(word) or UNSET for word in series.tolist()]
+
+
+def _word(word: str) -> str:
+    """Backslashes and what is not printable as Zeek writes bytes: ``\\x1b``."""
+    if word.isprintable() and "\\" not in word:
+        return word
+    return "".join(
+        c if c.isprintable() and c != "\\" else "".join(f"\\x{b:02x}" for b in _utf8(c))
+        for c in word
+    )
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def _seconds(nanoseconds: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

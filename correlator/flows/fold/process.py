@@ -93,7 +93,7 @@ class FoldProcess:
     def _answer(self) -> Any:
         assert self.process.stdout is not None
         try:
-            return pickle.load(self.process.stdout)
+            told = pickle.load(self.process.stdout)
         except (EOFError, pickle.UnpicklingError):
             self.process.wait()
             status = self.process.returncode
@@ -101,6 +101,10 @@ class FoldProcess:
             raise CorrelatorError(
                 f"reading the packets ended with status {status}: too little memory?"
             ) from None
+        if isinstance(told, Exception):
+            self.close()
+            raise told
+        return told
 
 
 def begin_process(folder: Path | None, files: Sequence[Path]) -> FoldProcess | None:

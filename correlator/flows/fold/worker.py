@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.decode.compiled import is_cached
+from correlator.errors import CorrelatorError
 from correlator.flows.fold.files import fold_files, reread_files
 from correlator.flows.fold.folded import likely_rest
 
@@ -58,6 +59,12 @@ def serve() -> None:
                 frames = []
     except (BrokenPipeError, EOFError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody wants more of it
+    except CorrelatorError as error:
+        answer(error)
+    except MemoryError:
+        os._exit(1)
+    except Exception as error:  # whoever asked says so, as of any defect
+        answer(RuntimeError(f"{type(error).__name__} while packets were read: {error}"))
 
 
 def _warm() -> None:

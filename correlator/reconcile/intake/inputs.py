@@ -19,6 +19,7 @@ from correlator.firewall.samples.log import CounterLog
 from correlator.firewall.samples.read import parse_counter_log
 from correlator.firewall.samples.session import read_sample_logs
 from correlator.flows.conntrack_log import read_conntrack_log
+from correlator.plain import encodable
 
 if TYPE_CHECKING:
     from correlator.firewall.model import Ruleset
@@ -215,7 +216,7 @@ def split_pcap(argument: str) -> tuple[str | None, Path]:
     """``docker0=FILE`` or ``FILE`` as (interface or None, path)."""
     name, found, file = argument.partition("=")
     if found and "/" not in name and not Path(argument).exists():
-        return name, Path(file)
+        return encodable(name), Path(file)
     return None, Path(argument)
 
 

@@ -8,17 +8,18 @@ import hashlib
 import json
 from importlib.resources import files
 
-_ESCAPES = str.maketrans(
-    {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
-)
+from correlator.plain import one_line
+
+_ESCAPES = str.maketrans({"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"})
 
 
 def json_text(value: object) -> str:
     """JSON that cannot end the script element it stands in: ``<``, ``>`` and ``&`` only occur
     within strings, escaped."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain).translate(
-        _ESCAPES
-    )
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    if not text.isprintable():  # within strings: shown as it would be on a terminal
+        text = "".join(c if c.isprintable() else "\\" + one_line(c) for c in text)
+    return text.translate(_ESCAPES)
 
 
 def _plain(value: object) -> object:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from correlator.errors import InputError
+from correlator.plain import one_line
 from correlator.report.findings import Finding, find
 from correlator.report.machine import write_whole
 from correlator.report.page.answer import BAD, headline, proofs, rest_of_it, spelled
@@ -40,6 +41,11 @@ def write_page(analysis: Analysis, path: Path) -> None:
     write_whole(path, lambda file: void(file.write_text(text, encoding="utf-8")))
 
 
+def _shown(value: object) -> object:
+    """What a template shows: text from elsewhere on one line, and nothing in it unseen."""
+    return one_line(value) if type(value) is str else value
+
+
 def void(_: object) -> None:
     """A result that nobody asks for."""
 
@@ -58,6 +64,7 @@ def render_page(analysis: Analysis) -> str:
     script = "\n".join(source(f"assets/{name}.js") for name in SCRIPTS)
     environment = Environment(
         autoescape=True,
+        finalize=_shown,
         loader=FunctionLoader(lambda name: source(f"templates/{name}")),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -17,7 +17,7 @@ def test_csv_is_what_pandas_writes(
     words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever stands in words, and with numbers of any size, compiled code writes the same
-    bytes."""
+    bytes, where words are wanted raw."""
     monkeypatch.setattr(writers, "MANY", 0)
     monkeypatch.setattr(writers, "ROWS", 3)
     n = len(words)
@@ -30,7 +30,7 @@ def test_csv_is_what_pandas_writes(
             "kind": pd.Categorical([None, *words[1:]], categories=sorted(set(words))),
         }
     )
-    assert writers.write_csv([table, table[:0], table], tmp_path / "t.csv") == 2 * n
+    assert writers.write_csv([table, table[:0], table], tmp_path / "t.csv", raw=True) == 2 * n
     assert (tmp_path / "t.csv").read_bytes() == pd.concat([table, table]).to_csv(
         index=False
     ).encode()
@@ -40,7 +40,7 @@ def test_nothing(tmp_path: Path) -> None:
     """A table without rows is a header, an empty list, a file without rows."""
     empty = pd.DataFrame({"number": pd.Series([], dtype="int64"), "kind": pd.Categorical([])})
     for form, write in writers.WRITERS.items():
-        assert write([empty], tmp_path / f"t.{form}") == 0
+        assert write([empty], tmp_path / f"t.{form}", False) == 0
     assert (tmp_path / "t.csv").read_text() == "number,kind\n"
     assert (tmp_path / "t.json").read_text() == empty.to_json(orient="records", indent=1)
     assert len(pd.read_parquet(tmp_path / "t.parquet")) == 0

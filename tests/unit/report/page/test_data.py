@@ -112,13 +112,18 @@ def test_a_bounded_page_keeps_what_matters() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["</script><script>alert(1)</script>", "<!-- <script>", "a & b", "\u2028", '"\\']
+    "text", ["</script><script>alert(1)</script>", "<!-- <script>", "a & b", '"\\']
 )
 def test_json_cannot_end_its_element(text: str) -> None:
     """Whatever a string holds, the JSON has no markup in it and reads back as it was."""
     written = json_text({"comment": text, text: 1})
     assert not set("<>&\u2028\u2029") & set(written)
     assert json.loads(written) == {"comment": text, text: 1}
+
+
+def test_json_shows_what_is_not_seen() -> None:
+    """Marks of direction and line ends of Unicode reach the page as their escapes, to be read."""
+    assert json.loads(json_text({"\u2028": "a\u202eb"})) == {"\\u2028": "a\\u202eb"}
 
 
 def test_the_answer_is_one_sentence_that_names_the_rule() -> None:
