@@ -8,16 +8,18 @@ from pathlib import Path
 
 import click
 
-from correlator.cli import commands
+from correlator.cli import DEFECT, commands
 from correlator.errors import CorrelatorError, InputError
 
 EXIT_CODES = f"""\
 ## Exit status
 
 0 where it did what it was told, {InputError.exit_code} for input or a command line that cannot
-be used, {CorrelatorError.exit_code} where recording failed, 130 after Ctrl-C.
+be used, {CorrelatorError.exit_code} where recording failed, {DEFECT} for a defect of correlator,
+130 after Ctrl-C.
 `capture -- COMMAND` has the command's own. One line on stderr says what is wrong, where, and what
-to do. Output files are written whole or not at all.
+to do; `correlator --debug COMMAND`, or CORRELATOR_DEBUG=1, prints the traceback before it. Output
+files are written whole or not at all.
 """
 
 

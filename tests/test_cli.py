@@ -296,7 +296,7 @@ def test_a_log_without_counters_is_refused(case: Path) -> None:
 
 def test_broken_facts_are_refused(case: Path) -> None:
     """JSON that is none, or of another kind, is refused by name and line."""
-    (case / "addr.json").write_text("{ nope")
+    (case / "addr.json").write_text("[{ nope")
     assert "addr.json: line 1 is not JSON" in refused("replay", case)
     (case / "addr.json").write_text('{"a": 1}')
     assert "save it with ip -j" in refused("replay", case)

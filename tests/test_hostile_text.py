@@ -56,8 +56,6 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
     return load(folder)
 
 
-
-
 def test_the_enemy_is_in_it(hostile: Analysis) -> None:
     """The tables hold what the input said, as it said it."""
     assert any(EVIL in name for name in hostile.interfaces)
@@ -82,7 +80,7 @@ def test_text_is_printable_and_no_line_is_forged(hostile: Analysis) -> None:
 
 @pytest.mark.parametrize("table", TABLES)
 def test_csv_is_no_formula_and_no_escape(hostile: Analysis, tmp_path: Path, table: str) -> None:
-    """No cell begins as a formula does but numbers; rules' texts are as they were behind a space."""
+    """No cell but a number begins as a formula does; rules' texts stand behind a space."""
     export_table(hostile, table, tmp_path / "t.csv")
     text = (tmp_path / "t.csv").read_text()
     assert not SEEN.search(text)
