@@ -375,11 +375,11 @@ def test_a_defect_is_one_line_and_a_way_to_report_it(
 def test_a_defect_of_the_reading_process_is_told_by_its_asker() -> None:
     """What the process that reads packets did not expect, or refuses, is raised here, in one."""
     from correlator.errors import InputError
-    from correlator.flows.fold.process import Aside
+    from correlator.flows.fold.process import FoldProcess
 
-    aside = Aside()
-    aside._send("no task")
+    worker = FoldProcess()
+    worker._send("no task")
     with pytest.raises(RuntimeError, match="while packets were read"):
-        aside.fold(None)
+        worker.fold(None)
     assert InputError("a\nb").args == ("a\nb",)
     assert str(InputError("a\nb")) == "a\\nb"
