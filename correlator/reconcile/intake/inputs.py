@@ -20,6 +20,7 @@ from correlator.firewall.samples.read import parse_counter_log
 from correlator.firewall.samples.session import read_sample_logs
 from correlator.flows.conntrack_log import read_conntrack_log
 from correlator.plain import encodable
+from correlator.reconcile.intake.strangers import without_strangers
 
 if TYPE_CHECKING:
     from correlator.firewall.model import Ruleset
@@ -118,16 +119,9 @@ def read_inputs(
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
     events, warnings = _read_conntrack(path)
-    return Inputs(
-        tuple(named),
-        read_facts(facts if facts is not None else path),
-        log,
-        ruleset,
-        source,
-        phantoms,
-        events,
-        warnings,
-    )
+    known = read_facts(facts if facts is not None else path)
+    files, strange = without_strangers(named, known)
+    return Inputs(files, known, log, ruleset, source, phantoms, events, (*warnings, *strange))
 
 
 def _read_conntrack(path: Path | None) -> tuple[ConntrackEvents | None, tuple[str, ...]]:
