@@ -255,7 +255,7 @@ def profile(packets: int, connections: int) -> None:
         profiler = cProfile.Profile()
         profiler.enable()
         import correlator
-        from correlator.report.replay import render_replay
+        from correlator.report.terminal import render_replay
 
         render_replay(correlator.load(name))
         profiler.disable()

@@ -24,7 +24,7 @@ from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.intake import packets as intake
 from correlator.reconcile.tables import tables as written
 from correlator.report.page.render import render_page
-from correlator.report.replay import render_replay
+from correlator.report.terminal import render_replay
 from tests.conftest import CAPTURES
 
 FACTS = ("addr.json", "link.json", "route.json", "sysctl.txt")

@@ -143,7 +143,7 @@ def _report(outcome: Outcome) -> None:
     """What `correlator replay` says of the session. A session that cannot be analysed does not hide
     the command's status."""
     from correlator.reconcile.loading import load_files
-    from correlator.report.replay import render_replay
+    from correlator.report.terminal import render_replay
 
     if outcome.problem:
         say(f"correlator: {outcome.problem}", err=True)

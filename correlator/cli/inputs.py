@@ -103,7 +103,7 @@ def reads_input(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def prepare_report() -> None:
     """Import what will show packets, while another process reads them."""
-    import correlator.report.replay  # noqa: F401
+    import correlator.report.terminal  # noqa: F401
 
 
 def _table_alone(path: Path | None, table: str | None, form: str) -> tuple[Path | None, str]:

@@ -28,6 +28,6 @@ def replay(analyse: Callable[[], Analysis], everything: bool, as_json: bool) -> 
 
         click.echo(replay_json(analysis), nl=False)
         return
-    from correlator.report.replay import render_replay
+    from correlator.report.terminal import render_replay
 
     click.echo(render_replay(analysis, everything), nl=False)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from correlator import plain
 from correlator.errors import InputError
 from correlator.report.findings import about, find
-from correlator.report.names import parse_rule_name
-from correlator.report.prose import findings_block
+from correlator.report.findings_text import findings_block
+from correlator.report.rule_names import parse_rule_name
 from correlator.report.units import moment, plural
 
 if TYPE_CHECKING:

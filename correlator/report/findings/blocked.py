@@ -8,6 +8,16 @@ from correlator.firewall.docker import internal_bridge, names_interfaces_only, s
 from correlator.firewall.effects.verdicts import Reject
 from correlator.firewall.hooks import Hook
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import (
+    PORTED,
+    connections_of,
+    listed,
+    numbers,
+    said,
+    sentence,
+    unproven,
+    was,
+)
 from correlator.report.findings.published import Published, published, why_not_dnat
 from correlator.report.findings.rules import (
     Why,
@@ -23,16 +33,6 @@ from correlator.report.findings.rules import (
     split,
     texts_of,
     value,
-)
-from correlator.report.findings.words import (
-    PORTED,
-    connections_of,
-    listed,
-    numbers,
-    said,
-    sentence,
-    unproven,
-    was,
 )
 from correlator.report.units import plural
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import connections_of, listed, numbers, picked, said, was
 from correlator.report.findings.rules import device_of, value
 from correlator.report.findings.unserved import refusers
-from correlator.report.findings.words import connections_of, listed, numbers, picked, said, was
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import connections_of, numbers, said, unproven
 from correlator.report.findings.rules import hit_names, hits_of, same
-from correlator.report.findings.words import connections_of, numbers, said, unproven
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,6 +8,15 @@ import numpy as np
 
 from correlator.firewall.values import PROTOCOLS
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import (
+    PORTED,
+    clients,
+    doors,
+    listed,
+    numbers,
+    picked,
+    unproven,
+)
 from correlator.report.findings.proxied import halves
 from correlator.report.findings.published import published
 from correlator.report.findings.rules import (
@@ -19,15 +28,6 @@ from correlator.report.findings.rules import (
     same,
     text_of,
     value,
-)
-from correlator.report.findings.words import (
-    PORTED,
-    clients,
-    doors,
-    listed,
-    numbers,
-    picked,
-    unproven,
 )
 from correlator.report.units import plural
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from correlator import addresses
 from correlator.firewall.hooks import Hook
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import PORTED, connections_of, door, numbers, picked, said
 from correlator.report.findings.rules import hits_of, quoted, rulebooks
 from correlator.report.findings.walked import Walks, walks
-from correlator.report.findings.words import PORTED, connections_of, door, numbers, picked, said
 
 if TYPE_CHECKING:
     import pandas as pd

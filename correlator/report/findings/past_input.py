@@ -8,6 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import (
+    PORTED,
+    connections_of,
+    listed,
+    numbers,
+    picked,
+    said,
+    unproven,
+)
 from correlator.report.findings.rules import (
     Rulebook,
     hit_names,
@@ -18,15 +27,6 @@ from correlator.report.findings.rules import (
     value,
 )
 from correlator.report.findings.walked import Walks, walks
-from correlator.report.findings.words import (
-    PORTED,
-    connections_of,
-    listed,
-    numbers,
-    picked,
-    said,
-    unproven,
-)
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import (
+    connections_of,
+    doors,
+    numbers,
+    picked,
+    said,
+    unproven,
+)
 from correlator.report.findings.published import published, why_not_dnat
 from correlator.report.findings.rules import hits_of
-from correlator.report.findings.words import connections_of, doors, numbers, picked, said, unproven
 from correlator.report.units import plural
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Why = tuple[str, tuple[str, ...]]
 """(what is said of the reason, or nothing; the rules that it names). ``{it}``, ``{ports}`` and
 ``{server}`` in it are filled in for all connections of which it is said
-(:func:`correlator.report.findings.words.said`)."""
+(:func:`correlator.report.findings.phrases.said`)."""
 
 
 value = lru_cache(maxsize=65536)(addresses.value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.phrases import PORTED, connections_of, numbers
 from correlator.report.findings.rules import value
-from correlator.report.findings.words import PORTED, connections_of, numbers
 from correlator.report.units import plural
 
 if TYPE_CHECKING:

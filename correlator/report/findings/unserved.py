@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.report.findings.finding import Finding
-from correlator.report.findings.published import published, why_not_dnat
-from correlator.report.findings.rules import Why, hits_of, value
-from correlator.report.findings.words import (
+from correlator.report.findings.phrases import (
     PORTED,
     connections_of,
     numbers,
@@ -20,6 +18,8 @@ from correlator.report.findings.words import (
     was,
     who,
 )
+from correlator.report.findings.published import published, why_not_dnat
+from correlator.report.findings.rules import Why, hits_of, value
 
 if TYPE_CHECKING:
     import pandas as pd

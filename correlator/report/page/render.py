@@ -11,11 +11,11 @@ from correlator.errors import InputError
 from correlator.plain import one_line
 from correlator.report.findings import Finding, find
 from correlator.report.machine import write_whole
+from correlator.report.page.about import bounds, facts
 from correlator.report.page.answer import BAD, headline, proofs, rest_of_it, spelled
 from correlator.report.page.diagram import both
 from correlator.report.page.embed import fingerprint, json_text, source
 from correlator.report.page.entries import Catalogue, catalogue
-from correlator.report.page.facts import bounds, facts
 from correlator.report.page.flow import flow
 from correlator.report.page.ledger import balance, ledger_columns, residuals, totals
 from correlator.report.page.ruleset import rulesets

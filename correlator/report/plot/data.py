@@ -8,14 +8,14 @@ import numpy as np
 
 from correlator.errors import InputError
 from correlator.report.plot.bands import bands
+from correlator.report.plot.captions import balance, notes, subtitle, title
 from correlator.report.plot.density import choose_edges
-from correlator.report.plot.hits import tell
+from correlator.report.plot.hit_times import tell
 from correlator.report.plot.model import MINUS, Change, TimelineData
 from correlator.report.plot.order import Book
 from correlator.report.plot.rows import Rows, read_ledger
 from correlator.report.plot.selection import Choice, select
 from correlator.report.plot.window import window
-from correlator.report.plot.words import balance, notes, subtitle, title
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis

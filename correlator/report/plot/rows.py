@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.firewall.languages.iptables_short import short_rule
-from correlator.report.names import rule_name
 from correlator.report.plot.density import spread
 from correlator.report.plot.model import Marks, Row
+from correlator.report.rule_names import rule_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from correlator.report.plot.hits import HitColumns, Told
+    from correlator.report.plot.hit_times import HitColumns, Told
     from correlator.report.plot.model import Bools, Floats, Ints
     from correlator.report.plot.order import Line, Place
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
-from correlator.report.names import parse_rule_name
+from correlator.report.rule_names import parse_rule_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -27,7 +27,7 @@ from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
 from correlator.report.findings.too_big import too_big
 from correlator.report.findings.unserved import refused, unanswered
-from correlator.report.prose import findings_block
+from correlator.report.findings_text import findings_block
 from tests.conftest import CAPTURES
 from tests.lab.asked import OTHER_HOST
 from tests.lab.net import HOST, OUTSIDE

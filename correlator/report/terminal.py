@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from correlator import plain
 from correlator.report.findings import find
-from correlator.report.prose import findings_block
+from correlator.report.findings_text import findings_block
 from correlator.report.summary import Summary, summarise
 from correlator.report.units import clock_line, moment, plural
 
