@@ -101,6 +101,12 @@ TABLES_AT: dict[Hook, tuple[str, ...]] = {
 """iptables' tables at each hook, in the order in which packets meet them."""
 
 
+USUAL = ("raw", "mangle", "nat", "filter")
+"""Tables that any host may have; ``security`` is for SELinux alone."""
+EXPECTED = ("nat", "filter")
+"""Those that hosts with containers do have."""
+
+
 def iptables_base(table: str, chain: str) -> Base | None:
     """Where a chain of iptables stands; None for a user's chain."""
     return IPTABLES.get(table, {}).get(chain)

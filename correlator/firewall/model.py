@@ -57,7 +57,8 @@ class Rule:
 class Chain:
     """A chain of a table; ``base`` says at which hook a base chain stands (None for a user's), and
     ``policy`` what becomes of packets that fall off its end: ACCEPT or DROP, None for a user's
-    chain or where it was not told."""
+    chain or where it was not told. ``listed`` is False where it may be there and nobody listed it:
+    what it does to a packet is unknown."""
 
     table: str
     name: str
@@ -65,6 +66,7 @@ class Chain:
     rules: tuple[Rule, ...] = ()
     base: Base | None = None
     family: str = "ip"
+    listed: bool = True
 
     @classmethod
     def of_iptables(
@@ -145,8 +147,19 @@ class Ruleset:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the tables, in the order read, each once."""
-        return tuple(dict.fromkeys(chain.table for chain in self.chains))
+        """Names of the tables that were listed, in the order read, each once."""
+        return tuple(dict.fromkeys(chain.table for chain in self.chains if chain.listed))
+
+    @property
+    def unlisted(self) -> tuple[str, ...]:
+        """Names of the tables of which nothing was listed."""
+        known = self.tables
+        return tuple(dict.fromkeys(c.table for c in self.chains if c.table not in known))
+
+    @cached_property
+    def nat_tables(self) -> frozenset[str]:
+        """The tables that have a base chain of type nat."""
+        return frozenset(c.table for c in self.chains if c.base is not None and c.base.is_nat)
 
     def at(self, hook: Hook) -> list[Chain]:
         """The base chains of a hook, in the order in which packets meet them."""

@@ -26,6 +26,9 @@ NEW, ESTABLISHED, RELATED, INVALID, UNTRACKED = (
     "UNTRACKED",
 )
 
+UNKNOWN_ADDRESS, UNKNOWN_PORT = -1, -1
+"""Written by a translation that nothing tells; what asks for it is unknown."""
+
 
 @dataclass(slots=True)
 class View:

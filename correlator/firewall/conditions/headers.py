@@ -1,7 +1,7 @@
 """Conditions on numbers in a packet's headers: addresses, ports, lengths, marks, bits.
 
-A field that is None in the view was never seen or was written with something unknown: what asks for
-it is unknown."""
+A field that is None or negative in the view was never seen, or was written with something unknown:
+what asks for it is unknown."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ def _within(name: Field, span: Range, negated: bool) -> Predicate:
 
     def test(view: View, _host: Host) -> Ternary:
         value: int | None = getattr(view, attribute)
-        return None if value is None else (low <= value <= high) != negated
+        if value is None or value < 0:
+            return None
+        return (low <= value <= high) != negated
 
     return test
 

@@ -55,7 +55,9 @@ class AddressType:
         attribute = self.field.value
 
         def test(view: View, host: Host) -> Ternary:
-            address = getattr(view, attribute)
+            address: int = getattr(view, attribute)
+            if address < 0:
+                return None
             kind = host.address_type(address)
             if self.limit and kind == "LOCAL":
                 device = view.in_interface if self.limit == "in" else view.out_interface
@@ -95,6 +97,8 @@ class InSet:
                     return None
                 else:
                     values.append(view.sport if side == "src" else view.dport)
+            if -1 in values:
+                return None
             found = members.contains(values, view.protocol)
             return None if found is None else found != self.negated
 

@@ -8,13 +8,14 @@ xtables_print_num)."""
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from correlator.errors import InputError
-from correlator.firewall.hooks import IPTABLES, Hook
+from correlator.firewall.hooks import EXPECTED, IPTABLES, USUAL, Hook
 from correlator.firewall.languages.counted import Counted, Language, broken
 from correlator.firewall.languages.iptables_printed import to_save
 from correlator.firewall.languages.iptables_save import parse_rule
@@ -41,6 +42,7 @@ _REST = re.compile(
     r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"
     r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*?))?\s*$"
 )
+_TRANSLATES = re.compile(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s")
 _BIG = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -82,7 +84,14 @@ def parse_count(text: str) -> tuple[int, int]:
 def parse_listing(text: str, source: str = "listing") -> Listing:
     """The tables of one snapshot. Raises :class:`~correlator.errors.InputError` where a line is not
     of a listing."""
-    tables = _assign(_blocks(text, source), source)
+    blocks = _blocks(text, source)
+    if not any(block.policy is not None for block in blocks):
+        names = ", ".join(block.name for block in blocks)
+        raise InputError(
+            f"{source}: lists {names} alone: which packets come there is told by chains that were "
+            f"not listed: list whole tables (iptables -L -n -v)"
+        )
+    tables = _assign(blocks, source)
     chains: list[Chain] = []
     counts: list[tuple[int, int, int, int]] = []
     warnings: list[str] = []
@@ -102,7 +111,39 @@ def parse_listing(text: str, source: str = "listing") -> Listing:
             counts += block.counts
             if block.policy is not None:
                 counts.append(block.policy_counts)
-    return Listing(Ruleset(tuple(chains)), tuple(counts), tuple(warnings))
+    unlisted = _unlisted(tuple(chains))
+    ruleset = Ruleset((*chains, *unlisted))
+    warnings += _missing(ruleset, unlisted)
+    return Listing(ruleset, tuple(counts), tuple(warnings))
+
+
+def _missing(ruleset: Ruleset, unlisted: list[Chain]) -> Iterator[str]:
+    """What is to be said of what was not listed: of the tables that Docker uses, and of single
+    chains."""
+    for table in EXPECTED:
+        if table in ruleset.unlisted:
+            yield (
+                f"the table {table} was not listed (iptables -t {table} -L -n -v): what it does to "
+                f"packets is not known"
+            )
+    cut = [f"{c.table}/{c.name}" for c in unlisted if c.table in ruleset.tables]
+    if cut:
+        yield f"{', '.join(cut)} not listed: what they do to packets is not known"
+
+
+def _unlisted(chains: tuple[Chain, ...]) -> list[Chain]:
+    """What may be there beside what was listed: ``iptables -L`` lists one table, or one chain of
+    it."""
+    known = {(chain.table, chain.name) for chain in chains}
+    wanted = [(table, name) for table in USUAL for name in IPTABLES[table]]
+    wanted += [
+        (rule.table, rule.jump.chain) for chain in chains for rule in chain.rules if rule.jump
+    ]
+    return [
+        replace(Chain.of_iptables(table, name, None), listed=False)
+        for table, name in dict.fromkeys(wanted)
+        if (table, name) not in known
+    ]
 
 
 def _blocks(text: str, source: str) -> list[_Block]:
@@ -170,19 +211,16 @@ def _begins(current: list[_Block], block: _Block) -> bool:
 
 
 def _table(group: list[_Block], used: set[str]) -> str | None:
+    """The table whose base chains those are; where some were left out, nat if its rules translate,
+    else filter, which is what `iptables -L` lists."""
     base = tuple(block.name for block in group if block.policy is not None)
-    if not base:
-        nat = any(
-            re.match(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s", rest)
-            for block in group
-            for rest in block.rules
-        )
-        return "nat" if nat and "nat" not in used else "filter" if "filter" not in used else None
     fitting = [
         name for name, chains in IPTABLES.items() if set(base) <= set(chains) and name not in used
     ]
     exact = [name for name in fitting if tuple(IPTABLES[name]) == base]
-    return next(iter(exact or fitting), None)
+    nat = any(_TRANSLATES.match(rest) for block in group for rest in block.rules)
+    likely = [name for name in (("nat",) if nat else ("filter",)) if name in fitting]
+    return next(iter(exact or likely or fitting), None)
 
 
 @lru_cache(maxsize=65536)

@@ -107,7 +107,7 @@ def write_iptables_save(ruleset: Ruleset) -> str:
     """iptables-save text of a ruleset, without counters."""
     lines: list[str] = []
     for table in ruleset.tables:
-        chains = [chain for chain in ruleset.chains if chain.table == table]
+        chains = [chain for chain in ruleset.chains if chain.table == table and chain.listed]
         lines.append(f"*{table}")
         lines += [f":{chain.name} {chain.policy or '-'} [0:0]" for chain in chains]
         lines += [

@@ -69,6 +69,6 @@ def _layers(values: Ints) -> Layers:
 
 def _is_cut(reading: Counted, before: Counted, snapshot: Snapshot, language: Language) -> bool:
     """Whether the end of the log lacks what the snapshot before had."""
-    had = {(c.table, c.name) for c in before.ruleset.chains}
-    has = {(c.table, c.name) for c in reading.ruleset.chains}
+    had = {(c.table, c.name) for c in before.ruleset.chains if c.listed}
+    has = {(c.table, c.name) for c in reading.ruleset.chains if c.listed}
     return language.ends_short(snapshot.text) or (not language.names_chains and not had <= has)

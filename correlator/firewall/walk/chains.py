@@ -16,6 +16,8 @@ from correlator.firewall.walk.program import CompiledChain, Instruction, Program
 from correlator.firewall.walk.state import MAX_PATHS, State, TooManyPathsError
 
 MAX_DEPTH = 64
+ANYTHING = Rewrite(())
+"""What a nat that nobody listed may write."""
 
 
 class Outcome(NamedTuple):
@@ -30,7 +32,14 @@ class Outcome(NamedTuple):
 
 
 def through_base(program: Program, host: Host, state: State, chain: CompiledChain) -> list[Outcome]:
-    """Every way through a base chain, its policy included."""
+    """Every way through a base chain, its policy included. One that nobody listed lets the packet
+    pass, as far as it can be followed, or ends it."""
+    if not chain.listed:
+        state.unseen = True
+        if not chain.doubtful:
+            return [Outcome(state)]
+        state.forked = True
+        return [Outcome(state), Outcome(state.fork(), End.UNLISTED)]
     outcomes: list[Outcome] = []
     for outcome in _through(program, host, state, chain, 0):
         outcomes += _policy(outcome.state, chain) if outcome.returned else [outcome]
@@ -55,6 +64,8 @@ def _through(
 ) -> list[Outcome]:
     if depth > MAX_DEPTH:
         raise TooManyPathsError
+    if not chain.listed:
+        return _through_unlisted(state, chain)
     outcomes: list[Outcome] = []
     pending = [(state, 0)]
     while pending:
@@ -84,6 +95,16 @@ def _through(
         else:
             outcomes.append(Outcome(current, returned=True))
     return outcomes
+
+
+def _through_unlisted(state: State, chain: CompiledChain) -> list[Outcome]:
+    """A chain that is jumped to and was not listed: it returns, accepts, ends the packet, or
+    translates it."""
+    state.forked = state.unseen = True
+    ways = [Outcome(state, returned=True), Outcome(state.fork())]
+    if chain.nat:
+        return [*ways, Outcome(state.fork(), rewrite=(-1, ANYTHING))]
+    return [*ways, Outcome(state.fork(), End.UNLISTED)]
 
 
 def _apply(

@@ -29,6 +29,7 @@ class End(StrEnum):
     TOO_BIG = "too-big"
     NOT_FOR_US = "not-for-us"
     UNKNOWN_TARGET = "unknown-target"
+    UNLISTED = "unlisted"
 
     @property
     def by_rule(self) -> bool:
@@ -50,7 +51,7 @@ class End(StrEnum):
     @property
     def forgotten(self) -> bool:
         """Conntrack never confirms a connection whose packet ends like this."""
-        return self not in (End.SENT, End.DELIVERED, End.UNKNOWN_TARGET)
+        return self not in (End.SENT, End.DELIVERED, End.UNKNOWN_TARGET, End.UNLISTED)
 
     @property
     def label(self) -> str:
@@ -75,6 +76,7 @@ _LABELS = {
     "FORWARD)",
     End.NOT_FOR_US: "ignored: not for this host",
     End.UNKNOWN_TARGET: "goes on out of sight: the target is unknown",
+    End.UNLISTED: "ends here or goes on: chains that were not listed decide",
 }
 
 
@@ -144,8 +146,9 @@ class Path:
     """One possible way: the entries hit, in order, and how it ended, in hook ``last``.
 
     ``decider`` is the entry whose verdict ended it (-1: none). ``destination`` and ``source`` are
-    (address, port) after NAT as far as it got. ``dnat_entry``/``snat_entry``: the rule that
-    translated (-1: none)."""
+    (address, port) after NAT as far as it got, -1 unknown. ``dnat_entry``/``snat_entry``: the rule
+    that translated (-1: none). ``unseen``: a chain that nobody listed may have ended it sooner, and
+    nothing that counts came behind."""
 
     hits: tuple[int, ...]
     end: End
@@ -160,3 +163,4 @@ class Path:
     forked: bool = False
     out_interface: str = ""
     last: Hook = Hook.PREROUTING
+    unseen: bool = False

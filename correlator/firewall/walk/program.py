@@ -4,12 +4,13 @@ of packets."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from correlator.firewall.conditions.ternary import Predicate, Reads
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.effects.nat import Nat
 from correlator.firewall.effects.verdicts import Jump, OutOfSight
-from correlator.firewall.hooks import NAT_AT, Hook
+from correlator.firewall.hooks import EXPECTED, NAT_AT, Hook
 from correlator.firewall.model import Chain, Effect, Rule, Ruleset
 
 
@@ -25,13 +26,17 @@ class Instruction:
 @dataclass(frozen=True, slots=True)
 class CompiledChain:
     """One chain; ``policy_entry`` is -1 where nothing counts its policy (a user's chain, or a
-    phantom)."""
+    phantom). ``nat``: its table has chains of type nat. ``doubtful``: nobody listed it, and most
+    hosts have rules there."""
 
     table: str
     name: str
     policy: str | None
     policy_entry: int
     rules: tuple[Instruction, ...]
+    nat: bool = False
+    listed: bool = True
+    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class Program:
     reads: Reads
     maybe: frozenset[int] = frozenset()
 
+    @cached_property
+    def nat_unlisted(self) -> bool:
+        """Whether translations may be written that no listed rule tells."""
+        return any(chain.nat and not chain.listed for chain in self.chains.values())
+
 
 def compile_ruleset(
     ruleset: Ruleset,
@@ -72,7 +82,14 @@ def compile_ruleset(
         rules = tuple(_compile(rule, entry + i, names, reads) for i, rule in enumerate(chain.rules))
         policy_entry = entry + len(rules) if chain.policy is not None else -1
         chains[chain.table, chain.name] = CompiledChain(
-            chain.table, chain.name, chain.policy, policy_entry, rules
+            chain.table,
+            chain.name,
+            chain.policy,
+            policy_entry,
+            rules,
+            chain.table in ruleset.nat_tables,
+            chain.listed,
+            not chain.listed and chain.table in EXPECTED,
         )
     stations = {hook: _stations(hook, ruleset.at(hook), chains) for hook in Hook}
     return Program(ruleset, chains, stations, reads, maybe)

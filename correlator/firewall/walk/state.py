@@ -26,7 +26,8 @@ class TooManyPathsError(Exception):
 
 @dataclass(slots=True)
 class State:
-    """``view`` is what the next rule sees; ``forked``: some condition on the way was unknown."""
+    """``view`` is what the next rule sees; ``forked``: some condition on the way was unknown;
+    ``unseen``: a chain that nobody listed may have stopped it, and no rule behind counted it."""
 
     view: View
     hook: Hook = Hook.PREROUTING
@@ -35,6 +36,7 @@ class State:
     snat_entry: int = -1
     forked: bool = False
     decider: int = -1
+    unseen: bool = False
 
     def fork(self) -> State:
         """A copy that goes another way."""
@@ -46,6 +48,7 @@ class State:
             self.snat_entry,
             self.forked,
             self.decider,
+            self.unseen,
         )
 
     def enter(self, hook: Hook) -> None:
@@ -54,6 +57,7 @@ class State:
 
     def hit(self, entry: int, depth: int, policy: bool = False) -> None:
         """A rule or policy counts it."""
+        self.unseen = self.unseen and entry < 0
         self.events.append(Hit(self.hook, entry, depth, policy))
 
     def miss(self, entry: int) -> None:
@@ -95,4 +99,5 @@ class State:
             self.forked,
             view.out_interface or "",
             self.hook,
+            self.unseen,
         )

@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from correlator.firewall.effects.nat import Rewrite
 from correlator.firewall.hooks import Hook
-from correlator.firewall.view import INVALID, UNTRACKED, Host
-from correlator.firewall.walk.chains import Outcome, through_base
+from correlator.firewall.view import INVALID, NEW, UNKNOWN_ADDRESS, UNKNOWN_PORT, UNTRACKED, Host
+from correlator.firewall.walk.chains import ANYTHING, Outcome, through_base
 from correlator.firewall.walk.path import End, Passage, Path
 from correlator.firewall.walk.program import Program, Station
 from correlator.firewall.walk.state import MAX_PATHS, State, TooManyPathsError
@@ -41,7 +41,7 @@ class Walker:
         state = State(passage.view.clone())
         if passage.enters:
             nat = passage.walks_destination_nat
-            return self._prefer(passage, self._incoming(passage, state, nat))
+            return self._prefer(passage, _told_apart(self._incoming(passage, state, nat)))
         paths: list[Path] = []
         for sent, end in self._outgoing(passage, state):
             if passage.loops:
@@ -49,7 +49,7 @@ class Walker:
                     paths += self._looped(passage, sent)
             else:
                 paths.append(sent.finish(end))
-        return self._prefer(passage, paths)
+        return self._prefer(passage, _told_apart(paths))
 
     def _looped(self, passage: Passage, state: State) -> list[Path]:
         """What was sent on loopback comes in again, past nat."""
@@ -86,15 +86,28 @@ class Walker:
             if end is not None:
                 paths.append(after.finish(end))
                 continue
-            if not nat and passage.destination is not None and not passage.loops:
-                after.translate(destination=passage.destination)
+            if not nat and not passage.loops:
+                if not passage.leaves and self._may_be_translated(after):
+                    led = after.fork()
+                    led.forked = after.forked = led.view.dnat = True
+                    led.translate(destination=(UNKNOWN_ADDRESS, UNKNOWN_PORT))
+                    paths.extend(self._route(passage, led))
+                if passage.destination is not None:
+                    after.translate(destination=passage.destination)
             paths.extend(self._route(passage, after))
         return paths
+
+    def _may_be_translated(self, state: State) -> bool:
+        """Whether an earlier packet's translation, which nothing tells, may be applied to what is
+        still NEW: nobody listed nat."""
+        return state.view.state == NEW and self.program.nat_unlisted
 
     def _route(self, passage: Passage, state: State) -> list[Path]:
         view = state.view
         if passage.leaves:
             return self._forward(passage, state, passage.out_interface)
+        if view.dst == UNKNOWN_ADDRESS:
+            return self._anywhere(passage, state)
         routed = not (passage.loops or passage.bridged)
         if routed and self.host.keeps_out(view.dst, view.in_interface):
             return [state.finish(End.MARTIAN_DESTINATION)]
@@ -119,6 +132,16 @@ class Walker:
         if refused:
             return [state.finish(refused)]
         return self._forward(passage, state, route.device)
+
+    def _anywhere(self, passage: Passage, state: State) -> list[Path]:
+        """What was led nobody knows where: to the host itself, or out of any interface that a route
+        names."""
+        named = {route.device for route in self.host.routes if route.device and not route.local}
+        paths = self._input(passage, state.fork())
+        out: list[str | None] = [*sorted(named)]
+        for device in out or [None]:
+            paths += self._forward(passage, state.fork(), device)
+        return paths
 
     def _group(self, passage: Passage, state: State) -> list[Path]:
         """Multicast: the host takes it where it is a member of the group."""
@@ -234,18 +257,19 @@ class Walker:
         return outcomes
 
     def _translated(self, state: State, station: Station) -> list[Outcome]:
-        """The chains of type nat, until one of them translates (nf_nat_inet_fn)."""
+        """The chains of type nat, until one of them translates (nf_nat_inet_fn). One that nobody
+        listed may write anything, or nothing."""
         outcomes = [Outcome(state)]
         for chain in station.chains:
-            outcomes = [
-                after
-                for one in outcomes
-                for after in (
-                    [one]
-                    if one.end is not None or one.rewrite is not None
-                    else through_base(self.program, self.host, one.state, chain)
-                )
-            ]
+            after: list[Outcome] = []
+            for one in outcomes:
+                if one.end is not None or one.rewrite is not None:
+                    after.append(one)
+                elif chain.listed:
+                    after += through_base(self.program, self.host, one.state, chain)
+                else:
+                    after += [one, Outcome(one.state.fork(), rewrite=(-1, ANYTHING))]
+            outcomes = after
         return outcomes
 
     def _agrees(
@@ -258,11 +282,25 @@ class Walker:
         return not source_nat or _to_source(state, passage, rewrite)
 
 
+def _told_apart(paths: list[Path]) -> list[Path]:
+    """Without those that hit like one of which more is known: where it was led, how it ended."""
+    known = {(p.hits, p.end) for p in paths if p.destination[0] != UNKNOWN_ADDRESS}
+    passed = {p.hits for p in paths if p.end in (End.SENT, End.DELIVERED)}
+    led = [p for p in paths if p.destination[0] != UNKNOWN_ADDRESS or (p.hits, p.end) not in known]
+    return [p for p in led if p.end is not End.UNLISTED or p.hits not in passed]
+
+
 def _to_destination(state: State, passage: Passage, rewrite: tuple[int, Rewrite] | None) -> bool:
     view, seen = state.view, passage.destination
     if rewrite is None:
         return seen is None or seen == (view.dst, view.dport)
     entry, allowed = rewrite
+    if allowed is ANYTHING:
+        if seen == (view.dst, view.dport):
+            return False  # as where nothing is written
+        view.dnat, state.forked = True, state.forked or seen is None
+        state.translate(destination=seen or (UNKNOWN_ADDRESS, UNKNOWN_PORT))
+        return True
     state.dnat_entry = entry
     view.dnat = True
     if seen is not None:
@@ -287,6 +325,12 @@ def _to_source(state: State, passage: Passage, rewrite: tuple[int, Rewrite] | No
             state.translate(source=seen)
         return True
     entry, allowed = rewrite
+    if allowed is ANYTHING:
+        if seen is None or seen[0] == view.src:
+            return False  # as where nothing is written
+        view.snat = True
+        state.translate(source=seen)
+        return True
     state.snat_entry = entry
     view.snat = True
     if seen is None:

@@ -119,12 +119,13 @@ def merge(
     for key in names:
         merged: list[tuple[Rule, int, bool]] = []
         policy, policy_number = None, -1
-        base, family = None, "ip"
+        base, family, listed = None, "ip", True
         for i, (ruleset, known) in enumerate(zip(rulesets, of, strict=True)):
             chain = ruleset.by_name.get(key)
             rules: list[tuple[Rule, int]] = []
             if chain is not None:
                 base, family = chain.base, chain.family
+                listed = listed and chain.listed
                 start = ruleset.first_entry[key]
                 rules = [(rule, int(known[start + j])) for j, rule in enumerate(chain.rules)]
                 if chain.policy is not None:
@@ -137,7 +138,7 @@ def merge(
         if policy is not None:
             numbers.append(policy_number)
         rules_of = tuple(rule for rule, _, _ in merged)
-        chains.append(Chain(*key, policy, rules_of, base, family))
+        chains.append(Chain(*key, policy, rules_of, base, family, listed))
     return Ruleset(tuple(chains)), tuple(numbers), frozenset(maybe)
 
 

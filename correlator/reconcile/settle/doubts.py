@@ -9,7 +9,9 @@ conntrack made of the packets before it. The reading is wrong where
   not speak for the reading that was taken;
 * labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
   packet, or never saw it, says what the next one is;
-* another packet of the connection fits no way at all (``CONTRADICTED``)."""
+* another packet of the connection fits no way at all (``CONTRADICTED``);
+* what was dialled was not seen, and nobody listed the nat that may have rewritten it
+  (``NAT_UNLISTED``)."""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.flows.conntrack import S_UNTRACKED
+from correlator.endpoints import NOWHERE
+from correlator.flows.conntrack import ORIGINAL, S_UNTRACKED
 from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import Fact, together, where
@@ -62,7 +65,23 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
         facts
         | where(unlike[pair[crossing]], Fact.LABELS)
         | where(nowhere[connection], Fact.CONTRADICTED)
+        | where(_undialled(verdict, row, connection)[connection], Fact.NAT_UNLISTED)
     )
+
+
+def _undialled(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
+    """Connections (by their numbers from 1) of which no tap saw what was dialled, where nat was not
+    listed."""
+    found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    if any(stage.program.nat_unlisted for stage in verdict.stages.stages):
+        explored = verdict.explored
+        crossing = explored.rows.crossing[row]
+        hypothesis = explored.alternatives.hypothesis[explored.rows.alternative[row]]
+        for number, one in enumerate(explored.hypotheses):
+            mine = (hypothesis == number) & (one.labels.direction[crossing] == ORIGINAL)
+            hidden = one.ends.dialled[crossing] == NOWHERE
+            found[connection[mine & hidden & (one.labels.state[crossing] != S_UNTRACKED)]] = True
+    return found
 
 
 def labelled_otherwise(explored: Explored, row: Ints, way: Ints) -> Bools:

@@ -67,6 +67,8 @@ class Fact(IntFlag):
     """What conntrack made of the connection's packets rests on a way that is not sure."""
     CONTRADICTED = auto()
     """Another packet of the connection fits no way through the rules."""
+    NAT_UNLISTED = auto()
+    """No tap saw what was dialled, and nobody listed the nat that may have rewritten it."""
 
 
 NOTHING = Fact(0)
@@ -129,6 +131,12 @@ GROUNDS = (
         Fact.CONTRADICTED,
         NOTHING,
         "no way through the rules fits another packet of its connection",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.NAT_UNLISTED,
+        NOTHING,
+        "what it dialled was not seen, and the table nat was not listed",
     ),
     Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters"),
     Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log"),

@@ -178,14 +178,14 @@ def path_outcome(
     outside of the host."""
     if path.end.by_rule:
         return path.end.value, path.decider
-    if path.end is End.UNKNOWN_TARGET:
+    if path.end in (End.UNKNOWN_TARGET, End.UNLISTED):
         return "unknown", path.decider
     if path.end is End.TTL:
         return "expired", -1
     if path.end.by_routing:
         return "lost", -1
     if path.end is End.SENT and not left and path.out_interface in watched:
-        return "lost", -1
+        return "unknown" if path.unseen else "lost", -1
     for entry in (path.dnat_entry, path.snat_entry):
         if entry >= 0:
             return entries[entry].target, entry

@@ -70,5 +70,6 @@ def _translated(v: dict[str, int], event: Translation) -> Step:
     flat = v["protocol"] == 1
     before = address(old) if flat else f"{address(old)}:{old_port}"
     after = address(new) if flat else f"{address(new)}:{new_port}"
+    after = after if new >= 0 else "somewhere that no table listed tells"
     text = f"{side} {before} -> {after}"
     return Step("nat", event.hook.value, "nat", text=text, side=side, before=before, after=after)

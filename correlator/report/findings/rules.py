@@ -59,15 +59,8 @@ class Rulebook:
         return frozenset(
             rule.text
             for chain in self.ruleset.chains
-            if chain.table in self.nat_tables
+            if chain.table in self.ruleset.nat_tables
             for rule in chain.rules
-        )
-
-    @cached_property
-    def nat_tables(self) -> frozenset[str]:
-        """The tables that have a base chain of type nat."""
-        return frozenset(
-            c.table for c in self.ruleset.chains if c.base is not None and c.base.is_nat
         )
 
 

@@ -61,7 +61,7 @@ class Walks:
 
 def walks(book: Rulebook, host: Host, nat: bool = True) -> Walks:
     """New packets against a generation's rules, with those of nat or without."""
-    left_out = frozenset() if nat else book.nat_tables
+    left_out = frozenset() if nat else book.ruleset.nat_tables
     program = compile_ruleset(
         Ruleset(tuple(chain for chain in book.ruleset.chains if chain.table not in left_out))
     )
