@@ -52,12 +52,12 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
         rejected = of_rejected(explored, row, way, times, verdict.ledger, counters)
         facts = facts | where(rejected[crossing], Fact.REJECTED)
     pair = verdict.scene.crossings.pair
+    open_picks = [pick for unit in verdict.open for option in unit.options for pick in option]
+    open_row, open_way = np.array(open_picks, dtype=np.int64).reshape(-1, 2).T
+    rows, ways = np.r_[row, open_row], np.r_[way, open_way]
+    otherwise = labelled_otherwise(explored, rows, ways)
     unlike = np.zeros(int(pair.max(initial=-1)) + 1, dtype=bool)
-    unlike[pair[crossing[labelled_otherwise(explored, row, way)]]] = True
-    for unit in verdict.open:
-        rows = np.array([r for option in unit.options for r, _ in option], dtype=np.int64)
-        ways = np.array([w for option in unit.options for _, w in option], dtype=np.int64)
-        unlike[pair[explored.rows.crossing[rows[labelled_otherwise(explored, rows, ways)]]]] = True
+    unlike[pair[explored.rows.crossing[rows[otherwise]]]] = True
     unlike |= explored.unsettled
     nowhere = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
     nowhere[connection[way == NO_WAY]] = True

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 MAX_NODES = 4000
 MAX_SOLUTIONS = 512
@@ -60,11 +61,28 @@ class _Box:
         return _Box(low, high)
 
 
+class _Term(NamedTuple):
+    """What a group adds to a sum: by option (``values``), and the options from the least to the
+    most (``rising``)."""
+
+    group: int
+    size: int
+    values: tuple[int, ...]
+    rising: tuple[int, ...]
+
+    @staticmethod
+    def of(g: int, group: Group, number: int) -> _Term:
+        values = tuple(option.get(number, 0) for option in group.options)
+        return _Term(
+            g, group.size, values, tuple(sorted(range(len(values)), key=values.__getitem__))
+        )
+
+
 @dataclass(slots=True)
 class _Problem:
     groups: list[Group]
     bounds: dict[int, tuple[int, int]]
-    members: dict[int, list[int]] = field(default_factory=dict)
+    members: dict[int, list[_Term]] = field(default_factory=dict)
     effort: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +92,10 @@ class _Problem:
                 for number in option:
                     if number in self.bounds:
                         members[number].add(g)
-        self.members = {number: sorted(found) for number, found in members.items()}
+        self.members = {
+            number: [_Term.of(g, self.groups[g], number) for g in sorted(found)]
+            for number, found in members.items()
+        }
 
 
 def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
@@ -116,31 +137,40 @@ def _drop_broken(problem: _Problem, box: _Box) -> set[int]:
     return broken
 
 
-def _extremes(group: Group, low: list[int], high: list[int], number: int) -> tuple[int, int]:
-    """Least and most that a group can add to a sum within its box."""
-    values = [option.get(number, 0) for option in group.options]
-    rest = group.size - sum(low)
-    base = sum(v * n for v, n in zip(values, low, strict=True))
-    least = most = base
-    left = rest
-    for value, room in sorted((v, h - n) for v, h, n in zip(values, high, low, strict=True)):
-        taken = min(left, room)
-        least += value * taken
-        left -= taken
-    left = rest
-    for value, room in sorted(
-        ((v, h - n) for v, h, n in zip(values, high, low, strict=True)), reverse=True
-    ):
-        taken = min(left, room)
-        most += value * taken
-        left -= taken
-    return least, most
+def _extremes(term: _Term, low: list[int], high: list[int]) -> tuple[int, int]:
+    """Least and most that a group can add to a sum within its box: who is free to choose takes what
+    adds least, or most."""
+    values = term.values
+    base, free = 0, term.size
+    for value, taken in zip(values, low, strict=True):
+        base += value * taken
+        free -= taken
+    if not free:
+        return base, base
+    return (
+        base + _filled(values, term.rising, low, high, free),
+        base + _filled(values, term.rising[::-1], low, high, free),
+    )
+
+
+def _filled(
+    values: tuple[int, ...], order: tuple[int, ...], low: list[int], high: list[int], free: int
+) -> int:
+    """What so many free members add who take the options in this order, as far as there is room."""
+    total = 0
+    for j in order:
+        room = high[j] - low[j]
+        if room >= free:
+            return total + values[j] * free
+        total += values[j] * room
+        free -= room
+    return total
 
 
 def _reach(problem: _Problem, box: _Box, number: int) -> tuple[int, int]:
     least = most = 0
-    for g in problem.members[number]:
-        low, high = _extremes(problem.groups[g], box.low[g], box.high[g], number)
+    for term in problem.members[number]:
+        low, high = _extremes(term, box.low[term.group], box.high[term.group])
         least, most = least + low, most + high
     return least, most
 
@@ -161,35 +191,34 @@ def _propagate(problem: _Problem, box: _Box, queue: list[int]) -> None:
 
 def _tighten(problem: _Problem, box: _Box, number: int) -> list[int]:
     want_low, want_high = problem.bounds[number]
-    problem.effort += sum(len(problem.groups[g].options) for g in problem.members[number])
-    extremes = {
-        g: _extremes(problem.groups[g], box.low[g], box.high[g], number)
-        for g in problem.members[number]
-    }
-    least, most = sum(e[0] for e in extremes.values()), sum(e[1] for e in extremes.values())
+    terms = problem.members[number]
+    problem.effort += sum(len(term.values) for term in terms)
+    extremes = [_extremes(term, box.low[term.group], box.high[term.group]) for term in terms]
+    least, most = sum(low for low, _ in extremes), sum(high for _, high in extremes)
     if least > want_high or most < want_low:
         raise _ContradictionError(number)
-    changed = []
-    for g, (low, high) in extremes.items():
-        if low == high or (most <= want_high and least >= want_low):
+    changed: list[int] = []
+    if most <= want_high and least >= want_low:
+        return changed
+    for (g, size, values, _), (low, high) in zip(terms, extremes, strict=True):
+        if low == high:
             continue
-        group, before = problem.groups[g], (tuple(box.low[g]), tuple(box.high[g]))
-        values = [option.get(number, 0) for option in group.options]
+        before = (tuple(box.low[g]), tuple(box.high[g]))
         smallest, largest = _span(values, box.high[g])
         for j, value in enumerate(values):
             if value > smallest:
-                room = want_high - (least - low) - group.size * smallest
+                room = want_high - (least - low) - size * smallest
                 box.high[g][j] = min(box.high[g][j], room // (value - smallest))
             if value < largest:
-                room = (most - high) + group.size * largest - want_low
+                room = (most - high) + size * largest - want_low
                 box.high[g][j] = min(box.high[g][j], room // (largest - value))
-        _balance(box, g, group.size, number)
+        _balance(box, g, size, number)
         if before != (tuple(box.low[g]), tuple(box.high[g])):
             changed.append(g)
     return changed
 
 
-def _span(values: list[int], high: list[int]) -> tuple[int, int]:
+def _span(values: tuple[int, ...], high: list[int]) -> tuple[int, int]:
     possible = [v for v, h in zip(values, high, strict=True) if h > 0]
     return min(possible), max(possible)
 
@@ -213,8 +242,8 @@ def _components(problem: _Problem, box: _Box) -> list[list[int]]:
             x = parent[x]
         return x
 
-    for members in problem.members.values():
-        undecided = [g for g in members if box.low[g] != box.high[g]]
+    for terms in problem.members.values():
+        undecided = [term.group for term in terms if box.low[term.group] != box.high[term.group]]
         for g in undecided[1:]:
             parent[find(g)] = find(undecided[0])
     together: dict[int, list[int]] = defaultdict(list)
