@@ -44,7 +44,7 @@ class Totals:
     def table(self) -> str:
         """In Markdown, one line a variation."""
         heads = [
-            "",
+            "variation",
             "cases",
             "rows",
             "seen",
