@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from correlator.report.replay import render_replay
 
 from correlator import load
 from correlator.cli import commands
@@ -22,7 +23,6 @@ from correlator.report.annotated import export_pcapng
 from correlator.report.machine import export_table, replay_json
 from correlator.report.page.render import render_page
 from correlator.report.plot import write_plot
-from correlator.report.replay import render_replay
 from correlator.report.show import render_client, render_connection, render_rule
 
 SHUT = Path(__file__).parents[1] / "captures" / "shut"

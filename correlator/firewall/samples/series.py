@@ -50,14 +50,6 @@ class Series:
         result[:, ~held] = self.base[entries[~held]]
         return result
 
-    def at(self, samples: Ints, entries: Ints) -> Ints:
-        """The values of pairs of sample and entry, int64 (n,)."""
-        column = self.column[entries]
-        held = column >= 0
-        result = self.base[entries]
-        result[held] = self.moving[samples[held], column[held]]
-        return result
-
     def rows(self, samples: slice) -> Ints:
         """Whole rows, int64 (k, E)."""
         return Series(self.base, self.column, self.moving[samples]).dense()

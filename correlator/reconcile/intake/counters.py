@@ -8,7 +8,6 @@ again), so theirs are bounded alike."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -133,41 +132,6 @@ class Counters:
         top[self._lossy & both[1:] & both[:-1]] = UNBOUNDED
         return up, top
 
-    def packets_at(self, interval: Ints, entry: Ints) -> tuple[Ints, Ints]:
-        """:meth:`packets_of` of pairs of interval and entry, int64 (n,) each."""
-        return self._moves_at(interval, entry, self.values[0], self.values[1])
-
-    def bytes_at(self, interval: Ints, entry: Ints) -> tuple[Ints, Ints]:
-        """:meth:`bytes_of` of pairs of interval and entry."""
-        return self._moves_at(interval, entry, self.values[2], self.values[3])
-
-    def _moves_at(
-        self, interval: Ints, entry: Ints, low: Series, high: Series
-    ) -> tuple[Ints, Ints]:
-        least, most = low.at(interval + 1, entry), high.at(interval + 1, entry)
-        up = np.where(
-            self.reset_at(interval, entry), least, np.maximum(least - high.at(interval, entry), 0)
-        )
-        both = self.present_at(interval, entry) & self.present_at(interval + 1, entry)
-        return up, np.where(
-            self._lossy[interval] & both, UNBOUNDED, np.maximum(most - low.at(interval, entry), 0)
-        )
-
-    def present_at(self, sample: Ints, entry: Ints) -> Bools:
-        """:meth:`present_of` of pairs of sample and entry, bool (n,)."""
-        result: Bools = self.exists[self.generation[sample], entry]
-        return result
-
-    def known_at(self, interval: Ints, entry: Ints) -> Bools:
-        """:meth:`known_of` of pairs of interval and entry."""
-        return self.present_at(interval + 1, entry)
-
-    def reset_at(self, interval: Ints, entry: Ints) -> Bools:
-        """:meth:`reset_of` of pairs of interval and entry."""
-        known = self.fell[:, 0] * self.entries + self.fell[:, 1]
-        result: Bools = np.isin(interval * self.entries + entry, known)
-        return result
-
     def totals(self) -> tuple[Ints, Ints]:
         """(packets, bytes) that each entry counted at least in the intervals that end in each
         generation; int64 (G, E)."""
@@ -177,52 +141,6 @@ class Counters:
             for i, (moves, _) in enumerate((self.packets_of(entry), self.bytes_of(entry))):
                 result[i, :, entry] = np.diff(np.r_[0, np.cumsum(moves)][first])
         return result[0], result[1]
-
-    # Whole matrices, for small logs and tests: an hour of samples of a thousand rules makes each
-    # 300 MB.
-
-    @cached_property
-    def packets_low(self) -> Ints:
-        """:meth:`packets_of`, at least; int64 (S-1, E)."""
-        return self._matrix(lambda entry: self.packets_of(entry)[0])
-
-    @cached_property
-    def packets_high(self) -> Ints:
-        """:meth:`packets_of`, at most; int64 (S-1, E)."""
-        return self._matrix(lambda entry: self.packets_of(entry)[1])
-
-    @cached_property
-    def bytes_low(self) -> Ints:
-        """:meth:`bytes_of`, at least; int64 (S-1, E)."""
-        return self._matrix(lambda entry: self.bytes_of(entry)[0])
-
-    @cached_property
-    def bytes_high(self) -> Ints:
-        """:meth:`bytes_of`, at most; int64 (S-1, E)."""
-        return self._matrix(lambda entry: self.bytes_of(entry)[1])
-
-    @cached_property
-    def present(self) -> Bools:
-        """:meth:`present_of`; bool (S, E)."""
-        return self.exists[self.generation]
-
-    @cached_property
-    def known(self) -> Bools:
-        """:meth:`known_of`; bool (S-1, E)."""
-        return self.present[1:]
-
-    @cached_property
-    def reset(self) -> Bools:
-        """:meth:`reset_of`; bool (S-1, E)."""
-        result = np.zeros((max(self.samples - 1, 0), self.entries), dtype=bool)
-        result[tuple(self.fell.T)] = True
-        return result
-
-    def _matrix(self, column: Callable[[int], Ints]) -> Ints:
-        result = np.empty((self.entries, max(self.samples - 1, 0)), dtype=np.int64)
-        for entry in range(self.entries):
-            result[entry] = column(entry)
-        return result.T
 
 
 def read_counters(log: CounterLog, register: Register) -> Counters:

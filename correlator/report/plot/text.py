@@ -10,8 +10,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 from matplotlib.textpath import text_to_path
 
-SANS, MONO = "DejaVu Sans", "DejaVu Sans Mono"
-"""Both come with matplotlib: a picture looks alike everywhere."""
+SANS = "DejaVu Sans"
+"""It comes with matplotlib: a picture looks alike everywhere."""
 
 HINTING = 1.04
 """Letters set on few pixels come out that much wider than they are designed."""

@@ -1,5 +1,4 @@
-"""Movements of counters: worked out entry by entry, cell by cell and as whole matrices, they are
-what the readings say."""
+"""Movements of counters, entry by entry, are what the readings say."""
 
 from __future__ import annotations
 
@@ -110,20 +109,11 @@ def test_movements_are_what_the_definition_says(
     log, entries, table = made
     counters = read_counters(log, entries)
     intervals, width = len(table) - 1, len(entries)
-    interval, entry = np.repeat(np.arange(intervals), width), np.tile(np.arange(width), intervals)
     present = np.array([[cell is not None for cell in row] for row in table])
-    assert np.array_equal(counters.present, present)
-    assert np.array_equal(counters.known, present[1:])
-    for what, of, at, low, high in (
-        (0, counters.packets_of, counters.packets_at, counters.packets_low, counters.packets_high),
-        (2, counters.bytes_of, counters.bytes_at, counters.bytes_low, counters.bytes_high),
-    ):
+    for what, of in ((0, counters.packets_of), (2, counters.bytes_of)):
         least, most, resets = (
             np.array(part, dtype=np.int64).reshape(intervals, width) for part in wanted(table, what)
         )
-        assert np.array_equal(low, least)
-        assert np.array_equal(high, most)
-        assert np.array_equal(counters.reset, resets)
         for number in range(width):
             assert [part.tolist() for part in of(number)] == [
                 least[:, number].tolist(),
@@ -132,19 +122,12 @@ def test_movements_are_what_the_definition_says(
             assert np.array_equal(counters.reset_of(number), resets[:, number])
             assert np.array_equal(counters.present_of(number), present[:, number])
             assert np.array_equal(counters.known_of(number), present[1:, number])
-        assert [part.tolist() for part in at(interval, entry)] == [
-            least.ravel().tolist(),
-            most.ravel().tolist(),
-        ]
-        assert np.array_equal(counters.reset_at(interval, entry), resets.ravel())
         totals = counters.totals()[what // 2]
         for generation in range(len(entries.of)):
             mine = log.generation[1:] == generation
             assert totals[generation].tolist() == [sum(column) for column in least[mine].T.tolist()]
         if not what:
             assert np.array_equal(counters.moved, ((least > 0) | (resets > 0)).any(axis=0))
-    assert np.array_equal(counters.present_at(interval, entry), present[:-1].ravel())
-    assert np.array_equal(counters.known_at(interval, entry), present[1:].ravel())
     assert counters.rounded == any(
         cell is not None and (cell[0] != cell[1] or cell[2] != cell[3])
         for row in table
@@ -217,15 +200,6 @@ def test_series_are_their_matrices(lengths: list[int], width: int, data: st.Data
         entries = np.array(
             data.draw(st.lists(st.integers(0, width - 1), max_size=5)), dtype=np.int64
         )
-        samples = np.array(
-            data.draw(
-                st.lists(
-                    st.integers(0, len(whole) - 1), min_size=len(entries), max_size=len(entries)
-                )
-            ),
-            dtype=np.int64,
-        )
         assert np.array_equal(layer.take(entries), matrix[:, entries])
-        assert np.array_equal(layer.at(samples, entries), matrix[samples, entries])
         assert np.array_equal(layer[:, width - 1], matrix[:, width - 1])
         assert np.array_equal(layer[1:], matrix[1:])
