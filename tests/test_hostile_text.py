@@ -24,6 +24,7 @@ from correlator.report.machine import export_table, replay_json
 from correlator.report.page.render import render_page
 from correlator.report.plot import write_plot
 from correlator.report.show import render_client, render_connection, render_rule
+from correlator.report.terminal import render_replay
 
 SHUT = Path(__file__).parents[1] / "captures" / "shut"
 EVIL = "\x1b]0;PWN\x07\x1b[2J\u202e\x9b\x7f"

@@ -48,8 +48,8 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
     facts = residual[row]
     if verdict.ledger is not None and verdict.counters is not None:
         times = verdict.scene.crossings.time
-        counters = Readings(verdict.counters, verdict.clock)
-        rejected = of_rejected(explored, row, way, times, verdict.ledger, counters)
+        intervals = Intervals(verdict.counters, verdict.clock)
+        rejected = of_rejected(explored, row, way, times, verdict.ledger, intervals)
         facts = facts | where(rejected[crossing], Fact.REJECTED)
     pair = verdict.scene.crossings.pair
     open_picks = [pick for unit in verdict.open for option in unit.options for pick in option]
@@ -105,7 +105,7 @@ def labelled_otherwise(explored: Explored, row: Ints, way: Ints) -> Bools:
     return result
 
 
-class Readings:
+class Intervals:
     """The counters' intervals in which a packet may have been counted."""
 
     def __init__(self, counters: Counters, clock: Clock) -> None:
@@ -122,7 +122,7 @@ class Readings:
 
 
 def of_rejected(
-    explored: Explored, row: Ints, way: Ints, times: Ints, ledger: Ledger, readings: Readings
+    explored: Explored, row: Ints, way: Ints, times: Ints, ledger: Ledger, intervals: Intervals
 ) -> Bools:
     """Crossings (n,) of which a reading that was not taken hits a rule with an unexplained count
     just then. ``times`` (n,) is when each was seen."""
@@ -138,7 +138,7 @@ def of_rejected(
     taken[row] = way
     for entry, rows in _rejected(explored, taken, frozenset(excess)):
         crossing = explored.rows.crossing[rows]
-        first, behind = readings.around(times[crossing])
+        first, behind = intervals.around(times[crossing])
         most = len(excess[entry]) - 1
         moved = excess[entry][np.minimum(behind, most)] > excess[entry][np.minimum(first, most)]
         result[crossing[moved]] = True
