@@ -9,7 +9,6 @@ import pytest
 
 from correlator.firewall.languages.iptables_listing import parse_listing
 from correlator.firewall.languages.iptables_save import parse_iptables_save
-from correlator.firewall.samples.log import normalise
 from tests.lab.net import Lab
 
 pytestmark = pytest.mark.live
@@ -100,14 +99,15 @@ def test_listings_give_the_rules_of_the_save(lab: Lab, backend: str, numbered: b
         *(["-x"] if backend == "legacy" else []),
     ]
     text = "".join(lab.run("host", f"iptables-{backend}", "-t", table, *words) for table in tables)
-    saved = normalise(parse_iptables_save(lab.run("host", f"iptables-{backend}-save")))
+    saved = parse_iptables_save(lab.run("host", f"iptables-{backend}-save")).in_usual_order()
     listing = parse_listing(text)
     assert listing.warnings == ()
     wanted = {
         (c.table, c.name): [r.text for r in c.rules] for c in saved.chains if c.table in tables
     }
     found = {
-        (c.table, c.name): [r.text for r in c.rules] for c in normalise(listing.ruleset).chains
+        (c.table, c.name): [r.text for r in c.rules]
+        for c in listing.ruleset.in_usual_order().chains
     }
     assert {key: rules for key, rules in found.items() if rules} == {
         key: rules for key, rules in wanted.items() if rules
