@@ -96,7 +96,7 @@ def test_every_pin_of_the_lock_has_hashes() -> None:
     assert {re.split(r"[<>=!\[ ]", item)[0].lower() for item in declared} <= set(pins)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)  # the fold is compiled anew
 def test_the_lowest_versions_work(built: tuple[Path, Path], tmp_path: Path) -> None:
     """With the lowest version of each dependency that is allowed, every report is byte for byte the
     same. (`make versions` does so with other Pythons and with pandas 2.)"""

@@ -73,10 +73,10 @@ def outputs(command: Path, folder: Path, large: Path) -> Iterator[tuple[str, byt
     of ``large`` too, which is folded by compiled code."""
     for case in CASES:
         yield f"{case}.txt", _run(str(command), "replay", str(CAPTURES / case))
-        for table in TABLES:
-            target = folder / f"{case}-{table}.csv"
-            _run(str(command), "export", str(CAPTURES / case), table, "-o", str(target))
-            yield target.name, target.read_bytes()
+    for table in TABLES:
+        target = folder / f"{table}.csv"
+        _run(str(command), "export", str(CAPTURES / CASES[0]), table, "-o", str(target))
+        yield target.name, target.read_bytes()
     yield "large.txt", _run(str(command), "replay", str(large))
     for words in (("report", "page.html"), ("plot", "plot.svg"), ("export", "hits.parquet")):
         table = ("hits",) if words[0] == "export" else ()
@@ -109,7 +109,10 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def _run(*command: str) -> bytes:
+    ours = str(Path(sys.executable).parent)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    if command[0].startswith(ours):
+        environment["PYTHONPATH"] = str(ROOT)
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment).stdout
 
 
