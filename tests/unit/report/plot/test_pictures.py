@@ -22,7 +22,7 @@ from correlator.report.plot import plot, save
 from correlator.report.plot.theme import MARKERS, THEMES
 from tests.altered import altered
 from tests.conftest import CAPTURES
-from tests.unit.report.pictures import BASELINE, PICTURES, render
+from tests.unit.report.plot.pictures import BASELINE, PICTURES, render
 from tests.unit.report.sessions import load
 
 TOLERANCE = 2.0
@@ -94,7 +94,7 @@ def test_no_words_overlap_or_are_cut(
     """On the screen and on paper all words lie on the sheet, no two of them over one another (dark
     is laid out as light is)."""
     monkeypatch.setattr(
-        "tests.unit.report.pictures.plot",
+        "tests.unit.report.plot.pictures.plot",
         lambda analysis, **chosen: plot(analysis, **{**chosen, "theme": theme}),
     )
     figure = PICTURES[name](tmp_path) if name in PICTURES else plot(load(name), theme=theme)

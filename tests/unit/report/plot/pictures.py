@@ -1,4 +1,4 @@
-"""The pictures that are compared, and how: ``python -m tests.unit.report.pictures`` draws the
+"""The pictures that are compared, and how: ``python -m tests.unit.report.plot.pictures`` draws the
 baseline anew.
 
 Words are left out: they are tested as words, and their rendering differs between versions of
