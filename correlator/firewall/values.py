@@ -7,6 +7,7 @@ import socket
 from correlator import addresses
 from correlator.endpoints import HIGHEST_PORT
 
+ALL_BITS = 0xFFFFFFFF
 PROTOCOLS = {
     "ip": 0,
     "icmp": 1,
@@ -27,6 +28,14 @@ PROTOCOLS = {
 }
 
 
+def parse_number(text: str, most: int, base: int = 10) -> int:
+    """A number from 0 to ``most``; base 0: as C writes it. ValueError where it is none."""
+    value = int(text, base)
+    if not 0 <= value <= most:
+        raise ValueError(f"{text[:20]} is not within 0 and {most}")
+    return value
+
+
 def parse_address(text: str) -> tuple[int, int]:
     """``172.17.0.0/16`` (or with a dotted mask, or a bare address) as the inclusive range of its
     addresses."""
@@ -37,7 +46,7 @@ def parse_address(text: str) -> tuple[int, int]:
     bits = (
         int.from_bytes(socket.inet_aton(mask), "big")
         if "." in mask
-        else ~((1 << (32 - int(mask))) - 1)
+        else ~((1 << (32 - parse_number(mask, 32))) - 1)
     )
     bits &= 0xFFFFFFFF
     return value & bits, (value & bits) | (~bits & 0xFFFFFFFF)
@@ -57,7 +66,7 @@ def parse_port(text: str, default: int = 0) -> int:
     """A port number or a service's name (services(5))."""
     if not text:
         return default
-    return int(text) if text.isdigit() else socket.getservbyname(text)
+    return parse_number(text, HIGHEST_PORT) if text.isdigit() else socket.getservbyname(text)
 
 
 def parse_ports(text: str) -> tuple[int, int]:
@@ -72,7 +81,7 @@ def parse_ports(text: str) -> tuple[int, int]:
 def parse_mark(text: str) -> tuple[int, int]:
     """``0x4000/0x4000`` as (value, mask)."""
     value, _, mask = text.partition("/")
-    return int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
+    return parse_number(value, ALL_BITS, 0), parse_number(mask, ALL_BITS, 0) if mask else ALL_BITS
 
 
 def service_class(word: str) -> int:

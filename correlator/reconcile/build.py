@@ -11,12 +11,14 @@ from correlator.flows.conntrack import SYNACK
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.pipeline import Verdict, reconcile
 from correlator.reconcile.possible.walks import NO_WAY
+from correlator.reconcile.settle.judge import Fact
 from correlator.reconcile.settle.unseen import is_blind
 from correlator.reconcile.tables.attribution import Attribution
 from correlator.reconcile.tables.numbering import Numbering
 from correlator.reconcile.tables.tables import tables_of
 
 if TYPE_CHECKING:
+    from correlator.arrays import Bools
     from correlator.reconcile.intake.inputs import Inputs, Progress
     from correlator.reconcile.intake.packets import Intake
 
@@ -86,7 +88,7 @@ def _readings(verdict: Verdict) -> tuple[tuple[int, int] | None, tuple[tuple[int
 
 
 def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
-    nowhere = int((attribution.way == NO_WAY).sum())
+    nowhere = int(_nowhere(attribution).sum())
     known = len(attribution) + (
         int(verdict.ordinary.taken.sum()) if verdict.ordinary is not None else 0
     )
@@ -136,6 +138,12 @@ def _refuse_unfit(verdict: Verdict, attribution: Attribution) -> None:
         )
 
 
+def _nowhere(attribution: Attribution) -> Bools:
+    """Rows that rules and wire leave no way, (k,)."""
+    nowhere: Bools = (attribution.way == NO_WAY) & ((attribution.facts & Fact.CROWDED) == 0)
+    return nowhere
+
+
 def _doubts(verdict: Verdict, attribution: Attribution, numbering: Numbering) -> list[str]:
     """What the reports must say: packets without a way, sums that nothing meets, sights that are
     missing."""
@@ -144,13 +152,15 @@ def _doubts(verdict: Verdict, attribution: Attribution, numbering: Numbering) ->
         verdict.ordinary is None or not verdict.ordinary.kept.any()
     ):
         doubts.append("no IPv4 packet was recorded: whatever the counters counted is a residual")
-    nowhere = attribution.way == NO_WAY
-    if nowhere.any():
-        numbers = sorted(set(numbering.attributed[attribution.connection[nowhere]].tolist()))
-        shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
-        doubts.append(
-            f"{int(nowhere.sum())} packets fit no way through the rules (connections {shown})"
-        )
+    crowded = (attribution.facts & Fact.CROWDED) != 0
+    for some, what in (
+        (_nowhere(attribution), "fit no way through the rules"),
+        (crowded, "have more ways through the rules, or rules on one, than are followed"),
+    ):
+        if some.any():
+            numbers = sorted(set(numbering.attributed[attribution.connection[some]].tolist()))
+            shown = ", ".join(map(str, numbers[:8])) + (", ..." if len(numbers) > 8 else "")
+            doubts.append(f"{int(some.sum())} packets {what} (connections {shown})")
     if not verdict.explored.agreed:
         doubts.append(
             "what conntrack knew and what the rules did to it do not agree yet: some states may "

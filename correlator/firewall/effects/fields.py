@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 from correlator.firewall.conditions.conntrack import WITHOUT
 from correlator.firewall.conditions.headers import Field
+from correlator.firewall.values import ALL_BITS
 from correlator.firewall.view import INVALID, UNTRACKED, View
-
-ALL_BITS = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)

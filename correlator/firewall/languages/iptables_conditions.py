@@ -16,6 +16,7 @@ from correlator.firewall.values import (
     PROTOCOLS,
     parse_address,
     parse_mark,
+    parse_number,
     parse_ports,
     service_class,
 )
@@ -112,7 +113,7 @@ def _number(option: Option) -> int:
     """A protocol's number; 0 for any."""
     word = option.value.lower()
     if word.isdigit():
-        return int(word)
+        return parse_number(word, 255)
     if word == "all":
         return 0
     return PROTOCOLS[word] if word in PROTOCOLS else socket.getprotobyname(word)
@@ -165,7 +166,7 @@ def _transport(match: Match) -> Iterator[Condition]:
             )
             yield Masked(Field.TCP_FLAGS, wanted, mask, option.negated)
         elif option.name == "--tcp-option":
-            yield headers.TcpOption(int(option.value), option.negated)
+            yield headers.TcpOption(parse_number(option.value, 255), option.negated)
         else:
             yield Unknown(match.text)
 
@@ -188,7 +189,11 @@ def _icmp(match: Match) -> Iterator[Condition]:
             yield headers.IcmpType(*ICMP_TYPES[word], option.negated)
         else:
             first, _, second = word.partition("/")
-            yield headers.IcmpType(int(first), int(second) if second else -1, option.negated)
+            yield headers.IcmpType(
+                parse_number(first, 255),
+                parse_number(second, 255) if second else -1,
+                option.negated,
+            )
 
 
 def _address_type(match: Match) -> Iterator[Condition]:
@@ -245,7 +250,7 @@ def _length(match: Match) -> Iterator[Condition]:
 
 def _ttl(match: Match) -> Iterator[Condition]:
     for option in match.options:
-        value = int(option.value)
+        value = parse_number(option.value, 255)
         spans = {
             "--ttl-eq": (value, value),
             "--ttl-gt": (value + 1, 255),
@@ -264,7 +269,7 @@ def _address_range(match: Match) -> Iterator[Condition]:
 
 def _mac(match: Match) -> Iterator[Condition]:
     option = match.option("--mac-source")
-    value = int(option.value.replace(":", ""), 16) if option is not None else -1
+    value = parse_number(option.value.replace(":", ""), (1 << 48) - 1, 16) if option else -1
     if option is None or len(match.options) > 1:
         yield Unknown(match.text)
     else:
@@ -284,7 +289,7 @@ def _service(match: Match) -> Iterator[Condition]:
             yield Masked(Field.TOS, value, mask & 0xFF, option.negated)
         elif option.name in ("--dscp", "--dscp-class"):
             named = option.name == "--dscp-class"
-            dscp = service_class(option.value) if named else int(option.value, 0)
+            dscp = service_class(option.value) if named else parse_number(option.value, 63, 0)
             yield Masked(Field.TOS, dscp << 2, 0xFC, option.negated)
         else:
             yield Unknown(match.text)

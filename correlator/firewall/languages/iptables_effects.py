@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 
 from correlator.firewall.conditions.headers import Field
 from correlator.firewall.effects.fields import (
-    ALL_BITS,
     AddTo,
     CopyMark,
     NoTrack,
@@ -20,7 +19,14 @@ from correlator.firewall.effects.nat import Nat, NatKind, NatRange
 from correlator.firewall.effects.verdicts import ChangeSet, Jump, OutOfSight, Reject, Verdict
 from correlator.firewall.languages.iptables_words import Option, Target
 from correlator.firewall.model import Effect
-from correlator.firewall.values import parse_address, parse_mark, parse_ports, service_class
+from correlator.firewall.values import (
+    ALL_BITS,
+    parse_address,
+    parse_mark,
+    parse_number,
+    parse_ports,
+    service_class,
+)
 
 PASSING = frozenset(
     "AUDIT CHECKSUM CLASSIFY CONNSECMARK ECN HL IDLETIMER LED LOG NFLOG RATEEST SECMARK TCPMSS "  # noqa: SIM905
@@ -85,7 +91,9 @@ def _mark(target: Target) -> Iterator[Effect]:
 
 def _connmark(target: Target) -> Iterator[Effect]:
     masks = {
-        option.name: int(option.value, 0) for option in target.options if "mask" in option.name
+        option.name: parse_number(option.value, ALL_BITS, 0)
+        for option in target.options
+        if "mask" in option.name
     }
     ctmask, nfmask = masks.get("--ctmask", ALL_BITS), masks.get("--nfmask", ALL_BITS)
     for option in target.options:
@@ -127,13 +135,13 @@ def _tos(target: Target) -> Iterator[Effect]:
 def _dscp(target: Target) -> Iterator[Effect]:
     for option in target.options:
         named = option.name == "--set-dscp-class"
-        value = service_class(option.value) if named else int(option.value, 0)
+        value = service_class(option.value) if named else parse_number(option.value, 63, 0)
         yield WriteBits(Field.TOS, 3, value << 2)
 
 
 def _ttl(target: Target) -> Iterator[Effect]:
     for option in target.options:
-        amount = int(option.value)
+        amount = parse_number(option.value, 255)
         if option.name == "--ttl-set":
             yield WriteBits(Field.TTL, 0, amount)
         else:

@@ -18,7 +18,7 @@ from correlator.errors import InputError
 from correlator.firewall.hooks import EXPECTED, IPTABLES, USUAL, Hook
 from correlator.firewall.languages.counted import Counted, Language, broken
 from correlator.firewall.languages.iptables_printed import to_save
-from correlator.firewall.languages.iptables_save import parse_rule
+from correlator.firewall.languages.iptables_save import LONGEST_LINE, parse_rule
 from correlator.firewall.model import Chain, Rule, Ruleset
 from correlator.firewall.values import PROTOCOLS
 
@@ -33,14 +33,14 @@ _HEADER = re.compile(
     r"^Chain (\S+) \((?:policy (\S+)(?: ([0-9]{1,20}[KMGT]?) packets, ([0-9]{1,20}[KMGT]?) "
     r"bytes)?|(\d+) references?)\)\s*$"
 )
-_COLUMNS = re.compile(r"^(num\s+)?\s*pkts\s+bytes\s+target\s+prot")
+_COLUMNS = re.compile(r"^(num\s+)?pkts\s+bytes\s+target\s+prot")
 _RULE = re.compile(
     r"^\s*(?P<packets>[0-9]{1,20}[KMGT]?)\s+(?P<bytes>[0-9]{1,20}[KMGT]?)\s+(?P<rest>\S.*)$"
 )
 _NUMBER = re.compile(r"^\s*\d+\s+")
 _REST = re.compile(
     r"^(?:(?P<target>\S+)\s+)??(?P<protocol>!?\w+)\s+(?P<opt>--|-f|!f)\s+(?P<in>\S+)\s+(?P<out>\S+)\s+(?P<src>\S+)"
-    r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*?))?\s*$"
+    r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*))?$"
 )
 _TRANSLATES = re.compile(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s")
 _BIG = {"K": 1, "M": 2, "G": 3, "T": 4}
@@ -153,6 +153,8 @@ def _blocks(text: str, source: str) -> list[_Block]:
         line = raw.rstrip()
         if not line or line.startswith("#"):
             continue
+        if len(line) > LONGEST_LINE:
+            raise InputError(f"{source}: a line is too long for a rule: {line[:60]!r}...")
         head = _HEADER.match(line)
         if head:
             blocks.append(_Block(head[1], head[2], [], []))
@@ -164,7 +166,7 @@ def _blocks(text: str, source: str) -> list[_Block]:
         if not blocks:
             continue  # the line with the time
         if re.match(r"^\s*(num\s+)?(pkts|target)\s", line):
-            columns = _COLUMNS.match(line)
+            columns = _COLUMNS.match(line.lstrip())
             if columns is None:
                 raise InputError(f"{source}: shows no counters: list with `iptables -L -n -v`")
             numbered = columns[1] is not None
@@ -207,7 +209,9 @@ def _begins(current: list[_Block], block: _Block) -> bool:
     if block.policy is None or block.name not in HOOKS:
         return False
     last = current[-1]
-    return last.policy is None or HOOKS.index(Hook(last.name)) > HOOKS.index(Hook(block.name))
+    if last.policy is None or last.name not in HOOKS:
+        return True
+    return HOOKS.index(Hook(last.name)) > HOOKS.index(Hook(block.name))
 
 
 def _table(group: list[_Block], used: set[str]) -> str | None:
@@ -253,7 +257,7 @@ def _address(option: str, text: str) -> str:
     if value in ("0.0.0.0/0", "anywhere") and not negated:
         return ""
     return (
-        f"{negated}{option} {value if '/' in value or not value[-1].isdigit() else value + '/32'}"
+        f"{negated}{option} {value if '/' in value or not value[-1:].isdigit() else value + '/32'}"
     )
 
 

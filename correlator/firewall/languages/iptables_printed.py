@@ -263,6 +263,8 @@ _MATCHES = tuple((re.compile(pattern + r"(?=\s|$)"), save) for pattern, save in 
 _TARGETS = {
     name: (re.compile(pattern + r"\s*$"), save) for name, (pattern, save) in TARGETS.items()
 }
+LONGEST_OPTIONS = 512
+"""Characters of a target's options, at most: a prefix of NFLOG has 64."""
 _XSET = re.compile(r"CONNMARK (set|xset|and|or|xor) (\S+)\s*$")
 
 
@@ -282,8 +284,9 @@ def to_save(tail: str, target: str) -> tuple[str, str, str, str]:
         options = _target_options(rest, target)
         if options is not None:
             return " ".join(conditions), target, options, " ".join(strange)
+        unclosed = rest.startswith("/*") and "*/" not in rest
         for pattern, save in _MATCHES:
-            found = pattern.match(rest)
+            found = None if unclosed else pattern.match(rest)
             if found:
                 conditions.append(_write(save, found))
                 rest = rest[found.end() :].strip()
@@ -298,6 +301,8 @@ def to_save(tail: str, target: str) -> tuple[str, str, str, str]:
 def _target_options(rest: str, target: str) -> str | None:
     if target == "CONNMARK" and (found := _XSET.match(rest)):
         return _mark(found)
+    if len(rest) > LONGEST_OPTIONS:
+        return None
     known = _TARGETS.get(target)
     if known is None or not (found := known[0].match(rest)) or not found[0]:
         return None

@@ -32,9 +32,11 @@ from correlator.firewall.model import Chain, Rule, Ruleset
 if TYPE_CHECKING:
     from correlator.arrays import Ints
 
+LONGEST_LINE = 10239
+"""Characters of a line that iptables-restore reads (iptables-restore.c): no rule is longer."""
 _COUNTERS = re.compile(r"^\[(\d+):(\d+)\]\s*")
 _CHAIN = re.compile(r"^:(\S+)\s+(\S+)(?:\s+\[(\d+):(\d+)\])?\s*$")
-_APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*?)\s*$", re.DOTALL)
+_APPEND = re.compile(r"^(?:-A|--append)\s+(\S+)\s*(.*)$", re.DOTALL)
 
 
 def parse_rule(table: str, chain: str, number: int, text: str) -> Rule:
@@ -53,10 +55,13 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
     Raises :class:`~correlator.errors.InputError` naming the line that is neither comment, table,
     chain nor rule."""
     policies: dict[tuple[str, str], str | None] = {}
+    declared: set[tuple[str, str]] = set()
     rules: dict[tuple[str, str], list[Rule]] = {}
     table = ""
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
+        if len(line) > LONGEST_LINE:
+            raise InputError(f"{source}: line {number} is too long for a rule: {line[:60]!r}...")
         if not line or line.startswith("#"):
             continue
         if line.startswith("*"):
@@ -71,6 +76,12 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
             chain = _CHAIN.match(line)
             if chain is None:
                 raise InputError(f"{source}: line {number} is not a chain: {line[:60]!r}")
+            if (table, chain[1]) in declared:
+                raise InputError(
+                    f"{source}: line {number} declares {table}/{chain[1]} a second time: expected "
+                    f"one output of iptables-save"
+                )
+            declared.add((table, chain[1]))
             policies[table, chain[1]] = None if chain[2] == "-" else chain[2]
             rules.setdefault((table, chain[1]), [])
         else:
@@ -218,6 +229,8 @@ class SaveReader:
             values = np.array(numbers, dtype=np.int64).reshape(-1, 2)
         except (ValueError, OverflowError):
             raise InputError(broken(self.source, line)) from None
+        if (values < 0).any():
+            raise InputError(broken(self.source, line))
         if len(values) != len(order):
             raise InputError(
                 f"{self.source}: the snapshot at line {line} has rules without counters: "

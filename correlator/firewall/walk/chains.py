@@ -12,8 +12,8 @@ from correlator.firewall.effects.nat import Nat, Rewrite
 from correlator.firewall.effects.verdicts import ChangeSet, Jump, OutOfSight, Reject, Verdict
 from correlator.firewall.view import Host
 from correlator.firewall.walk.path import End
-from correlator.firewall.walk.program import CompiledChain, Instruction, Program
-from correlator.firewall.walk.state import MAX_PATHS, State, TooManyPathsError
+from correlator.firewall.walk.program import MAX_PATHS, CompiledChain, Instruction, Program
+from correlator.firewall.walk.state import State, TooManyPathsError
 
 MAX_DEPTH = 64
 ANYTHING = Rewrite(())
@@ -62,7 +62,8 @@ def _policy(state: State, chain: CompiledChain) -> list[Outcome]:
 def _through(
     program: Program, host: Host, state: State, chain: CompiledChain, depth: int
 ) -> list[Outcome]:
-    if depth > MAX_DEPTH:
+    state.effort.read += len(chain.rules)
+    if depth > MAX_DEPTH or state.effort.read > program.patience:
         raise TooManyPathsError
     if not chain.listed:
         return _through_unlisted(state, chain)

@@ -13,6 +13,11 @@ from correlator.firewall.effects.verdicts import Jump, OutOfSight
 from correlator.firewall.hooks import EXPECTED, NAT_AT, Hook
 from correlator.firewall.model import Chain, Effect, Rule, Ruleset
 
+MAX_PATHS = 96
+"""Ways of one packet that are told apart."""
+PATIENCE = 1 << 14
+"""Rules that any walk may read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Instruction:
@@ -64,6 +69,12 @@ class Program:
     def nat_unlisted(self) -> bool:
         """Whether translations may be written that no listed rule tells."""
         return any(chain.nat and not chain.listed for chain in self.chains.values())
+
+    @cached_property
+    def patience(self) -> int:
+        """Rules that one walk may read: each once on as many ways as are told apart, and some. What
+        needs more are chains that fan out: 24 that each jump twice are 16 million calls."""
+        return MAX_PATHS * sum(len(chain.rules) for chain in self.chains.values()) + PATIENCE
 
 
 def compile_ruleset(

@@ -17,11 +17,16 @@ from correlator.firewall.walk.path import (
     Translation,
 )
 
-MAX_PATHS = 96
-
 
 class TooManyPathsError(Exception):
-    """More unknown conditions than can be told apart."""
+    """More unknown conditions than can be told apart, or more rules on the way than are read."""
+
+
+@dataclass(slots=True)
+class Effort:
+    """Rules that one walk has read, on all its ways."""
+
+    read: int = 0
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class State:
     forked: bool = False
     decider: int = -1
     unseen: bool = False
+    effort: Effort = field(default_factory=Effort)
 
     def fork(self) -> State:
         """A copy that goes another way."""
@@ -49,6 +55,7 @@ class State:
             self.forked,
             self.decider,
             self.unseen,
+            self.effort,
         )
 
     def enter(self, hook: Hook) -> None:

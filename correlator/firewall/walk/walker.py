@@ -17,8 +17,8 @@ from correlator.firewall.hooks import Hook
 from correlator.firewall.view import INVALID, NEW, UNKNOWN_ADDRESS, UNKNOWN_PORT, UNTRACKED, Host
 from correlator.firewall.walk.chains import ANYTHING, Outcome, through_base
 from correlator.firewall.walk.path import End, Passage, Path
-from correlator.firewall.walk.program import Program, Station
-from correlator.firewall.walk.state import MAX_PATHS, State, TooManyPathsError
+from correlator.firewall.walk.program import MAX_PATHS, Program, Station
+from correlator.firewall.walk.state import State, TooManyPathsError
 
 Ended = tuple[State, End | None]
 """How a state came out of a hook: None, it goes on."""
@@ -37,7 +37,8 @@ class Walker:
         """Every path that rules and wire allow; empty where they contradict each other.
 
         Raises :class:`~correlator.firewall.walk.state.TooManyPathsError` where unknown conditions
-        leave more than ``MAX_PATHS``."""
+        leave more than ``MAX_PATHS``, or chains that fan out call for more than the program's
+        patience."""
         state = State(passage.view.clone())
         if passage.enters:
             nat = passage.walks_destination_nat

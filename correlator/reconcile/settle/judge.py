@@ -89,7 +89,12 @@ class Ground:
 
 
 GROUNDS = (
-    Ground(AMBIGUOUS, Fact.CROWDED, NOTHING, "too many rules with unknown conditions"),
+    Ground(
+        AMBIGUOUS,
+        Fact.CROWDED,
+        NOTHING,
+        "more ways through the rules, or rules on one, than are followed",
+    ),
     Ground(AMBIGUOUS, Fact.NO_WAY, NOTHING, "no way through the rules fits what was seen"),
     Ground(AMBIGUOUS, Fact.DIFFERS, NOTHING, "{candidates}"),
     Ground(AMBIGUOUS, Fact.CAPPED, NOTHING, "{candidates}"),
