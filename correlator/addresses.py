@@ -27,6 +27,8 @@ LIMITED_BROADCAST = END_OF_IPV4 - 1
 LOOPBACK = 127 << 24, 128 << 24
 """127.0.0.0/8 (RFC 1122, 3.2.1.3), the end not included."""
 LOCALHOST = LOOPBACK[0] + 1
+"""127.0.0.1."""
+LOCALHOST = LOOPBACK[0] + 1
 MULTICAST = 224 << 24, 240 << 24
 """224.0.0.0/4 (RFC 5771), the end not included."""
 ALL_HOSTS = MULTICAST[0] + 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from correlator.addresses import is_loopback
+from correlator.addresses import LOCALHOST, is_loopback
 from correlator.firewall.conditions.headers import Field, Range, Within
 from correlator.firewall.conditions.surroundings import Device
 from correlator.firewall.conditions.ternary import Condition
@@ -102,7 +102,8 @@ class Door:
 
     def dialled(self, server: Endpoint, host: Host) -> Iterator[Endpoint]:
         """What a client may have dialled to come to that server by this way: what its conditions
-        name, any own address of the host where they name none."""
+        name, any own address of the host where they name none. 127.0.0.1 is one where the host lets
+        it out (route_localnet of the interface behind it), and where no setting tells."""
         for one in self.rule.nat.ranges if self.rule.nat is not None else ():
             if one.includes(*server):
                 for address in self._addresses(host):
@@ -119,6 +120,7 @@ class Door:
         if single is not None:
             return [single]
         own = sorted(address for address in host.local if not is_loopback(address))
+        own += [LOCALHOST] if host.localnet is None or host.localnet else []
         return [a for a in own if all(any(x <= a <= y for x, y in ranges) for ranges in asked)]
 
     def _ports(self, port: int) -> list[int]:

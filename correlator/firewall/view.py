@@ -129,6 +129,16 @@ class Host:
                 return route
         return None
 
+    def source_for(self, address: int) -> int:
+        """The source that the kernel gives to what the host sends to an address, where the program
+        names none: the preferred one of the route, an own address' too (fib_result_prefsrc,
+        net/ipv4/fib_semantics.c); 0 where nothing tells."""
+        for route in self.routes:
+            if route.local and in_network(address, route.net, route.length):
+                return route.source or address
+        found = self.route(address)
+        return found.source if found is not None else 0
+
     def turned_away(self, source: int, interface: str | None) -> str:
         """Why the kernel drops what comes in there from that source: ``martian``, ``reverse-path``,
         or empty: it does not.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import is_loopback
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.firewall.published import Door, dnat_rules, servers
 from correlator.flows.conntrack import ORIGINAL, RELATED_KIND
@@ -48,11 +49,12 @@ class Alternatives:
     likeliest.
 
     ``hypothesis`` is the index of its :class:`Hypothesis`; ``dialled`` replaces an unknown dialled
-    endpoint (-1: none)."""
+    endpoint, ``client`` the client's, where it is another than who was seen (-1: none)."""
 
     pair: Ints
     hypothesis: Ints
     dialled: Ints
+    client: Ints
 
 
 def published_servers(rulesets: Iterable[Ruleset]) -> frozenset[int]:
@@ -71,7 +73,12 @@ def candidates(
     fib_select_default)."""
     address, port = address_of(server), port_of(server)
     named = (end for door in ways for end in door.dialled((address, port), host))
-    dialled = dict.fromkeys(pack(where, number) for where, number in named)
+    inside = is_loopback(address_of(client))  # who dials 127.0.0.0/8 sends from there, nobody else
+    dialled = dict.fromkeys(
+        pack(where, number) for where, number in named if is_loopback(where) == inside
+    )
+    if host_sent and inside:
+        return (*dialled, server)[:MAX_CANDIDATES]
     if host_sent:
         own = [d for d in dialled if address_of(d) == address_of(client)]
         route = host.route(address)
@@ -82,18 +89,39 @@ def candidates(
     return tuple(dict.fromkeys([server, *dialled]))[:MAX_CANDIDATES]
 
 
+def hidden_clients(
+    server: int, seen: int, ways: Iterable[Door], host: Host
+) -> tuple[tuple[int, int], ...]:
+    """(dialled, client) of the host's own connections to ``server`` whose source was rewritten to
+    ``seen`` where no tap looked: each address that may have been dialled, from the source that the
+    kernel gives to what goes there."""
+    end = (address_of(server), port_of(server))
+    named = [pack(*dialled) for door in ways for dialled in door.dialled(end, host)]
+    found = {
+        dialled: host.source_for(address_of(dialled)) for dialled in dict.fromkeys([*named, server])
+    }
+    return tuple(
+        (dialled, pack(source, port_of(seen)))
+        for dialled, source in found.items()
+        if source and source != address_of(seen)
+    )[:MAX_CANDIDATES]
+
+
 def list_alternatives(
     crossings: Crossings,
     hypotheses: list[Hypothesis],
     asked: list[npt.NDArray[np.int8] | None],
     ways: Callable[[], list[Door]],
     host: Host,
+    rewrites: bool,
 ) -> Alternatives:
     """Every alternative of every pair: each hypothesis that was ``asked`` for it, with each
-    candidate it needs. ``ways`` finds the ways to DNAT rules, once there is a use for them."""
+    candidate it needs. ``ways`` finds the ways to DNAT rules, once there is a use for them;
+    ``rewrites``: some rule rewrites sources."""
     pairs: list[Ints] = []
     numbers: list[Ints] = []
     doors: list[Ints] = []
+    clients: list[Ints] = []
     count = int(crossings.pair.max()) + 1 if len(crossings) else 0
     for number, (hypothesis, question) in enumerate(zip(hypotheses, asked, strict=True)):
         concerned = np.ones(count, dtype=bool) if question is None else question >= 0
@@ -103,24 +131,31 @@ def list_alternatives(
         listed = np.array([p for p in plain.tolist() if p not in needs], dtype=np.int64)
         pairs.append(listed)
         doors.append(np.full(len(listed), NOWHERE, dtype=np.int64))
-        for asker, (server, client, host_sent) in needs.items():
+        clients.append(doors[-1])
+        for asker, (server, client, host_sent, shown) in needs.items():
             if not concerned[asker]:
                 continue
-            found = candidates(server, client, ways(), host, host_sent)
+            dialled_by = candidates(server, client, ways(), host, host_sent)
+            found = [(end, int(NOWHERE)) for end in dialled_by]
+            if host_sent and rewrites and not shown:
+                found += hidden_clients(server, client, ways(), host)
             pairs.append(np.full(len(found), asker, dtype=np.int64))
-            doors.append(np.array(found, dtype=np.int64))
+            table = np.array(found, dtype=np.int64).reshape(-1, 2)
+            doors.append(table[:, 0])
+            clients.append(table[:, 1])
         numbers.append(
             np.full(sum(map(len, pairs)) - sum(map(len, numbers)), number, dtype=np.int64)
         )
-    pair, dialled = np.concatenate(pairs), np.concatenate(doors)
-    order = np.argsort(pair, kind="stable")
-    return Alternatives(pair[order], np.concatenate(numbers)[order], dialled[order])
+    order = np.argsort(np.concatenate(pairs), kind="stable")
+    columns = (np.concatenate(parts)[order] for parts in (pairs, numbers, doors, clients))
+    return Alternatives(*columns)
 
 
 def _undialled(
     crossings: Crossings, hypothesis: Hypothesis, host: Host
-) -> dict[int, tuple[int, int, bool]]:
-    """pair -> (server, client, sent by the host) where no tap saw what the client dialled.
+) -> dict[int, tuple[int, int, bool, bool]]:
+    """pair -> (server, client, sent by the host, the client was shown) where no tap saw what the
+    client dialled.
 
     What was seen leaving only was sent by the host where it bears an address of the host's; else it
     came in unseen."""
@@ -134,6 +169,7 @@ def _undialled(
             int(ends.server[row]),
             int(ends.client[row]),
             not bool(crossings.entered[row]) and host.is_local(address_of(int(ends.client[row]))),
+            bool(ends.shown[row]),
         )
         for row in rows[first].tolist()
     }

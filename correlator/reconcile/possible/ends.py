@@ -33,7 +33,8 @@ class Ends:
     ``client`` dialled ``dialled``; the ``server`` was reached and saw the client as ``seen``: the
     original tuple is client -> dialled, the reply tuple server -> seen. ``in_code``/``out_code``:
     interface by which this direction of the connection comes in and leaves, as any of its crossings
-    shows (-1 none)."""
+    shows (-1 none). ``shown`` bool: a tap or conntrack showed the client; else it is taken for who
+    the server saw, which source NAT may have made of it."""
 
     client: Ints
     dialled: Ints
@@ -41,6 +42,7 @@ class Ends:
     server: Ints
     in_code: Ints
     out_code: Ints
+    shown: Bools
 
 
 def first_known(owner: Ints, values: Ints, count: int) -> Ints:
@@ -114,11 +116,12 @@ def find_ends(
         client, dialled, seen, server = _ask(
             witness, crossings, owner, plain, client, dialled, seen, server
         )
+    shown = client != NOWHERE
     client = np.where(client == NOWHERE, seen, client)
     lost = client == NOWHERE  # all that was seen of it is an ICMP error, which quotes it
     client = np.where(lost, gather((~plain, crossings.quoted_source)), client)
     dialled = np.where(lost, gather((~plain, crossings.quoted_destination)), dialled)
-    return Ends(client, dialled, seen, server, in_code, out_code)
+    return Ends(client, dialled, seen, server, in_code, out_code, shown)
 
 
 def _ask(

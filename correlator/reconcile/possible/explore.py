@@ -82,6 +82,11 @@ def explore(
     their modules."""
     crossings = scene.crossings
     ways = cache(lambda: doors(stages.rulesets))
+    rewrites = any(
+        rule.nat is not None and not rule.nat.of_destination
+        for ruleset in stages.rulesets
+        for rule in ruleset.rules
+    )
     marks = any(
         touches_connmark(effect)
         for ruleset in stages.rulesets
@@ -132,7 +137,9 @@ def explore(
                 )
             )
         known = [one.labels for one in hypotheses]
-        alternatives = list_alternatives(crossings, hypotheses, [None, *others], ways, scene.host)
+        alternatives = list_alternatives(
+            crossings, hypotheses, [None, *others], ways, scene.host, rewrites
+        )
         rows = expand(scene, hypotheses, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         learned = _learn(hints, crossings.pair, hypotheses[0], alternatives, rows, walked, marks)

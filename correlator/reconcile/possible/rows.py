@@ -69,6 +69,7 @@ def expand(
             hypothesis,
             crossing[rows],
             alternatives.dialled[alternative[rows]],
+            alternatives.client[alternative[rows]],
             connmark[crossing[rows]],
         )
         for name, values in part.items():
@@ -77,14 +78,15 @@ def expand(
 
 
 def _columns(
-    scene: Scene, hypothesis: Hypothesis, at: Ints, door: Ints, connmark: Ints
+    scene: Scene, hypothesis: Hypothesis, at: Ints, door: Ints, hidden: Ints, connmark: Ints
 ) -> dict[str, Ints]:
     """What rules can see of these crossings, before they are binned."""
     c, labels, ends = scene.crossings, hypothesis.labels, hypothesis.ends
     shown = np.where(c.entered, c.came_in, c.left)[at]
     entered, sent = c.entered[at], c.sent[at]
     direction, state = labels.direction[at], labels.state[at]
-    client, server, seen = ends.client[at], ends.server[at], ends.seen[at]
+    client = np.where(hidden == NOWHERE, ends.client[at], hidden)
+    server, seen = ends.server[at], ends.seen[at]
     dialled = np.where(ends.dialled[at] == NOWHERE, door, ends.dialled[at])
     dialled = np.where(dialled == NOWHERE, server, dialled)
     related = (state == S_RELATED) & (c.kind[at] == RELATED_KIND)

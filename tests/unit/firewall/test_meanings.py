@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -123,11 +125,14 @@ COMMIT
 
 
 def test_a_door_tells_what_was_dialled_to_come_to_a_server() -> None:
-    """The port that the rule asks for, on the address that it names, or any own address but
-    loopback's."""
+    """The port that the rule asks for, on the address that it names, or any own address; 127.0.0.1
+    only where route_localnet may let it out."""
     ruleset = parse_iptables_save(PUBLISHED)
-    web = [end for door in doors([ruleset]) for end in door.dialled((0xAC110002, 80), HOST)]
-    name = [end for door in doors([ruleset]) for end in door.dialled((0xAC110003, 53), HOST)]
+    shut, unknown = replace(HOST, localnet=frozenset()), replace(HOST, localnet=None)
+    web = [end for door in doors([ruleset]) for end in door.dialled((0xAC110002, 80), shut)]
+    name = [end for door in doors([ruleset]) for end in door.dialled((0xAC110003, 53), shut)]
+    perhaps = [end for door in doors([ruleset]) for end in door.dialled((0xAC110002, 80), unknown)]
+    assert set(perhaps) - set(web) == {(0x7F000001, 8080)}
     assert set(web) == {(0x0A000001, 8080), (0xAC110001, 8080)}
     assert set(name) == {(0x0A000001, 53)}
     assert servers(ruleset.rules) == {(0xAC110002, 80), (0xAC110003, 53)}
