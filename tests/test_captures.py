@@ -17,6 +17,8 @@ from tests.conftest import CAPTURES
 from tests.truth import assert_right, compare
 
 OFFSET_NS, PPM = 3_217_000_000, 40
+FILE_HEADER = 24
+"""Bytes of a pcap without a packet."""
 
 
 def test_replay_equals_the_kernels_trace(recorded: Path) -> None:
@@ -306,7 +308,7 @@ def test_one_interface_alone_makes_nothing_wrong(recorded: Path) -> None:
     went on, may be ambiguous; no row that claims to be exact is one that the kernel does not
     have."""
     for pcap in sorted(recorded.glob("*.pcap")):
-        if pcap.stem == "lo":
+        if pcap.stem == "lo" or pcap.stat().st_size <= FILE_HEADER:
             continue
         analysis = correlator.load(
             pcaps=[(pcap.stem, pcap)], counters=recorded / "counters.log", facts=recorded
