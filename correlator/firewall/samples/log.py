@@ -14,7 +14,7 @@ from correlator.firewall.samples.stamps import SECOND, Stamp
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.arrays import Ints
+    from correlator.arrays import Bools, Ints
     from correlator.firewall.model import Ruleset
 
     Matrix = Ints | Series
@@ -83,6 +83,14 @@ def assemble(
         layers[0] is layers[1] and layers[2] is layers[3] for part in parts for layers in part
     )
     joined = [concat(part) for part in parts]
+    good = [_credible(layers) for layers in joined]
+    kept = np.concatenate(good)
+    if not kept.all():
+        count = np.count_nonzero(~kept)
+        said = "a reading was" if count == 1 else f"{count} readings were"
+        warnings.append(f"{source}: {said} all zeros between two that were not: left out")
+        joined = [_rows(layers, rows) for layers, rows in zip(joined, good, strict=True)]
+        begin, end = begin[kept], end[kept]
     lengths = [len(layers[0]) for layers in joined]
     packets, high, size, high_size = (tuple(layers[i] for layers in joined) for i in range(4))
     return CounterLog(
@@ -97,6 +105,27 @@ def assemble(
         form,
         tuple(dict.fromkeys(warnings)),
     )
+
+
+def _credible(layers: Layers) -> Bools:
+    """Readings (S,) that are not all zeros between two of which the later goes on from the earlier:
+    something printed nothing then, and reset nothing."""
+    low, high = layers[0], layers[1]
+    zero = (high.moving == 0).all(axis=1)
+    good = np.ones(len(zero), dtype=bool)
+    if zero.all() or not zero.any() or high.base[high.column < 0].any():
+        return good
+    filled = np.flatnonzero(~zero)
+    for before, after in zip(filled[:-1].tolist(), filled[1:].tolist(), strict=True):
+        if after - before > 1 and (high.moving[after] >= low.moving[before]).all():
+            good[before + 1 : after] = False
+    return good
+
+
+def _rows(layers: Layers, kept: Bools) -> Layers:
+    """Layers with some of their rows; those that were one object stay one."""
+    made = {id(one): Series(one.base, one.column, one.moving[kept]) for one in layers}
+    return tuple(made[id(one)] for one in layers)
 
 
 def _sorted(stretches: list[Stretch], order: Ints) -> list[Stretch]:

@@ -43,7 +43,9 @@ class Counters:
     every sample; ``first_zero`` bool (E,): a policy that showed zero in the first one; neither
     holds where the kernel said that it counts that policy. ``moved`` bool (E,): its counter surely
     moved somewhere, or was reset. ``begin``/``end`` int64 (S,) as read, on the counters' clock;
-    ``generation`` int64 (S,). ``rounded``: the log gives some counters as intervals."""
+    ``generation`` int64 (S,). ``rounded``: the log gives some counters as intervals.
+    ``loose`` bool (E,): policies that
+    something zeroes now and then, which also passes unseen: they tell lower bounds only."""
 
     begin: Ints
     end: Ints
@@ -55,6 +57,7 @@ class Counters:
     silent: Bools
     first_zero: Bools
     rounded: bool
+    loose: Bools
 
     @property
     def samples(self) -> int:
@@ -129,7 +132,8 @@ class Counters:
             return up, up
         top = np.maximum(most[1:] - least[:-1], 0)
         both = self.present_of(entry)
-        top[self._lossy & both[1:] & both[:-1]] = UNBOUNDED
+        lossy = np.True_ if self.loose[entry] else self._lossy
+        top[lossy & both[1:] & both[:-1]] = UNBOUNDED
         return up, top
 
     def totals(self) -> tuple[Ints, Ints]:
@@ -174,7 +178,25 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
         policy & (most == 0),
         first_zero,
         rounded,
+        _zeroed_policies(fell, values[0], register),
     )
+
+
+def _zeroed_policies(fell: Ints, low: Series, register: Register) -> Bools:
+    """Policies of tables in which policies fell while rules that had counted kept their numbers, as
+    `iptables-legacy-restore --noflush` leaves them (kube-proxy runs it again and again); bool (E,).
+    """
+    loose = np.zeros(len(register), dtype=bool)
+    policy = np.array([entry.number == 0 for entry in register.entries], dtype=bool)
+    _, table = np.unique([entry.table for entry in register.entries], return_inverse=True)
+    for interval in np.unique(fell[:, 0]).tolist():
+        mine = fell[fell[:, 0] == interval, 1]
+        for number in np.unique(table[mine]).tolist():
+            rules = np.flatnonzero((table == number) & ~policy)
+            kept = low.at(np.full(len(rules), interval), rules) > 0
+            if policy[mine[table[mine] == number]].all() and kept.any():
+                loose |= policy & (table == number)
+    return loose
 
 
 def _series(log: CounterLog, register: Register, exists: Bools, generation: Ints) -> Layers:

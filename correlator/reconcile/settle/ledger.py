@@ -143,8 +143,12 @@ def _account(upto: _Upto, counters: Counters, entry: int, policy: bool) -> Accou
     uncounted = np.zeros(len(packets_low), dtype=bool)
     if policy and counters.samples and counters.first_zero[entry]:
         # nft 1.8.9 counts a policy only from -P or -Z on: before its counter first stands above
-        # zero, it may not count
-        uncounted = np.cumsum(packets_low) - packets_low == 0
+        # zero, it may not count. In the interval in which it begins to move it counts, unless it
+        # surely missed a hit before.
+        uncounted = np.cumsum(packets_low) == 0
+        begins = int(np.argmin(uncounted)) if not uncounted.all() else 0
+        if not uncounted.all() and upto.low[begins] > upto.high[0]:
+            uncounted[begins] = True
     open_ended = uncounted | ~counters.known_of(entry)
     if open_ended.any():
         packets_high, bytes_high = (
