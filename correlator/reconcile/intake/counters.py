@@ -191,9 +191,9 @@ def _zeroed_policies(fell: Ints, low: Series, register: Register) -> Bools:
     _, table = np.unique([entry.table for entry in register.entries], return_inverse=True)
     for interval in np.unique(fell[:, 0]).tolist():
         mine = fell[fell[:, 0] == interval, 1]
+        counted = low.rows(slice(interval, interval + 1))[0] > 0
         for number in np.unique(table[mine]).tolist():
-            rules = np.flatnonzero((table == number) & ~policy)
-            kept = low.at(np.full(len(rules), interval), rules) > 0
+            kept = counted & ~policy & (table == number)
             if policy[mine[table[mine] == number]].all() and kept.any():
                 loose |= policy & (table == number)
     return loose

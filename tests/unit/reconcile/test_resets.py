@@ -70,7 +70,8 @@ def account(hits: list[float], *readings: int) -> Account:
     of them. A rule elsewhere counts all along."""
     times = np.array([round((1_795_511_734 + at) * SECOND) for at in hits], dtype=np.int64)
     text = "".join(
-        f"# sample begin={1_795_511_734 + i}.000 end={1_795_511_734 + i}.001\n*filter\n:INPUT ACCEPT [{packets}:{packets * 60}]\n:X - [0:0]\n"
+        f"# sample begin={1_795_511_734 + i}.000 end={1_795_511_734 + i}.001\n*filter\n"
+        f":INPUT ACCEPT [{packets}:{packets * 60}]\n:X - [0:0]\n"
         f"[{i + 1}:60] -A X\nCOMMIT\n"
         for i, packets in enumerate(readings)
     )
