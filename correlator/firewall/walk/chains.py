@@ -32,14 +32,7 @@ class Outcome(NamedTuple):
 
 
 def through_base(program: Program, host: Host, state: State, chain: CompiledChain) -> list[Outcome]:
-    """Every way through a base chain, its policy included. One that nobody listed lets the packet
-    pass, as far as it can be followed, or ends it."""
-    if not chain.listed:
-        state.unseen = True
-        if not chain.doubtful:
-            return [Outcome(state)]
-        state.forked = True
-        return [Outcome(state), Outcome(state.fork(), End.UNLISTED)]
+    """Every way through a base chain that was listed, its policy included."""
     outcomes: list[Outcome] = []
     for outcome in _through(program, host, state, chain, 0):
         outcomes += _policy(outcome.state, chain) if outcome.returned else [outcome]

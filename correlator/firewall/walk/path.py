@@ -51,7 +51,7 @@ class End(StrEnum):
     @property
     def forgotten(self) -> bool:
         """Conntrack never confirms a connection whose packet ends like this."""
-        return self not in (End.SENT, End.DELIVERED, End.UNKNOWN_TARGET, End.UNLISTED)
+        return self not in (End.SENT, End.DELIVERED, End.UNKNOWN_TARGET)
 
     @property
     def label(self) -> str:

@@ -10,7 +10,7 @@ from correlator.firewall.conditions.ternary import Predicate, Reads
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.effects.nat import Nat
 from correlator.firewall.effects.verdicts import Jump, OutOfSight
-from correlator.firewall.hooks import EXPECTED, NAT_AT, Hook
+from correlator.firewall.hooks import NAT_AT, Hook
 from correlator.firewall.model import Chain, Effect, Rule, Ruleset
 
 MAX_PATHS = 96
@@ -31,8 +31,7 @@ class Instruction:
 @dataclass(frozen=True, slots=True)
 class CompiledChain:
     """One chain; ``policy_entry`` is -1 where nothing counts its policy (a user's chain, or a
-    phantom). ``nat``: its table has chains of type nat. ``doubtful``: nobody listed it, and most
-    hosts have rules there."""
+    phantom). ``nat``: its table has chains of type nat."""
 
     table: str
     name: str
@@ -41,7 +40,6 @@ class CompiledChain:
     rules: tuple[Instruction, ...]
     nat: bool = False
     listed: bool = True
-    doubtful: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,6 @@ def compile_ruleset(
             rules,
             chain.table in ruleset.nat_tables,
             chain.listed,
-            not chain.listed and chain.table in EXPECTED,
         )
     stations = {hook: _stations(hook, ruleset.at(hook), chains) for hook in Hook}
     return Program(ruleset, chains, stations, reads, maybe)

@@ -42,7 +42,9 @@ class Walker:
         state = State(passage.view.clone())
         if passage.enters:
             nat = passage.walks_destination_nat
-            return self._prefer(passage, _told_apart(self._incoming(passage, state, nat)))
+            return self._prefer(
+                passage, self._told_apart(passage, self._incoming(passage, state, nat))
+            )
         paths: list[Path] = []
         for sent, end in self._outgoing(passage, state):
             if passage.loops:
@@ -50,7 +52,7 @@ class Walker:
                     paths += self._looped(passage, sent)
             else:
                 paths.append(sent.finish(end))
-        return self._prefer(passage, _told_apart(paths))
+        return self._prefer(passage, self._told_apart(passage, paths))
 
     def _looped(self, passage: Passage, state: State) -> list[Path]:
         """What was sent on loopback comes in again, past nat."""
@@ -64,6 +66,28 @@ class Walker:
             source=None,
         )
         return self._incoming(again, state, False)
+
+    def _told_apart(self, passage: Passage, paths: list[Path]) -> list[Path]:
+        """Without those that hit like one of which more is known: where it was led, how it ended.
+        That a chain which nobody listed ended it is kept where nothing else did, and it was not
+        seen leaving."""
+        ended = [path for path in paths if path.end is End.UNLISTED]
+        known = {(p.hits, p.end) for p in paths if p.destination[0] != UNKNOWN_ADDRESS}
+        others = [
+            path
+            for path in paths
+            if path.end is not End.UNLISTED
+            and (path.destination[0] != UNKNOWN_ADDRESS or (path.hits, path.end) not in known)
+        ]
+        if not ended or passage.leaves is not False or not all(map(self._is_lost, others)):
+            return others
+        hits = {path.hits for path in others}
+        kept = {path.hits: path for path in ended if path.hits not in hits}
+        return [replace(path, forked=True) for path in (*others, *kept.values())]
+
+    def _is_lost(self, path: Path) -> bool:
+        """Whether it should have been seen leaving."""
+        return path.end is End.SENT and path.out_interface in self.watched
 
     def _prefer(self, passage: Passage, paths: list[Path]) -> list[Path]:
         """Paths that agree with what was seen leaving; seen is proof, not seen is only
@@ -247,6 +271,10 @@ class Walker:
         """A base chain; ahead of conntrack a packet belongs to no connection (xt_conntrack.c finds
         none there), unless it has been through OUTPUT and loops back."""
         (chain,) = station.chains
+        if not chain.listed:
+            state.unseen = True
+            ended = [] if passage.leaves else [Outcome(state.fork(), End.UNLISTED)]
+            return [Outcome(state), *ended]
         tracked = state.view.state
         looped = passage.loops and state.hook is Hook.PREROUTING
         if station.before_conntrack and tracked != UNTRACKED and not looped:
@@ -281,14 +309,6 @@ class Walker:
         if destination_nat and not _to_destination(state, passage, rewrite):
             return False
         return not source_nat or _to_source(state, passage, rewrite)
-
-
-def _told_apart(paths: list[Path]) -> list[Path]:
-    """Without those that hit like one of which more is known: where it was led, how it ended."""
-    known = {(p.hits, p.end) for p in paths if p.destination[0] != UNKNOWN_ADDRESS}
-    passed = {p.hits for p in paths if p.end in (End.SENT, End.DELIVERED)}
-    led = [p for p in paths if p.destination[0] != UNKNOWN_ADDRESS or (p.hits, p.end) not in known]
-    return [p for p in led if p.end is not End.UNLISTED or p.hits not in passed]
 
 
 def _to_destination(state: State, passage: Passage, rewrite: tuple[int, Rewrite] | None) -> bool:
