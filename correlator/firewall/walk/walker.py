@@ -95,11 +95,7 @@ class Walker:
         if passage.leaves is True:
             return [path for path in paths if path.end in (End.SENT, End.UNKNOWN_TARGET)]
         if passage.leaves is False:
-            stayed = [
-                path
-                for path in paths
-                if path.end is not End.SENT or path.out_interface not in self.watched
-            ]
+            stayed = [p for p in paths if not self._is_lost(p) and p.end is not End.UNLISTED]
             return stayed or paths
         return paths
 

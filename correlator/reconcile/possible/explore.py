@@ -15,6 +15,7 @@ import numpy as np
 from correlator.endpoints import NOWHERE, address_of, pack
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.published import doors
+from correlator.firewall.walk.path import End
 from correlator.flows.conntrack import S_NEW
 from correlator.flows.labels import Labels, track
 from correlator.reconcile.possible.alternatives import (
@@ -218,9 +219,13 @@ def _facts(ways: tuple[object, ...]) -> tuple[bool, bool, tuple[int, int] | None
     paths = [way.path for way in ways]  # type: ignore[attr-defined]
     if not paths:
         return False, False, None
-    targets = {path.destination for path in paths if path.dnat_entry >= 0}
+    # where a chain that nobody listed may have ended it, it leads where the others lead
+    onward = [path for path in paths if path.end is not End.UNLISTED]
+    targets = {path.destination for path in onward if path.dnat_entry >= 0}
     single = (
-        targets.pop() if len(targets) == 1 and all(path.dnat_entry >= 0 for path in paths) else None
+        targets.pop()
+        if len(targets) == 1 and all(path.dnat_entry >= 0 for path in onward)
+        else None
     )
     return all(p.end.forgotten for p in paths), all(p.untracked for p in paths), single
 
