@@ -11,7 +11,7 @@ from correlator.reconcile.clocks import Clock
 from correlator.reconcile.intake.counters import UNBOUNDED, Counters, read_counters
 from correlator.reconcile.intake.generations import register
 from correlator.reconcile.settle.ledger import Account, keep_ledger
-from tests.unit.reconcile.test_clock_and_ledger import hits_at
+from tests.unit.reconcile.settle.test_offset_and_ledger import hits_at
 
 SECOND = 1_000_000_000
 
