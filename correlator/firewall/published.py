@@ -12,7 +12,7 @@ from correlator.addresses import LOCALHOST, is_loopback
 from correlator.firewall.conditions.headers import Field, Range, Within
 from correlator.firewall.conditions.surroundings import Device
 from correlator.firewall.conditions.ternary import Condition
-from correlator.firewall.effects.nat import NatKind
+from correlator.firewall.effects.nat import NatKind, NatRange
 from correlator.firewall.model import Rule, Ruleset
 from correlator.firewall.view import Host
 
@@ -94,8 +94,8 @@ def _asked(conditions: Iterable[Condition], field: Field) -> Within | None:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A way to a DNAT rule: ``conditions`` are the rule's own, then those of the jumps that lead to
-    it."""
+    """A way to a rule that rewrites destinations to what it names (DNAT, NETMAP): ``conditions`` are
+    the rule's own, then those of the jumps that lead to it."""
 
     rule: Rule
     conditions: tuple[Condition, ...]
@@ -104,18 +104,34 @@ class Door:
         """What a client may have dialled to come to that server by this way: what its conditions
         name, any own address of the host where they name none. 127.0.0.1 is one where the host lets
         it out (route_localnet of the interface behind it), and where no setting tells."""
-        for one in self.rule.nat.ranges if self.rule.nat is not None else ():
-            if one.includes(*server):
-                for address in self._addresses(host):
-                    for port in self._ports(server[1]):
-                        yield address, port
+        nat = self.rule.nat
+        for one in nat.ranges if nat is not None else ():
+            if not one.includes(*server):
+                continue
+            if nat is not None and nat.kind is NatKind.NETMAP:
+                yield from self._mapped(server, one)
+                continue
+            for address in self._addresses(host):
+                for port in self._ports(server[1]):
+                    yield address, port
 
-    def _addresses(self, host: Host) -> list[int]:
-        asked = [
+    def _mapped(self, server: Endpoint, into: NatRange) -> Iterator[Endpoint]:
+        """The same place in each net that the conditions ask for."""
+        assert into.addresses is not None
+        place = server[0] & (into.addresses[1] - into.addresses[0])
+        for ranges in self._asked():
+            for low, _ in ranges:
+                yield low | place, server[1]
+
+    def _asked(self) -> list[tuple[Range, ...]]:
+        return [
             one.ranges
             for one in self.conditions
             if isinstance(one, Within) and one.fields == (Field.DESTINATION,) and not one.negated
         ]
+
+    def _addresses(self, host: Host) -> list[int]:
+        asked = self._asked()
         single = next((low for ranges in asked for low, high in ranges if low == high), None)
         if single is not None:
             return [single]
@@ -135,15 +151,17 @@ class Door:
 
 
 def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
-    """Every way to every DNAT rule, from its chain back through the jumps to a base chain; each
-    once."""
+    """Every way to every rule that rewrites destinations to what it names, from its chain back
+    through the jumps to a base chain; each once."""
     found: dict[tuple[str, str, tuple[Condition, ...]], Door] = {}
     for ruleset in rulesets:
         callers: dict[tuple[str, str], list[Rule]] = {}
         for rule in ruleset.rules:
             if rule.jump is not None:
                 callers.setdefault((rule.table, rule.jump.chain), []).append(rule)
-        for rule in dnat_rules([ruleset]):
+        for rule in ruleset.rules:
+            if rule.nat is None or rule.nat.kind not in (NatKind.DNAT, NatKind.NETMAP):
+                continue
             for conditions in _approaches(rule, callers, ruleset, 0):
                 found.setdefault((rule.chain, rule.text, conditions), Door(rule, conditions))
     return list(found.values())

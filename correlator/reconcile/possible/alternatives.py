@@ -69,7 +69,7 @@ def candidates(
     them.
 
     Source selection tells most for the host's own packets: who dials an own address sends from it,
-    who dials the container itself sends from the address that the route prefers (ip-route(8),
+    or from the first one of its interface; who dials the container itself sends from the address that the route prefers (ip-route(8),
     fib_select_default)."""
     address, port = address_of(server), port_of(server)
     named = (end for door in ways for end in door.dialled((address, port), host))
@@ -80,7 +80,11 @@ def candidates(
     if host_sent and inside:
         return (*dialled, server)[:MAX_CANDIDATES]
     if host_sent:
-        own = [d for d in dialled if address_of(d) == address_of(client)]
+        own = [
+            d
+            for d in dialled
+            if address_of(client) in (address_of(d), host.source_for(address_of(d)))
+        ]
         route = host.route(address)
         direct = route is None or not route.source or route.source == address_of(client)
         plain = [d for d in dialled if not host.is_local(address_of(d))]

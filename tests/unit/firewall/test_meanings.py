@@ -138,6 +138,13 @@ def test_a_door_tells_what_was_dialled_to_come_to_a_server() -> None:
     assert servers(ruleset.rules) == {(0xAC110002, 80), (0xAC110003, 53)}
 
 
+def test_a_netmap_is_a_door_to_the_same_place_in_another_net() -> None:
+    """Who comes to 172.17.0.5 by it has dialled the 5th address of the net that it maps."""
+    rule = "-A PREROUTING -d 10.9.0.0/16 -j NETMAP --to 172.17.0.0/16"
+    (door,) = doors([parse_iptables_save(f"*nat\n:PREROUTING ACCEPT [0:0]\n{rule}\nCOMMIT\n")])
+    assert list(door.dialled((0xAC110005, 80), HOST)) == [(0x0A090005, 80)]
+
+
 def test_a_publication_names_its_port_or_is_none() -> None:
     """Only a rule with one port or one range of ports publishes what can be named."""
     told = publication(next(r for r in parse_iptables_save(PUBLISHED).rules if r.nat))

@@ -66,6 +66,12 @@ def test_the_hosts_own_source_tells_what_it_dialled() -> None:
     assert set(found) == {SERVER, end("172.17.0.1", 8080)}
 
 
+def test_the_first_address_may_have_dialled_the_second() -> None:
+    """Its own second address is dialled from the first (fib_result_prefsrc)."""
+    found = candidates(SERVER, end("10.0.0.1", 40000), WAYS, HOST, host_sent=True)
+    assert found == (end("10.0.0.1", 8080), end("10.0.0.2", 8080))
+
+
 def test_a_rewritten_source_hides_who_dialled_what() -> None:
     """Behind a MASQUERADE as 172.17.0.1 each own address may have been dialled, from the source
     that the kernel gives it: the second address from the first."""
