@@ -94,8 +94,8 @@ def _asked(conditions: Iterable[Condition], field: Field) -> Within | None:
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """A way to a rule that rewrites destinations to what it names (DNAT, NETMAP): ``conditions`` are
-    the rule's own, then those of the jumps that lead to it."""
+    """A way to a rule that rewrites destinations to what it names (DNAT, NETMAP): ``conditions``
+    are the rule's own, then those of the jumps that lead to it."""
 
     rule: Rule
     conditions: tuple[Condition, ...]

@@ -69,8 +69,8 @@ def candidates(
     them.
 
     Source selection tells most for the host's own packets: who dials an own address sends from it,
-    or from the first one of its interface; who dials the container itself sends from the address that the route prefers (ip-route(8),
-    fib_select_default)."""
+    or from the first one of its interface; who dials the container itself sends from the address
+    that the route prefers (ip-route(8), fib_select_default)."""
     address, port = address_of(server), port_of(server)
     named = (end for door in ways for end in door.dialled((address, port), host))
     inside = is_loopback(address_of(client))  # who dials 127.0.0.0/8 sends from there, nobody else

@@ -21,7 +21,7 @@ Names = dict[tuple[str, int], tuple[str, str]]
 Tuple = tuple[int, str, int, str, int]
 """(protocol, source, port, destination, port); ports are 0 but of TCP and UDP."""
 ICMP_ERRORS = (3, 4, 5, 11, 12)
-DROPS = re.compile(r"-j (DROP|REJECT|SNAT|DNAT|MASQUERADE|REDIRECT|NETMAP|CT|NOTRACK)\b")
+DROPS = re.compile(r"-j (DROP|REJECT|SNAT|DNAT|MASQUERADE|REDIRECT|NETMAP)\b")
 """Rules that may drop by their target; another that drops was never counted: its match dropped a
 malformed header (hotdrop)."""
 ROW = ("protocol", "src", "sport", "dst", "dport", "direction", "table", "chain", "rule")

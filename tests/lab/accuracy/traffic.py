@@ -251,7 +251,7 @@ def _change(w: Words, world: World, chain: str) -> tuple[tuple[str, ...], tuple[
     shell = {
         f"iptables -I {chain} {w.pick(1, 2)} {rule}": 20,
         f"iptables -D {chain} {w.r.randint(1, 3)}": 10,
-        f"iptables -R {chain} 1 {rule}": 8,
+        f"iptables -D {chain} 1; iptables -I {chain} 1 {rule}": 8,  # -R keeps the trace's handle
         f"iptables -t {w.pick('filter', 'nat')} -Z": 8,
         f"iptables -Z {chain}": 5,
         f"iptables -P {w.pick('FORWARD ACCEPT', 'FORWARD DROP', 'INPUT ACCEPT')}": 5,
