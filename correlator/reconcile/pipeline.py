@@ -6,27 +6,26 @@ frames -> crossings -> readings -> kinds walked -> choices -> clock -> counters 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from correlator.reconcile.clocks import Clock
 from correlator.reconcile.intake.counters import Counters, read_counters
-from correlator.reconcile.intake.generations import Register, Stages
 from correlator.reconcile.intake.packets import Intake, done
 from correlator.reconcile.intake.timetable import Timetable
 from correlator.reconcile.possible.changes import order_changes
 from correlator.reconcile.possible.choices import Choices, Option, Unit, find_choices, way_of
 from correlator.reconcile.possible.explore import Explored, explore
 from correlator.reconcile.possible.prepare import prepare
-from correlator.reconcile.settle.confirm import place_own
-from correlator.reconcile.settle.hits import Hits, spread, tally_of
-from correlator.reconcile.settle.ledger import Ledger, keep_ledger
+from correlator.reconcile.settle.books import Books
+from correlator.reconcile.settle.hits import spread, tally_of
+from correlator.reconcile.settle.ledger import keep_ledger
 from correlator.reconcile.settle.offset import estimate
 from correlator.reconcile.settle.settle import settle
 from correlator.reconcile.tally import Tallies, Tally
+from correlator.reconcile.verdict import Decided, Verdict
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,46 +33,9 @@ if TYPE_CHECKING:
     from correlator.arrays import Ints
     from correlator.reconcile.intake.inputs import Inputs, Progress
     from correlator.reconcile.possible.decided import Ordinary
-    from correlator.reconcile.possible.scene import Scene
-    from correlator.reconcile.settle.judge import Facts
 
 
 PASSES = 3
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What became of every row of ``explored.rows``.
-
-    ``row`` and ``way`` int64 (k,): rows that are decided, and the number of their way. ``open``:
-    units that nothing settled, likeliest option first. ``hits`` are those of decided rows and of
-    the open units' first options, ordered by entry and time. ``ordinary`` holds connections that
-    were decided while they were read; they have no row. ``tallies``: all hits of both."""
-
-    inputs: Inputs
-    scene: Scene
-    register: Register
-    stages: Stages
-    explored: Explored
-    choices: Choices
-    row: Ints
-    way: Ints
-    open: tuple[Unit, ...]
-    broken: int
-    hits: Hits
-    counters: Counters | None
-    ledger: Ledger | None
-    clock: Clock
-    warnings: tuple[str, ...]
-    inferred: tuple[str, ...]
-    intake: Intake
-    ordinary: Ordinary | None
-    tallies: Tallies
-
-    @cached_property
-    def placed(self) -> tuple[Ints, Facts]:
-        """What :func:`correlator.reconcile.settle.confirm.place_own` tells of ``hits``."""
-        return place_own(self)
 
 
 def reconcile(
@@ -145,29 +107,24 @@ def reconcile(
     # where nothing was open, what was likely is what is
     own = tally_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
     final = likely or _tallies(own, ordinary, len(entries))
-    ledger = (
-        keep_ledger(final, counters, clock, policies) if counters is not None and counted else None
-    )
+    books = None
+    if counters is not None and counted:
+        books = Books(counters, clock, final, keep_ledger(final, counters, clock, policies))
+    nowhere = np.r_[choices.contradicted, choices.crowded]
+    decided = Decided(scene, explored, row, way, standing, nowhere, settlement.broken, hits)
+    warnings = prepared.sights.warnings
     return Verdict(
         inputs,
-        scene,
-        entries,
-        stages,
-        explored,
-        choices,
-        row,
-        way,
-        standing,
-        settlement.broken,
-        hits,
-        counters,
-        ledger,
-        clock,
-        prepared.sights.warnings,
-        prepared.inferred,
         intake,
+        stages,
+        decided,
         ordinary,
         final,
+        counters,
+        books,
+        clock,
+        warnings,
+        prepared.inferred,
     )
 
 

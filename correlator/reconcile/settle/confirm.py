@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
     from correlator.arrays import Bools, Ints
     from correlator.reconcile.intake.counters import Counters
-    from correlator.reconcile.pipeline import Verdict
-    from correlator.reconcile.possible.decided import Block
+    from correlator.reconcile.possible.decided import Block, Ordinary
+    from correlator.reconcile.settle.books import Books
+    from correlator.reconcile.settle.hits import Hits
     from correlator.reconcile.settle.judge import Facts
     from correlator.reconcile.settle.ledger import Account
-    from correlator.reconcile.tally import Members, Tally
+    from correlator.reconcile.tally import Members, Tallies, Tally
 
 Doubts = dict[int, "Facts"]
 """entry -> facts by connection and direction (row of the fold's connections * 2 + direction); 0
@@ -42,33 +43,32 @@ class Placed:
     facts: Facts
 
 
-def place_own(verdict: Verdict) -> tuple[Ints, Facts]:
-    """(interval, facts) of each of ``verdict.hits``, as :func:`place_hits` tells them."""
-    hits, ledger = verdict.hits, verdict.ledger
+def place_own(hits: Hits, every: Tallies, books: Books | None) -> tuple[Ints, Facts]:
+    """(interval, facts) of each of ``hits``, some of ``every``, as :func:`place_hits` tells
+    them."""
     interval = np.full(len(hits), -1, dtype=np.int64)
     facts = np.full(len(hits), Fact.UNCONFIRMED, dtype=np.uint16)
-    if ledger is None:
+    if books is None:
         return interval, facts | np.uint16(Fact.UNCOUNTED)
     places = {
-        entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist() for entry in ledger.accounts
+        entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist()
+        for entry in books.ledger.accounts
     }
     ranks = {entry: np.arange(end - start) for entry, (start, end) in places.items() if start < end}
-    for part in verdict.tallies.blocks() if ranks else ():
+    for part in every.blocks() if ranks else ():
         for entry, rank in ranks.items():
             others = np.sort(part.gather(part.low, part.members.get(entry, ())), kind="stable")
             rank += np.searchsorted(others, hits.low[slice(*places[entry])], side="left")
     for entry, rank in ranks.items():
         at = slice(*places[entry])
-        interval[at], facts[at] = place_hits(verdict, entry, rank)
+        interval[at], facts[at] = place_hits(books, entry, rank)
     return interval, facts
 
 
-def place_hits(verdict: Verdict, entry: int, rank: Ints) -> tuple[Ints, Facts]:
+def place_hits(books: Books, entry: int, rank: Ints) -> tuple[Ints, Facts]:
     """(interval, -1 outside of all samples; what the counter says) of one entry's hits, by their
     number in order of time among all of its hits; both (h,)."""
-    assert verdict.ledger is not None
-    assert verdict.counters is not None
-    account, counters = verdict.ledger.accounts[entry], verdict.counters
+    account, counters = books.ledger.accounts[entry], books.counters
     interval = np.searchsorted(account.upto, rank, side="right") - 1
     interval = np.where(interval >= counters.samples - 1, -1, interval)
     said = np.r_[facts_of_intervals(account, counters, entry), np.uint16(Fact.UNCONFIRMED)]
@@ -96,29 +96,34 @@ def confirmed(account: Account, counters: Counters, entry: int) -> Bools:
     return balanced & counters.known_of(entry) & (most < UNBOUNDED)
 
 
-def doubted_entries(verdict: Verdict) -> list[int]:
+def uncounted(books: Books | None) -> np.uint16:
+    """What the judge is told of everything where there are no books."""
+    return np.uint16(Fact.UNCOUNTED if books is None else 0)
+
+
+def doubted_entries(books: Books | None) -> list[int]:
     """Entries of which some hit is not plainly confirmed."""
-    ledger, counters = verdict.ledger, verdict.counters
-    counts = verdict.tallies.counts
-    if ledger is None or counters is None:
+    if books is None:
         return []
-    doubted = []
-    for entry, account in ledger.accounts.items():
-        whole = int(account.upto[0]) == 0 and int(account.upto[-1]) >= int(counts[entry])
-        if not whole or (account.explained[~confirmed(account, counters, entry)] > 0).any():
-            doubted.append(entry)
-    return doubted
+    return [
+        entry
+        for entry, account in books.ledger.accounts.items()
+        if not books.spans(entry)
+        or (account.explained[~confirmed(account, books.counters, entry)] > 0).any()
+    ]
 
 
-def placed(verdict: Verdict, entries: Sequence[int]) -> Iterator[Placed]:
-    """All hits of these entries by ordinary connections."""
-    ordinary = verdict.ordinary
-    if ordinary is None or not entries:
+def placed(
+    ordinary: Ordinary, books: Books, others: Hits, entries: Sequence[int]
+) -> Iterator[Placed]:
+    """All hits of these entries by ordinary connections; ``others`` are those of packets that were
+    looked at one by one."""
+    if not entries:
         return
     begins = ordinary.folded.packets.begins
     alike: dict[Members, list[int]] = {}
     for entry in entries:
-        alike.setdefault(verdict.tallies.alike(entry)[1], []).append(entry)
+        alike.setdefault(books.hits.alike(entry)[1], []).append(entry)
     waiting = {members: np.zeros((4, 0), dtype=np.int64) for members in alike}
     passed = dict.fromkeys(entries, 0)
     for number, (block, part) in enumerate(ordinary.parts()):
@@ -138,20 +143,14 @@ def placed(verdict: Verdict, entries: Sequence[int]) -> Iterator[Placed]:
                     packet,
                     owner,
                     combination,
-                    *place_hits(verdict, entry, _ranks(verdict, entry, low, passed)),
+                    *place_hits(books, entry, _ranks(others, entry, low, passed)),
                 )
 
 
-def doubts_of(verdict: Verdict, entries: Sequence[int]) -> Doubts:
+def doubts_of(ordinary: Ordinary, books: Books, others: Hits, entries: Sequence[int]) -> Doubts:
     """What counters say of these entries' hits by ordinary connections."""
-    ordinary = verdict.ordinary
-    found = (
-        {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint16) for entry in entries}
-        if ordinary is not None
-        else {}
-    )
-    for part in placed(verdict, entries):
-        assert ordinary is not None
+    found = {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint16) for entry in entries}
+    for part in placed(ordinary, books, others, entries):
         side = part.owner * 2 + ordinary.reply[part.combination]
         add_facts(found[part.entry], side, part.facts)
     return found
@@ -179,14 +178,14 @@ def _in_order(rows: Ints) -> Ints:
     )
 
 
-def _ranks(verdict: Verdict, entry: int, low: Ints, passed: dict[int, int]) -> Ints:
+def _ranks(others: Hits, entry: int, low: Ints, passed: dict[int, int]) -> Ints:
     """The number of each of these hits among all of the entry's, in order of time; as many more
     have ``passed``."""
-    start, end = np.searchsorted(verdict.hits.entry, [entry, entry + 1])
+    start, end = np.searchsorted(others.entry, [entry, entry + 1])
     ranks: Ints = (
         passed[entry]
         + np.arange(len(low))
-        + np.searchsorted(verdict.hits.low[start:end], low, side="right")
+        + np.searchsorted(others.low[start:end], low, side="right")
     )
     passed[entry] += len(low)
     return ranks

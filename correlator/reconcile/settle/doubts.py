@@ -32,27 +32,26 @@ if TYPE_CHECKING:
     from correlator.arrays import Bools, Ints
     from correlator.reconcile.clocks import Clock
     from correlator.reconcile.intake.counters import Counters
-    from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.explore import Explored
     from correlator.reconcile.settle.judge import Facts
     from correlator.reconcile.settle.ledger import Ledger
+    from correlator.reconcile.verdict import Verdict
 
 
 def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) -> Facts:
     """What speaks against each packet (k,), which was taken for ``row`` going its ``way`` in a
     ``connection`` (numbers from 1)."""
-    explored = verdict.explored
-    _, counted = verdict.placed
-    residual = together(counted & np.uint16(Fact.RESIDUAL), verdict.hits.row, len(explored.rows))
+    decided, books, (_, counted) = verdict.decided, verdict.books, verdict.placed
+    explored, crossings = decided.explored, decided.scene.crossings
+    residual = together(counted & np.uint16(Fact.RESIDUAL), decided.hits.row, len(explored.rows))
     crossing = explored.rows.crossing[row]
     facts = residual[row]
-    if verdict.ledger is not None and verdict.counters is not None:
-        times = verdict.scene.crossings.time
-        intervals = Intervals(verdict.counters, verdict.clock)
-        rejected = of_rejected(explored, row, way, times, verdict.ledger, intervals)
+    if books is not None:
+        intervals = Intervals(books.counters, books.clock)
+        rejected = of_rejected(explored, row, way, crossings.time, books.ledger, intervals)
         facts = facts | where(rejected[crossing], Fact.REJECTED)
-    pair = verdict.scene.crossings.pair
-    open_picks = [pick for unit in verdict.open for option in unit.options for pick in option]
+    pair = crossings.pair
+    open_picks = [pick for unit in decided.open for option in unit.options for pick in option]
     open_row, open_way = np.array(open_picks, dtype=np.int64).reshape(-1, 2).T
     rows, ways = np.r_[row, open_row], np.r_[way, open_way]
     otherwise = labelled_otherwise(explored, rows, ways)
@@ -74,7 +73,7 @@ def _undialled(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
     listed."""
     found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
     if any(stage.program.nat_unlisted for stage in verdict.stages.stages):
-        explored = verdict.explored
+        explored = verdict.decided.explored
         crossing = explored.rows.crossing[row]
         hypothesis = explored.alternatives.hypothesis[explored.rows.alternative[row]]
         for number, one in enumerate(explored.hypotheses):

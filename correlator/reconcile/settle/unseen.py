@@ -15,31 +15,31 @@ from correlator.reconcile.settle.judge import Fact
 
 if TYPE_CHECKING:
     from correlator.arrays import Ints
-    from correlator.reconcile.pipeline import Verdict
+    from correlator.firewall.model import Ruleset
+    from correlator.reconcile.possible.scene import Scene
     from correlator.reconcile.settle.judge import Facts
+    from correlator.reconcile.verdict import Decided
 
 
-def is_blind(verdict: Verdict) -> bool:
+def is_blind(scene: Scene, rulesets: tuple[Ruleset, ...]) -> bool:
     """Whether packets may have been rewritten on their way to or from an interface that was not
     captured."""
-    scene = verdict.scene
     if scene.witness is not None and scene.witness.events.complete:
         return False
     devices = {route.device for route in scene.host.routes if route.device} - {"lo"}
-    rules = (rule for ruleset in verdict.stages.rulesets for rule in ruleset.rules)
+    rules = (rule for ruleset in rulesets for rule in ruleset.rules)
     return bool(devices - scene.watched) and any(rule.nat is not None for rule in rules)
 
 
-def unseen(verdict: Verdict, row: Ints, connection: Ints) -> Facts:
+def unseen(decided: Decided, row: Ints, connection: Ints) -> Facts:
     """What an interface that was not captured leaves open of every connection, by the number (from
-    1) that each explored ``row`` (k,) has it under; nothing where every interface was."""
+    1) that each explored ``row`` (k,) has it under, where :func:`is_blind`."""
     facts = np.zeros(int(connection.max(initial=0)) + 1, dtype=np.uint16)
-    if verdict.ledger is not None and is_blind(verdict):
-        crossings, explored = verdict.scene.crossings, verdict.explored
-        lonely = ~(crossings.entered & crossings.sent) & ~crossings.loop
-        one_sided = lonely[explored.rows.crossing[row]]
-        facts[connection[one_sided]] |= np.uint16(Fact.ONE_SIDED)
-        if verdict.broken:
-            guessed = explored.alternatives.dialled[explored.rows.alternative[row]] >= 0
-            facts[connection[guessed]] |= np.uint16(Fact.DIALLED_GUESSED)
+    crossings, explored = decided.scene.crossings, decided.explored
+    lonely = ~(crossings.entered & crossings.sent) & ~crossings.loop
+    one_sided = lonely[explored.rows.crossing[row]]
+    facts[connection[one_sided]] |= np.uint16(Fact.ONE_SIDED)
+    if decided.broken:
+        guessed = explored.alternatives.dialled[explored.rows.alternative[row]] >= 0
+        facts[connection[guessed]] |= np.uint16(Fact.DIALLED_GUESSED)
     return facts

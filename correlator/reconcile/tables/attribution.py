@@ -12,6 +12,7 @@ from correlator.endpoints import pack
 from correlator.firewall.walk.path import End
 from correlator.flows.conntrack import UNTRACKED
 from correlator.reconcile.possible.walks import NO_WAY
+from correlator.reconcile.settle.confirm import uncounted
 from correlator.reconcile.settle.doubts import doubts_of_packets
 from correlator.reconcile.settle.judge import Fact, together, where
 from correlator.reconcile.settle.unseen import unseen
@@ -19,9 +20,9 @@ from correlator.reconcile.tables.numbering import place, sight_of
 
 if TYPE_CHECKING:
     from correlator.arrays import Bools, Ints
-    from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.choices import Option, Unit
     from correlator.reconcile.settle.judge import Facts
+    from correlator.reconcile.verdict import Decided, Verdict
 
 
 @dataclass(frozen=True)
@@ -54,30 +55,35 @@ class Attribution:
         return len(self.row)
 
 
-def attribute(verdict: Verdict) -> Attribution:
-    """Collect the rows that were decided, are open, or fit nothing."""
-    standing = [pick for unit in verdict.open for pick in unit.options[0]]
+def attribute(verdict: Verdict, blind: bool) -> Attribution:
+    """Collect the rows that were decided, are open, or fit nothing. ``blind``: an interface was not
+    captured by which NAT may happen (:func:`correlator.reconcile.settle.unseen.is_blind`), and
+    there are counters that might have told."""
+    decided = verdict.decided
+    standing = [pick for unit in decided.open for pick in unit.options[0]]
     open_rows = np.array(standing, dtype=np.int64).reshape(-1, 2)
-    nothing = np.r_[verdict.choices.contradicted, verdict.choices.crowded]
-    row = np.r_[verdict.row, open_rows[:, 0], nothing]
-    way = np.r_[verdict.way, open_rows[:, 1], np.full(len(nothing), NO_WAY)]
+    nothing = decided.nowhere
+    row = np.r_[decided.row, open_rows[:, 0], nothing]
+    way = np.r_[decided.way, open_rows[:, 1], np.full(len(nothing), NO_WAY)]
     still_open = np.zeros(len(row), dtype=bool)
-    still_open[len(verdict.row) : len(verdict.row) + len(open_rows)] = True
-    forks = verdict.explored.walked.forks[verdict.explored.walked.kind[row]]
+    still_open[len(decided.row) : len(decided.row) + len(open_rows)] = True
+    forks = decided.explored.walked.forks[decided.explored.walked.kind[row]]
     way = np.where(way >= forks, NO_WAY, way)
-    crossing = verdict.explored.rows.crossing[row]
-    time = verdict.scene.crossings.time[crossing]
-    order = place(verdict.scene.names, *sight_of(verdict, crossing), time)
+    crossing = decided.explored.rows.crossing[row]
+    time = decided.scene.crossings.time[crossing]
+    order = place(decided.scene.names, *sight_of(decided.scene, crossing), time)
     row, way, crossing, time = (part[order] for part in (row, way, crossing, time))
     still_open = still_open[order]
-    code, direction, state = codes(verdict, row)
+    code, direction, state = codes(decided, row)
     _, first, inverse = np.unique(code, return_index=True, return_inverse=True)
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first, kind="stable")] = np.arange(1, len(first) + 1)
-    ends = endpoints_of(verdict, row, direction)
+    ends = endpoints_of(decided, row, direction)
     connection = rank[inverse] if len(row) else code
-    facts = unshown(verdict, row, way) | unseen(verdict, row, connection)[connection]
+    facts = unshown(decided, row, way) | undecided(decided, row, way)
     facts |= doubts_of_packets(verdict, row, way, connection)
+    if blind:
+        facts |= unseen(decided, row, connection)[connection]
     return Attribution(
         row,
         way,
@@ -87,37 +93,37 @@ def attribute(verdict: Verdict) -> Attribution:
         direction,
         state,
         time,
-        _protocol(verdict, row, direction),
+        _protocol(decided, row, direction),
         *ends,
-        facts | undecided(verdict, row, way),
+        facts,
     )
 
 
-def unshown(verdict: Verdict, row: Ints, way: Ints) -> Facts:
+def unshown(decided: Decided, row: Ints, way: Ints) -> Facts:
     """Of which packets the wire does not show how they ended, (k,): neither were they seen leaving,
     nor rightly not leaving."""
-    walked, watched = verdict.explored.walked, verdict.scene.watched
-    most = max((len(ways) for ways in walked.ways), default=1) or 1
+    walked, watched = decided.explored.walked, decided.scene.watched
+    most = max(int(walked.forks.max(initial=1)), 1)
     told = np.zeros((len(walked.ways), most), dtype=bool)
     for kind, ways in enumerate(walked.ways):
         told[kind, : len(ways)] = [
             found.path.end is not End.SENT or found.path.out_interface in watched for found in ways
         ]
     ended = told[walked.kind[row], np.maximum(way, 0)]
-    sent = verdict.scene.crossings.sent[verdict.explored.rows.crossing[row]]
+    sent = decided.scene.crossings.sent[decided.explored.rows.crossing[row]]
     return where(~((sent | ended) & (way != NO_WAY)), Fact.UNSHOWN)
 
 
-def undecided(verdict: Verdict, row: Ints, way: Ints) -> Facts:
+def undecided(decided: Decided, row: Ints, way: Ints) -> Facts:
     """Which packets (k,) have no way, and which have several that differ in what is told of
     them."""
-    walked = verdict.explored.walked
+    walked = decided.explored.walked
     crowded = np.isin(walked.kind[row], np.array(sorted(walked.too_many), dtype=np.int64))
     nowhere = way == NO_WAY
     facts = where(nowhere, Fact.NO_WAY) | where(nowhere & crowded, Fact.CROWDED)
-    place = {int(one): at for at, one in enumerate(verdict.explored.rows.crossing[row].tolist())}
-    for unit in verdict.open:
-        for crossing, several in candidates_of(verdict, unit).items():
+    place = {int(one): at for at, one in enumerate(decided.explored.rows.crossing[row].tolist())}
+    for unit in decided.open:
+        for crossing, several in candidates_of(decided, unit).items():
             if crossing in place:
                 differs = Fact.DIFFERS if len(set(several)) > 1 else Fact(0)
                 facts[place[crossing]] |= differs | (Fact.CAPPED if unit.capped else Fact(0))
@@ -126,39 +132,39 @@ def undecided(verdict: Verdict, row: Ints, way: Ints) -> Facts:
 
 def facts_of_packets(verdict: Verdict, attribution: Attribution) -> Facts:
     """What the judge is told of each packet, (k,): its own facts and those of its hits."""
-    _, of_hits = verdict.placed
-    by_row = together(of_hits, verdict.hits.row, len(verdict.explored.rows))
-    uncounted = Fact.UNCOUNTED if verdict.ledger is None else Fact(0)
-    return attribution.facts | by_row[attribution.row] | np.uint16(uncounted)
+    decided, (_, of_hits) = verdict.decided, verdict.placed
+    by_row = together(of_hits, decided.hits.row, len(decided.explored.rows))
+    of_all: Facts = attribution.facts | by_row[attribution.row] | uncounted(verdict.books)
+    return of_all
 
 
 def candidates_of(
-    verdict: Verdict, unit: Unit
+    decided: Decided, unit: Unit
 ) -> dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]]:
     """crossing -> (tuple with direction, hits) under each of a unit's options."""
     found: dict[int, list[tuple[tuple[int, ...], tuple[int, ...]]]] = {}
     for option in unit.options:
-        for key, hits, row, _ in option_tuples(verdict, option):
-            found.setdefault(int(verdict.explored.rows.crossing[row]), []).append((key, hits))
+        for key, hits, row, _ in option_tuples(decided, option):
+            found.setdefault(int(decided.explored.rows.crossing[row]), []).append((key, hits))
     return found
 
 
-def codes(verdict: Verdict, row: Ints) -> tuple[Ints, Ints, Ints]:
+def codes(decided: Decided, row: Ints) -> tuple[Ints, Ints, Ints]:
     """(pair and connection within it, direction, state) of rows, under each one's own reading."""
-    explored = verdict.explored
+    explored = decided.explored
     crossing = explored.rows.crossing[row]
     reading = explored.alternatives.hypothesis[explored.rows.alternative[row]]
     stacked = [
         np.stack([getattr(r.labels, name) for r in explored.hypotheses])[reading, crossing]
         for name in ("connection", "direction", "state")
     ]
-    return verdict.scene.crossings.pair[crossing] << 20 | stacked[0], stacked[1], stacked[2]
+    return decided.scene.crossings.pair[crossing] << 20 | stacked[0], stacked[1], stacked[2]
 
 
-def endpoints_of(verdict: Verdict, row: Ints, direction: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+def endpoints_of(decided: Decided, row: Ints, direction: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """(client, dialled, server, seen) of rows; of untracked ones their own source and destination,
     both ways."""
-    v = verdict.explored.rows.columns
+    v = decided.explored.rows.columns
     own = direction == UNTRACKED
     source = pack(v["src"][row], v["sport"][row])
     target = pack(v["dst"][row], v["dport"][row])
@@ -170,25 +176,25 @@ def endpoints_of(verdict: Verdict, row: Ints, direction: Ints) -> tuple[Ints, In
     return client, dialled, server, seen
 
 
-def _protocol(verdict: Verdict, row: Ints, direction: Ints) -> Ints:
+def _protocol(decided: Decided, row: Ints, direction: Ints) -> Ints:
     """The connection's protocol; an ICMP error that belongs to one bears that one's, a stray one
     its own."""
-    crossing = verdict.explored.rows.crossing[row]
-    own = verdict.explored.rows.columns["protocol"][row]
-    return np.where(direction == UNTRACKED, own, verdict.scene.crossings.protocol[crossing])
+    crossing = decided.explored.rows.crossing[row]
+    own = decided.explored.rows.columns["protocol"][row]
+    return np.where(direction == UNTRACKED, own, decided.scene.crossings.protocol[crossing])
 
 
 def option_tuples(
-    verdict: Verdict, option: Option
+    decided: Decided, option: Option
 ) -> list[tuple[tuple[int, ...], tuple[int, ...], int, int]]:
     """(tuple with direction, hits, row, length) of every row of an option."""
     row = np.array([r for r, _ in option], dtype=np.int64)
-    _, direction, _ = codes(verdict, row)
-    ends = endpoints_of(verdict, row, direction)
-    length = verdict.explored.rows.columns["length"][row]
+    _, direction, _ = codes(decided, row)
+    ends = endpoints_of(decided, row, direction)
+    length = decided.explored.rows.columns["length"][row]
     result = []
     for i, (r, way) in enumerate(option):
-        ways = verdict.explored.walked.ways[int(verdict.explored.walked.kind[r])]
+        ways = decided.explored.walked.ways[int(decided.explored.walked.kind[r])]
         key = (int(direction[i]), *(int(end[i]) for end in ends))
         result.append((key, ways[way].hits if way < len(ways) else (), int(r), int(length[i])))
     return result

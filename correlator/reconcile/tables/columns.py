@@ -14,9 +14,10 @@ from correlator.endpoints import address_of, port_of
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from correlator.arrays import Ints
     from correlator.dataset.schema import Columns
 
-    Ints = npt.NDArray[np.int64]
+    Integers = npt.NDArray[np.integer[Any]]
 
 PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp"}
 DIRECTIONS = ("original", "reply", "untracked")
@@ -38,7 +39,7 @@ def protocol(number: int) -> str:
     return PROTOCOL_NAMES.get(number, str(number))
 
 
-def categorical(values: Ints, name: Any) -> pd.Categorical:
+def categorical(values: Integers, name: Any) -> pd.Categorical:
     """Integers as a categorical of what ``name`` calls them."""
     codes, found = pd.factorize(values)
     number: dict[str, int] = {}
@@ -51,7 +52,7 @@ def categorical(values: Ints, name: Any) -> pd.Categorical:
 
 
 def tuple_columns(
-    numbers: Ints, client: Ints, dialled: Ints, server: Ints, seen: Ints
+    numbers: Integers, client: Ints, dialled: Ints, server: Ints, seen: Ints
 ) -> dict[str, Any]:
     """The columns of an original and a reply tuple."""
     columns: dict[str, Any] = {"protocol": categorical(numbers, protocol)}

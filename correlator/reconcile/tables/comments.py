@@ -8,7 +8,6 @@ where it is not exact. Texts are made once a way, not once a packet."""
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +20,15 @@ from correlator.reconcile.settle.judge import AMBIGUOUS as AMBIGUOUS_STATUS
 from correlator.reconcile.settle.judge import GROUNDS, NO_DOUBT, STATUSES, grounds_of
 from correlator.reconcile.tables.attribution import Attribution, facts_of_packets, option_tuples
 from correlator.reconcile.tables.columns import address
-from correlator.reconcile.tables.hits import rule_numbers, walked_width
+from correlator.reconcile.tables.rule_numbers import RuleNumbers
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.arrays import Bools, Ints
-    from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.walks import Way
     from correlator.reconcile.settle.judge import Grounds
+    from correlator.reconcile.verdict import Verdict
 
 NO_RULE = "no rule"
 AMBIGUOUS = "ambiguous: "
@@ -48,14 +47,8 @@ class _Writer:
     """Writes the text of ways under one verdict, each once."""
 
     verdict: Verdict
+    numbers: RuleNumbers
     written: dict[tuple[object, ...], str] = field(default_factory=dict)
-
-    @cached_property
-    def numbers(self) -> tuple[Ints, Ints, Ints]:
-        """(number of every entry in every generation, generation of every stage, the number where
-        it has none there)."""
-        numbers, generation = rule_numbers(self.verdict)
-        return numbers, generation, numbers.max(axis=0)
 
     def text(self, stage_number: int, way: Way, onto: dict[int, str], unseen: bool) -> str:
         """One way; ``onto`` says for entries that translate what they translated to."""
@@ -74,24 +67,14 @@ class _Writer:
             where = (event.hook, known.table)
             jump = not event.policy and (known.table, known.target) in stage.program.chains
             done = "" if jump or not known.target else f" {known.target}{onto.get(entry, '')}"
-            hits.append(
-                f"{known.table}/{known.chain}:{self.number(stage_number, entry) or 'policy'}{done}"
-            )
+            hits.append(f"{self.numbers.name(stage_number, entry)}{done}")
         chains += [" > ".join(hits)] if hits else [NO_RULE]
         end = ENDS.get(way.path.end, UNSEEN if unseen else "")
         return " | ".join([*chains, end] if end else chains)
 
-    def number(self, stage: int, entry: int) -> int:
-        """The number of a stage's entry in the generation by which its packets are numbered; 0 for
-        a policy."""
-        numbers, generation, anywhere = self.numbers
-        place = self.verdict.stages.stages[stage].numbers[entry]
-        found = int(numbers[generation[stage], place])
-        return found if found >= 0 else int(anywhere[place])
-
     def of_row(self, row: int, number: int, unseen: bool) -> str:
         """The text of a row going the way of that number."""
-        walked, v = self.verdict.explored.walked, self.verdict.explored.rows.columns
+        walked, v = self.verdict.decided.explored.walked, self.verdict.decided.explored.rows.columns
         ways = walked.ways[int(walked.kind[row])]
         if number >= len(ways):
             return NO_RULE
@@ -110,7 +93,7 @@ class _Writer:
         key = (int(walked.kind[row]), number, *onto.items(), unseen)
         if key not in self.written:
             self.written[key] = self.text(
-                int(self.verdict.explored.rows.program[row]), way, onto, unseen
+                int(self.verdict.decided.explored.rows.program[row]), way, onto, unseen
             )
         return self.written[key]
 
@@ -128,7 +111,7 @@ def _doubt(number: int) -> str:
 
 def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
     """The text of every row of the packets table."""
-    writer = _Writer(verdict)
+    writer = _Writer(verdict, RuleNumbers.of(verdict.stages))
     texts: dict[str, int] = {}
     code = np.full(len(attribution), -1, dtype=np.int64)
     unseen = _unseen(verdict, attribution)
@@ -152,8 +135,8 @@ def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
     for at, text in _open(verdict, attribution, writer, unseen):
         text = text if text.startswith(AMBIGUOUS) else doubts[grounds[at]] + text
         code[at] = texts.setdefault(text, len(texts))
-    result = np.full(len(verdict.scene.packets), -1, dtype=np.int64)
-    for sights in (verdict.scene.crossings.came_in, verdict.scene.crossings.left):
+    result = np.full(len(verdict.decided.scene.packets), -1, dtype=np.int64)
+    for sights in (verdict.decided.scene.crossings.came_in, verdict.decided.scene.crossings.left):
         seen = sights[attribution.crossing]
         result[seen[seen >= 0]] = code[seen >= 0]
     return PacketPaths(result, tuple(texts))
@@ -161,23 +144,23 @@ def packet_paths(verdict: Verdict, attribution: Attribution) -> PacketPaths:
 
 def _unseen(verdict: Verdict, attribution: Attribution) -> Bools:
     """Packets that should have been seen leaving a watched interface, and were not; (k,)."""
-    walked, watched = verdict.explored.walked, verdict.scene.watched
-    must = np.zeros((len(walked.ways), walked_width(verdict)), dtype=bool)
+    walked, watched = verdict.decided.explored.walked, verdict.decided.scene.watched
+    must = np.zeros((len(walked.ways), max(int(walked.forks.max(initial=1)), 1)), dtype=bool)
     for kind, ways in enumerate(walked.ways):
         must[kind, : len(ways)] = [
             way.path.end is End.SENT and way.path.out_interface in watched for way in ways
         ]
     found: Bools = must[walked.kind[attribution.row], np.maximum(attribution.way, 0)]
-    return found & ~verdict.scene.crossings.sent[attribution.crossing]
+    return found & ~verdict.decided.scene.crossings.sent[attribution.crossing]
 
 
 def _keys(
     verdict: Verdict, attribution: Attribution, unseen: Bools, grounds: Grounds, at: Ints
 ) -> npt.NDArray[np.uint64]:
     """Equal where the text is: the way, and what its NAT rules translated to."""
-    walked, v = verdict.explored.walked, verdict.explored.rows.columns
+    walked, v = verdict.decided.explored.walked, verdict.decided.explored.rows.columns
     row, way = attribution.row[at], attribution.way[at]
-    shape = (len(walked.ways), walked_width(verdict))
+    shape = (len(walked.ways), max(int(walked.forks.max(initial=1)), 1))
     dnat, snat = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
     for number, ways in enumerate(walked.ways):
         dnat[number, : len(ways)] = [one.path.dnat_entry >= 0 for one in ways]
@@ -203,11 +186,13 @@ def _open(
     """(row of the attribution, text) of packets that are open."""
     found = []
     place = {int(attribution.crossing[at]): at for at in np.flatnonzero(attribution.open).tolist()}
-    for unit in verdict.open:
+    for unit in verdict.decided.open:
         candidates: dict[int, list[tuple[object, str]]] = {}
         for option in unit.options:
-            for (row, way), (key, *_) in zip(option, option_tuples(verdict, option), strict=True):
-                at = place.get(int(verdict.explored.rows.crossing[row]), -1)
+            for (row, way), (key, *_) in zip(
+                option, option_tuples(verdict.decided, option), strict=True
+            ):
+                at = place.get(int(verdict.decided.explored.rows.crossing[row]), -1)
                 text = writer.of_row(row, way, bool(unseen[at]))
                 candidates.setdefault(at, []).append((key, text))
         for at, several in candidates.items():

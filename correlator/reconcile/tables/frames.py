@@ -18,18 +18,16 @@ from correlator.flows.keys import invariant_key, mix
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.reconcile.pipeline import Verdict
+    from correlator.arrays import Ints
 
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
     Words = npt.NDArray[np.uint64]
 
 NONE = -1
 
 
-def frame_rows(verdict: Verdict) -> pd.DataFrame:
-    """``file``, ``frame`` and ``packet`` of every IPv4 frame, int64, in order of file and frame."""
-    raw, kept = verdict.intake.capture.packets, verdict.scene.packets
+def frame_rows(raw: pd.DataFrame, kept: pd.DataFrame) -> pd.DataFrame:
+    """``file``, ``frame`` and ``packet`` of every IPv4 frame, int64, in order of file and frame;
+    ``raw``: all of them, ``kept``: those with a row of the packets table, in its order."""
     name = _names(raw)
     order = np.argsort(name, kind="stable")
     packet = np.full(len(raw), NONE, dtype=np.int64)

@@ -11,18 +11,18 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.reconcile.intake.counters import UNBOUNDED
-from correlator.reconcile.settle.confirm import placed
 from correlator.reconcile.tables.columns import categorical, table
-from correlator.reconcile.tables.hits import rule_numbers
-from correlator.reconcile.tables.rule_counts import ordinary_connections
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
+    from collections.abc import Sequence
 
-    from correlator.reconcile.pipeline import Verdict
-    from correlator.reconcile.tables.numbering import Numbering
-
-    Ints = npt.NDArray[np.int64]
+    from correlator.arrays import Ints
+    from correlator.reconcile.intake.counters import Counters
+    from correlator.reconcile.settle.books import Books
+    from correlator.reconcile.settle.ledger import Account
+    from correlator.reconcile.tables.engines import Engine
+    from correlator.reconcile.tables.rule_numbers import RuleNumbers
+    from correlator.reconcile.tally import Tallies
 
 BALANCES = {name: column for name, column in schema.LEDGER.items() if name != "connections"}
 """The ledger without the connections behind each line, which take longer to name than all else."""
@@ -40,14 +40,14 @@ class Lines:
         return len(self.interval)
 
 
-def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
+def balances_table(books: Books | None, numbers: RuleNumbers) -> tuple[pd.DataFrame, Lines]:
     """Counted against explained, per rule and interval in which either moved."""
-    counters, ledger = verdict.counters, verdict.ledger
     empty = np.zeros(0, dtype=np.int64)
-    if counters is None or ledger is None or not ledger.accounts:
+    if books is None or not books.ledger.accounts:
         return table(dict.fromkeys(BALANCES, empty), BALANCES), Lines(empty, empty)
+    counters = books.counters
     parts: list[tuple[Ints, ...]] = []
-    for entry, account in ledger.accounts.items():
+    for entry, account in books.ledger.accounts.items():
         moved, most = counters.packets_of(entry)
         size, reset = counters.bytes_of(entry)[0], counters.reset_of(entry)
         shown = (
@@ -69,7 +69,7 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
                 size[at],
                 account.explained_bytes[at],
                 account.residual_bytes[at],
-                _notes(verdict, entry, at),
+                _notes(account, counters, entry, at),
             )
         )
     (
@@ -87,15 +87,13 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
     order = np.lexsort((which, counters.generation[interval + 1], interval))
     interval, which = interval[order], which[order]
     generation = counters.generation[interval + 1]
-    numbers, _ = rule_numbers(verdict)
-    number = numbers[generation, which]
-    back = -verdict.clock.offset
-    entries = verdict.register.entries
+    back = -books.clock.offset
+    entries = numbers.stages.register.entries
     columns = {
         "generation": generation,
         "table": categorical(which, lambda e: entries[e].table),
         "chain": categorical(which, lambda e: entries[e].chain),
-        "rule_number": np.where(number < 0, numbers.max(axis=0)[which], number),
+        "rule_number": numbers.in_generation(generation, which),
         "rule": categorical(which, lambda e: entries[e].text),
         "target": categorical(which, lambda e: entries[e].target),
         "begin": counters.end[interval] + back,
@@ -116,12 +114,8 @@ def balances_table(verdict: Verdict) -> tuple[pd.DataFrame, Lines]:
     return table(columns, BALANCES), Lines(interval, which)
 
 
-def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
+def _notes(account: Account, counters: Counters, entry: int, at: Ints) -> Ints:
     """Number in NOTES of every interval of an entry."""
-    counters, ledger = verdict.counters, verdict.ledger
-    assert counters is not None
-    assert ledger is not None
-    account = ledger.accounts[entry]
     (moved, most), present = counters.packets_of(entry), counters.present_of(entry)
     came, went = ~present[at] & present[at + 1], present[at] & ~present[at + 1]
     silent = account.uncounted[at] & (account.explained[at] > moved[at])
@@ -132,21 +126,13 @@ def _notes(verdict: Verdict, entry: int, at: Ints) -> Ints:
     )
 
 
-def explainers(verdict: Verdict, numbering: Numbering, lines: Lines) -> list[str]:
-    """The connections behind every one of these lines, as text: their numbers, separated by
-    spaces."""
-    number, found = _Cells(lines), [np.zeros(0, dtype=np.int64)]
-    hits, (where, _), count = verdict.hits, verdict.placed, numbering.total + 1
-    for entry in number.entries:
-        start, end = np.searchsorted(hits.entry, [entry, entry + 1])
-        found.append(
-            number.of(entry, where[start:end], numbering.of_rows[hits.row[start:end]], count)
-        )
-    if verdict.ledger is not None:
-        for part in placed(verdict, number.entries):
-            found.append(
-                number.of(part.entry, part.interval, numbering.ordinary[part.owner], count)
-            )
+def explainers(engines: Sequence[Engine], total: int, lines: Lines) -> list[str]:
+    """The connections (of ``total``) behind every one of these lines, as text: their numbers,
+    separated by spaces."""
+    number, found, count = _Cells(lines), [np.zeros(0, dtype=np.int64)], total + 1
+    for engine in engines:
+        for entry, interval, connection in engine.behind(number.entries):
+            found.append(number.of(entry, interval, connection, count))
     pairs = _distinct(np.concatenate(found))
     bounds = np.searchsorted(pairs, np.arange(len(lines) + 1) * count).tolist()
     connections = (pairs % count).tolist()
@@ -191,37 +177,31 @@ def _distinct(values: Ints) -> Ints:
     return distinct
 
 
-def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
+def rules_table(
+    books: Books | None, hits: Tallies, numbers: RuleNumbers, engines: Sequence[Engine]
+) -> pd.DataFrame:
     """Every rule and policy of every generation, with what it counted in all."""
-    counters, ledger, hits = verdict.counters, verdict.ledger, verdict.hits
-    entries = verdict.register.entries
-    interval, _ = verdict.placed
-    width = len(verdict.register)
-    parts: list[dict[str, Any]] = []
-    totals = counters.totals() if counters is not None and ledger is not None else None
-    ordinary = ordinary_connections(verdict)
+    stages, width = numbers.stages, len(numbers.stages.register)
+    entries, parts = stages.register.entries, list[dict[str, Any]]()
+    totals = books.counters.totals() if books is not None else None
+    behind = np.sum([engine.behind_rules() for engine in engines], axis=0)
     for generation, (ruleset, of) in enumerate(
-        zip(verdict.stages.rulesets, verdict.register.of, strict=True)
+        zip(stages.rulesets, stages.register.of, strict=True)
     ):
         sums = {
             name: np.zeros(width, dtype=np.int64)
             for name in ("explained", "residual", "explained_bytes", "residual_bytes")
         }
-        if counters is not None and ledger is not None and totals is not None:
-            mine = counters.generation[1:] == generation
-            for entry, account in ledger.accounts.items():
+        if books is not None and totals is not None:
+            mine = books.counters.generation[1:] == generation
+            for entry, account in books.ledger.accounts.items():
                 for name, total in sums.items():
                     total[entry] = getattr(account, name)[mine].sum()
             counted, counted_bytes = (total[generation][of] for total in totals)
-            chosen = mine[np.maximum(interval, 0)] & (interval >= 0)
         else:
-            sums["explained"] = verdict.tallies.counts
-            sums["explained_bytes"] = _bytes(verdict, width)
+            sums["explained"] = hits.counts
+            sums["explained_bytes"] = np.array([hits.bytes_of(entry) for entry in range(width)])
             counted = counted_bytes = np.full(len(of), -1)
-            chosen = np.ones(len(hits), dtype=bool)
-        pairs = _distinct(
-            hits.entry[chosen] * (numbering.total + 1) + numbering.of_rows[hits.row[chosen]]
-        )
         parts.append(
             {
                 "generation": np.full(len(of), generation),
@@ -235,10 +215,7 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
                 "counted_bytes": counted_bytes,
                 "explained_bytes": sums["explained_bytes"][of],
                 "residual_bytes": sums["residual_bytes"][of],
-                "connections": (
-                    np.bincount(pairs // (numbering.total + 1), minlength=width)
-                    + ordinary[generation]
-                )[of],
+                "connections": behind[generation][of],
             }
         )
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -247,7 +224,3 @@ def rules_table(verdict: Verdict, numbering: Numbering) -> pd.DataFrame:
         key = "rule" if name == "text" else name
         columns[key] = categorical(which, lambda e, n=name: getattr(entries[e], n))
     return table(columns, schema.RULES)
-
-
-def _bytes(verdict: Verdict, width: int) -> Ints:
-    return np.array([verdict.tallies.bytes_of(entry) for entry in range(width)], dtype=np.int64)

@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from correlator.reconcile.pipeline import Verdict
+    from correlator.arrays import Ints
+    from correlator.reconcile.possible.scene import Scene
     from correlator.reconcile.tables.attribution import Attribution
-
-    Ints = npt.NDArray[np.int64]
+    from correlator.reconcile.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -51,9 +49,9 @@ def place(names: tuple[str, ...], interface: Ints, frame: Ints, time: Ints) -> I
     return result
 
 
-def sight_of(verdict: Verdict, crossing: Ints) -> tuple[Ints, Ints]:
+def sight_of(scene: Scene, crossing: Ints) -> tuple[Ints, Ints]:
     """(interface, frame) of the first sight of crossings; both int64 (n,)."""
-    packets, crossings = verdict.scene.packets, verdict.scene.crossings
+    packets, crossings = scene.packets, scene.crossings
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)[crossing]
     return packets["interface"].to_numpy()[shown].astype(np.int64), packets["frame"].to_numpy()[
         shown
@@ -62,28 +60,26 @@ def sight_of(verdict: Verdict, crossing: Ints) -> tuple[Ints, Ints]:
 
 def number(verdict: Verdict, attribution: Attribution) -> Numbering:
     """Number all connections by their first packet's place."""
-    count = int(attribution.connection.max()) if len(attribution) else 0
+    scene, count = verdict.decided.scene, int(attribution.connection.max(initial=0))
     attributed, ordinary = np.arange(count + 1), np.zeros(0, dtype=np.int64)
     if verdict.ordinary is not None:
         _, first = np.unique(attribution.connection, return_index=True)
-        interface, frame = sight_of(verdict, attribution.crossing[first])
+        interface, frame = sight_of(scene, attribution.crossing[first])
         kept = verdict.ordinary.kept
         c = verdict.ordinary.folded.connections[kept]
-        names = (*verdict.scene.names, *verdict.ordinary.names)
+        names = (*scene.names, *verdict.ordinary.names)
         time, frame = (
             np.r_[attribution.time[first], c["first"]],
             np.r_[frame, c["frame"].astype(np.int64)],
         )
         table = np.array([names.index(name) for name in names], dtype=np.int64)
-        interface = table[
-            np.r_[interface, c["in_code"].astype(np.int64) + len(verdict.scene.names)]
-        ]
+        interface = table[np.r_[interface, c["in_code"].astype(np.int64) + len(scene.names)]]
         order = place(names, interface, frame, time)
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(1, len(order) + 1)
         attributed, ordinary = np.r_[0, rank[:count]], np.zeros(len(kept), dtype=np.int64)
         ordinary[kept] = rank[count:]
         count = len(order)
-    of_rows = np.zeros(len(verdict.explored.rows), dtype=np.int64)
+    of_rows = np.zeros(len(verdict.decided.explored.rows), dtype=np.int64)
     of_rows[attribution.row] = attributed[attribution.connection]
     return Numbering(attributed, ordinary, of_rows, count)

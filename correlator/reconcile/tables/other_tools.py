@@ -16,17 +16,16 @@ from correlator.endpoints import address_of, port_of
 from correlator.flows.community_id import ICMP, PORTED, community_ids, icmp_ports
 from correlator.flows.conntrack import RELATED_KIND, REPLY, UNTRACKED
 from correlator.reconcile.tables.columns import table
-from correlator.reconcile.tables.connections import first_of
+from correlator.reconcile.tables.walked import first_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.reconcile.pipeline import Verdict
+    from correlator.arrays import Bools, Ints
+    from correlator.reconcile.possible.decided import Ordinary
     from correlator.reconcile.tables.attribution import Attribution
     from correlator.reconcile.tables.numbering import Numbering
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.reconcile.verdict import Decided
 
 TCP, UDP = 6, 17
 ECHO = 8
@@ -37,7 +36,7 @@ OPENS, ANSWERS, ENDS, RESETS = (LETTERS.index(letter) for letter in b"SHFR")
 INACTIVE, PARTIAL, SYN_SENT, ESTABLISHED, CLOSED, RESET = range(6)
 
 
-def flows_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
+def flows_table(decided: Decided, attribution: Attribution) -> pd.DataFrame:
     """One row a connection, as :data:`correlator.dataset.schema.FLOWS` declares it."""
     count = int(attribution.connection.max()) if len(attribution) else 0
     first = first_of(attribution, count)
@@ -46,11 +45,11 @@ def flows_table(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
         getattr(attribution, name)[first] for name in ("client", "dialled", "server", "seen")
     )
     client, dialled, _, _ = ends
-    source, target, one_way = _icmp(verdict, attribution, count)
+    source, target, one_way = _icmp(decided, attribution, count)
     flat = protocol == ICMP
     ids = _ids(protocol, ends, source, target, one_way)
     ported = np.isin(protocol, PORTED)
-    state, history = _zeek(verdict, attribution, protocol, count)
+    state, history = _zeek(decided, attribution, protocol, count)
     columns: dict[str, Any] = {
         "community_id": ids[:count],
         "community_id_reply": ids[count:],
@@ -79,7 +78,7 @@ def _ids(
 
 
 def community_table(
-    verdict: Verdict, own: pd.DataFrame, numbering: Numbering, begin: int, end: int
+    own: pd.DataFrame, ordinary: Ordinary | None, numbering: Numbering, begin: int, end: int
 ) -> pd.DataFrame:
     """The columns :data:`correlator.dataset.schema.COMMUNITY` of connections with numbers from
     ``begin`` up to ``end``, in their order; ``own``: :func:`flows_table`."""
@@ -89,8 +88,8 @@ def community_table(
     for name, column in found.items():
         column[numbers[mine] - begin] = own[name].to_numpy()[mine]
     owners = numbering.owners_between(begin, end)
-    if verdict.ordinary is not None and len(owners):
-        c, at = verdict.ordinary.folded.connections[owners], numbering.ordinary[owners] - begin
+    if ordinary is not None and len(owners):
+        c, at = ordinary.folded.connections[owners], numbering.ordinary[owners] - begin
         n = len(c)
         source, target, one_way = icmp_ports(np.full(n, ECHO), np.zeros(n, dtype=np.int64))
         ends = tuple(c[name].astype(np.int64) for name in ("client", "dialled", "server", "seen"))
@@ -104,20 +103,20 @@ def _port(flat: Bools, icmp: Ints, end: Ints) -> Ints:
     return np.where(flat, icmp, port_of(end))
 
 
-def _own(verdict: Verdict, attribution: Attribution) -> Bools:
+def _own(decided: Decided, attribution: Attribution) -> Bools:
     """Packets that are the connection's own, (k,): not ICMP errors about it."""
-    own: Bools = (verdict.scene.crossings.kind[attribution.crossing] != RELATED_KIND) | (
+    own: Bools = (decided.scene.crossings.kind[attribution.crossing] != RELATED_KIND) | (
         attribution.direction == UNTRACKED
     )
     return own
 
 
-def _icmp(verdict: Verdict, attribution: Attribution, count: int) -> tuple[Ints, Ints, Bools]:
+def _icmp(decided: Decided, attribution: Attribution, count: int) -> tuple[Ints, Ints, Bools]:
     """(source port, destination port, one-way) that ICMP's type stands for, seen from the client,
     (count,)."""
-    v = verdict.explored.rows.columns
+    v = decided.explored.rows.columns
     order = np.lexsort(
-        (np.arange(len(attribution)), ~_own(verdict, attribution), attribution.connection)
+        (np.arange(len(attribution)), ~_own(decided, attribution), attribution.connection)
     )
     _, at = np.unique(attribution.connection[order], return_index=True)
     row = attribution.row[order[at]]
@@ -127,17 +126,17 @@ def _icmp(verdict: Verdict, attribution: Attribution, count: int) -> tuple[Ints,
 
 
 def _zeek(
-    verdict: Verdict, attribution: Attribution, protocol: Ints, count: int
+    decided: Decided, attribution: Attribution, protocol: Ints, count: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """(conn_state, history) of every connection, (count,)."""
-    own = np.flatnonzero(_own(verdict, attribution) & (attribution.direction != UNTRACKED))
+    own = np.flatnonzero(_own(decided, attribution) & (attribution.direction != UNTRACKED))
     number, reply = attribution.connection[own] - 1, attribution.direction[own] == REPLY
-    crossings = verdict.scene.crossings
+    crossings = decided.scene.crossings
     shown = np.where(crossings.entered, crossings.came_in, crossings.left)[
         attribution.crossing[own]
     ]
-    payload = verdict.scene.packets["payload_length"].to_numpy()[shown]
-    flags = verdict.explored.rows.columns["tcp_flags"][attribution.row[own]]
+    payload = decided.scene.packets["payload_length"].to_numpy()[shown]
+    flags = decided.explored.rows.columns["tcp_flags"][attribution.row[own]]
     tcp, udp = protocol[number] == TCP, protocol[number] == UDP
     syn, ack = flags & SYN > 0, flags & ACK > 0
     marks = np.stack(

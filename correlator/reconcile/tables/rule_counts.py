@@ -10,47 +10,36 @@ from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.settle.confirm import placed
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from correlator.reconcile.pipeline import Verdict
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.possible.decided import Ordinary
     from correlator.reconcile.tally import Members
-
-    Ints = npt.NDArray[np.int64]
-    Bools = npt.NDArray[np.bool_]
+    from correlator.reconcile.verdict import Verdict
 
 
-def ordinary_connections(verdict: Verdict) -> Ints:
+def count_connections(verdict: Verdict, ordinary: Ordinary) -> Ints:
     """How many ordinary connections hit each entry in the intervals that end in each generation (or
     at all, where nothing was counted); int64 (G, E)."""
-    result = np.zeros((len(verdict.stages.rulesets), len(verdict.register)), dtype=np.int64)
-    ordinary, ledger = verdict.ordinary, verdict.ledger
-    if ordinary is None:
-        return result
+    register, books = verdict.stages.register, verdict.books
+    result = np.zeros((len(verdict.stages.rulesets), len(register)), dtype=np.int64)
     whose, beyond = _Whose(verdict, ordinary), list[int]()
     by_passage = whose.settled()
-    for entry, members in verdict.tallies.members.items():
-        upto = ledger.accounts[entry].upto if ledger is not None else None
-        covered = upto is None or (
-            int(upto[0]) == 0 and int(upto[-1]) >= int(verdict.tallies.counts[entry])
-        )
-        near = (
-            whose.near_hits(entry, members, upto[whose.changes - 1])
-            if covered and upto is not None
-            else whose.nothing
-        )
-        if not covered or near is None:
+    for entry, members in verdict.hits.members.items():
+        near: tuple[Ints, Ints] | None = whose.nothing
+        if books is not None:
+            upto = books.ledger.accounts[entry].upto
+            spans = books.spans(entry)
+            near = whose.near_hits(entry, members, upto[whose.changes - 1]) if spans else None
+        if near is None:
             beyond.append(entry)
             continue
         result[whose.generation, entry] = by_passage.get(entry, 0) + whose.distinct(members, near)
+    if books is None:
+        return result
     found = {entry: np.zeros(0, dtype=np.int64) for entry in beyond}
-    for part in placed(verdict, beyond):
-        assert verdict.counters is not None
+    for part in placed(ordinary, books, verdict.decided.hits, beyond):
         inside = part.interval >= 0
-        code = (
-            verdict.counters.generation[part.interval[inside] + 1] * len(ordinary.kept)
-            + part.owner[inside]
-        )
+        generation = books.counters.generation[part.interval[inside] + 1]
+        code = generation * len(ordinary.kept) + part.owner[inside]
         found[part.entry] = np.union1d(found[part.entry], code)
     for entry, codes in found.items():
         result[:, entry] = np.bincount(codes // len(ordinary.kept), minlength=len(result))
@@ -123,8 +112,8 @@ class _Whose:
             np.repeat(part, times[self.combination])
             for part in (self.low, self.owner, self.combination)
         )
-        start, end = np.searchsorted(self.verdict.hits.entry, [entry, entry + 1])
-        own = self.verdict.hits.low[start:end]
+        start, end = np.searchsorted(self.verdict.decided.hits.entry, [entry, entry + 1])
+        own = self.verdict.decided.hits.low[start:end]
         early, late = to_counters(self.verdict.clock, own)
         timetable, hits = self.ordinary.timetable, self.ordinary.taken * times
         place = np.zeros(len(low), dtype=np.int64)

@@ -10,44 +10,23 @@ from correlator.reconcile.analysis import Step
 from correlator.reconcile.tables.columns import address
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.walks import Way
-
-    Ints = npt.NDArray[np.int64]
+    from correlator.reconcile.tables.rule_numbers import RuleNumbers
 
 
 def steps_of(
-    verdict: Verdict,
-    stage_number: int,
-    way: Way,
-    packet: dict[str, int],
-    numbered: tuple[Ints, Ints],
+    stage: int, way: Way, packet: dict[str, int], numbers: RuleNumbers
 ) -> tuple[Step, ...]:
-    """The steps of a way as one packet took it; ``packet``: what rules saw of it (the columns of
-    ``Rows``), ``numbered`` what :func:`~correlator.reconcile.tables.hits.rule_numbers` says."""
-    stage = verdict.stages.stages[stage_number]
-    numbers, generation = numbered
+    """The steps of a way through a ``stage`` as one packet took it; ``packet``: what rules saw of
+    it (the columns of ``Rows``)."""
+    entries = numbers.stages.stages[stage].program.ruleset.entries
     steps: list[Step] = []
     for event in way.path.events:
         if isinstance(event, Hit):
             if event.entry >= 0:
-                known = stage.program.ruleset.entries[event.entry]
-                number = int(numbers[generation[stage_number], stage.numbers[event.entry]])
-                steps.append(
-                    Step(
-                        "policy" if event.policy else "rule",
-                        event.hook.value,
-                        known.table,
-                        known.chain,
-                        max(number, 0),
-                        known.text,
-                        known.target,
-                        event.depth,
-                    )
-                )
+                known, number = entries[event.entry], numbers.in_stage(stage, event.entry)
+                place = (known.table, known.chain, number, known.text, known.target, event.depth)
+                steps.append(Step("policy" if event.policy else "rule", event.hook.value, *place))
         elif isinstance(event, Translation):
             steps.append(_translated(packet, event))
         elif isinstance(event, Routing):

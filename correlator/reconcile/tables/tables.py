@@ -1,4 +1,5 @@
-"""The tables of a verdict, each written when it is asked for."""
+"""The tables of a verdict, each written when it is asked for, by one writer from what every engine
+hands over."""
 
 from __future__ import annotations
 
@@ -8,30 +9,31 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.reconcile.intake.packets import PacketReader
-from correlator.reconcile.pipeline import Verdict, reconcile
+from correlator.reconcile.settle.unseen import is_blind
 from correlator.reconcile.tables.attribution import Attribution, attribute
 from correlator.reconcile.tables.columns import join_tables
 from correlator.reconcile.tables.comments import packet_paths
 from correlator.reconcile.tables.connections import connections_table
+from correlator.reconcile.tables.folded import Folded
 from correlator.reconcile.tables.frames import frame_rows
-from correlator.reconcile.tables.hits import add_up_hits, hits_table, packets_table
+from correlator.reconcile.tables.hits import hits_table
 from correlator.reconcile.tables.ledger import Lines, balances_table, explainers, rules_table
 from correlator.reconcile.tables.numbering import Numbering, number
 from correlator.reconcile.tables.other_tools import community_table, flows_table
-from correlator.reconcile.tables.paths import Paths
+from correlator.reconcile.tables.packets import packets_table
+from correlator.reconcile.tables.paths import path_of
+from correlator.reconcile.tables.rule_numbers import RuleNumbers
+from correlator.reconcile.tables.walked import Walked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    import numpy.typing as npt
     import pandas as pd
 
+    from correlator.arrays import Ints
     from correlator.reconcile.analysis import PacketPaths, PathView
-    from correlator.reconcile.settle.confirm import Doubts
-
-    Ints = npt.NDArray[np.int64]
-
+    from correlator.reconcile.tables.engines import Engine
+    from correlator.reconcile.verdict import Verdict
 
 PART = 1 << 15
 """Connections whose hits are written at a time."""
@@ -39,42 +41,30 @@ PART = 1 << 15
 
 @dataclass(frozen=True)
 class Tables:
-    """What packets that were attributed one by one and ordinary connections amount to, together."""
+    """What all ``engines`` decided: ``walked``, packet by packet, and where files were folded,
+    ordinary connections besides. ``again`` reads everything packet by packet, for who asks of
+    frames that were folded."""
 
     verdict: Verdict
     attribution: Attribution
     numbering: Numbering
-    clock_offset: int | None
-
-    @cached_property
-    def _attributed_hits(self) -> pd.DataFrame:
-        return add_up_hits(self.verdict, self.attribution)
-
-    @cached_property
-    def _attributed(self) -> pd.DataFrame:
-        """The attribution's connections under its own numbers."""
-        return connections_table(self.verdict, self.attribution, self._attributed_hits)
+    numbers: RuleNumbers
+    walked: Walked
+    engines: tuple[Engine, ...]
+    again: Callable[[], Verdict]
 
     def connections(self) -> pd.DataFrame:
         """All connections, in order of first_seen."""
-        own, numbers = self._attributed, self.numbering.attributed
-        if self.verdict.ordinary is None:
-            return own
-        from correlator.reconcile.tables.ordinary_tables import ordinary_connections
-
-        own = own.assign(
-            connection=numbers[own["connection"].to_numpy()],
-            linked=numbers[own["linked"].to_numpy()],
-        )
-        return join_tables([own, ordinary_connections(self.verdict, self.numbering)], "connection")
+        tables = [connections_table(engine.connections()) for engine in self.engines]
+        return join_tables(tables, "connection")
 
     def rules(self) -> pd.DataFrame:
         """Every rule and policy of every generation."""
-        return rules_table(self.verdict, self.numbering)
+        return rules_table(self.verdict.books, self.verdict.hits, self.numbers, self.engines)
 
     @cached_property
     def _balances(self) -> tuple[pd.DataFrame, Lines]:
-        return balances_table(self.verdict)
+        return balances_table(self.verdict.books, self.numbers)
 
     def balances(self) -> pd.DataFrame:
         """The ledger without the connections behind its lines."""
@@ -83,105 +73,56 @@ class Tables:
     def explain(self, lines: Ints) -> list[str]:
         """The connections behind these lines of the ledger (row numbers)."""
         _, every = self._balances
-        return explainers(
-            self.verdict, self.numbering, Lines(every.interval[lines], every.entry[lines])
-        )
+        some = Lines(every.interval[lines], every.entry[lines])
+        return explainers(self.engines, self.numbering.total, some)
 
     def hits(self) -> pd.DataFrame:
         """All hits."""
-        return self._hits_between(1, self.numbering.total + 1)
+        return self._hits(np.arange(1, self.numbering.total + 1))
 
     def hits_in_parts(self) -> Iterator[pd.DataFrame]:
         """All hits, those of some connections at a time, in the order of connections."""
-        for begin in range(1, max(self.numbering.total, 1) + 1, PART):
-            yield self._hits_between(begin, begin + PART)
+        end = self.numbering.total + 1
+        for begin in range(1, max(end, 2), PART):
+            yield self._hits(np.arange(begin, min(begin + PART, end)))
 
-    def _hits_between(self, begin: int, end: int) -> pd.DataFrame:
-        """The hits of connections with numbers from ``begin`` up to ``end``."""
-        own = self._own_hits
-        if self.verdict.ordinary is None and begin == 1 and end > self.numbering.total:
-            return own
-        mine = own[
-            ((own["connection"] >= begin) & (own["connection"] < end)).to_numpy()
-        ].reset_index(drop=True)
-        return join_tables(
-            [mine, *self._ordinary_hits(self.numbering.owners_between(begin, end))], "connection"
-        )
-
-    @cached_property
-    def _own_hits(self) -> pd.DataFrame:
-        """The attribution's hits under the numbers of all connections."""
-        own = hits_table(self.verdict, self._attributed_hits)
-        return own.assign(connection=self.numbering.attributed[own["connection"].to_numpy()])
-
-    def _ordinary_hits(self, owners: Ints) -> list[pd.DataFrame]:
-        """The hits of some of the fold's connections (rows, in the order of their numbers), where
-        there are any."""
-        if self.verdict.ordinary is None or not len(owners):
-            return []
-        from correlator.reconcile.tables.ordinary_tables import ordinary_hits_table
-
-        return [ordinary_hits_table(self.verdict, self.numbering, owners, self._doubts)]
-
-    @cached_property
-    def _doubts(self) -> Doubts:
-        from correlator.reconcile.settle.confirm import doubted_entries, doubts_of
-
-        return doubts_of(self.verdict, doubted_entries(self.verdict))
-
-    @cached_property
-    def _whole(self) -> Tables:
-        """The same with every packet attributed one by one, where frames are asked for that were
-        folded."""
-        if self.verdict.ordinary is None:
-            return self
-        inputs = self.verdict.inputs
-        everything = PacketReader(inputs, fold=False, limit=self.verdict.intake.limit).result()
-        return tables_of(reconcile(inputs, everything, self.clock_offset), self.clock_offset)
+    def _hits(self, connections: Ints) -> pd.DataFrame:
+        """The hits of these connections."""
+        register = self.verdict.stages.register
+        tables = [hits_table(engine.hits(connections), register) for engine in self.engines]
+        return join_tables(tables, "connection")
 
     def hits_of(self, connections: Ints | None, targets: tuple[str, ...]) -> pd.DataFrame:
         """The hits of these connections, or of rules with these targets."""
-        own, owners = self._own_hits, self.numbering.owners
-        own = own[
-            own["connection"].isin(connections)
-            if connections is not None
-            else own["target"].isin(targets)
-        ]
-        tables = [own.reset_index(drop=True)]
         if connections is not None:
-            tables += self._ordinary_hits(
-                owners[np.isin(self.numbering.ordinary[owners], connections)]
-            )
-        elif self._aims(targets):
-            for begin in range(0, len(owners), PART):
-                for found in self._ordinary_hits(owners[begin : begin + PART]):
-                    tables.append(found[found["target"].isin(targets)].reset_index(drop=True))
+            return self._hits(connections)
+        register, tables = self.verdict.stages.register, [self._hits(np.zeros(0, dtype=np.int64))]
+        for engine in self.engines:
+            numbers = engine.own_numbers(targets)
+            for begin in range(0, len(numbers), PART):
+                found = hits_table(engine.hits(numbers[begin : begin + PART]), register)
+                tables.append(found[found["target"].isin(targets)].reset_index(drop=True))
         return join_tables(tables, "connection")
 
-    def _aims(self, targets: tuple[str, ...]) -> bool:
-        """Whether an ordinary packet hit a rule with one of these targets."""
-        entries = self.verdict.register.entries
-        ways = self.verdict.ordinary.way if self.verdict.ordinary is not None else ()
-        return any(
-            entries[entry].target in targets
-            for way in ways
-            if way is not None
-            for entry in way.hits
-        )
+    @cached_property
+    def _whole(self) -> Tables:
+        """The same with every packet looked at one by one, where frames are asked for that were
+        folded."""
+        return self if len(self.engines) == 1 else tables_of(self.again(), self.again)
 
     def packets(self) -> pd.DataFrame:
         """All frames."""
         whole = self._whole
-        return packets_table(whole.verdict, whole.attribution)
+        return packets_table(whole.verdict.decided.scene, whole.attribution)
 
     def packets_of(self, connections: Ints) -> pd.DataFrame:
         """The frames of these connections."""
-        tables = self if not np.isin(self.numbering.ordinary, connections).any() else self._whole
-        return tables.unfolded_of(connections)
+        folded = np.isin(self.numbering.ordinary, connections).any()
+        return (self._whole if folded else self).unfolded_of(connections)
 
     def unfolded_of(self, connections: Ints) -> pd.DataFrame:
-        """Those of them that were attributed one by one."""
-        frames = packets_table(self.verdict, self.attribution)
+        """Those of them that were looked at one by one."""
+        frames = packets_table(self.verdict.decided.scene, self.attribution)
         numbers = self.numbering.attributed[frames["connection"].to_numpy()]
         return frames.assign(connection=numbers)[np.isin(numbers, connections)].reset_index(
             drop=True
@@ -194,40 +135,50 @@ class Tables:
 
     def frames(self) -> pd.DataFrame:
         """Every frame of the input files, with its row of the packets table."""
-        return frame_rows(self._whole.verdict)
+        whole = self._whole.verdict
+        return frame_rows(whole.intake.capture.packets, whole.decided.scene.packets)
 
     def flows(self) -> pd.DataFrame:
         """What other tools call the connections."""
         whole = self._whole
-        return flows_table(whole.verdict, whole.attribution)
+        return flows_table(whole.verdict.decided, whole.attribution)
 
     def community(self, begin: int, end: int) -> pd.DataFrame:
         """The Community IDs of both tuples of connections with numbers from ``begin`` up to
         ``end``."""
-        return community_table(self.verdict, self._own_flows, self.numbering, begin, end)
+        return community_table(self._own_flows, self.verdict.ordinary, self.numbering, begin, end)
 
     @cached_property
     def _own_flows(self) -> pd.DataFrame:
-        return flows_table(self.verdict, self.attribution)
-
-    @cached_property
-    def _paths(self) -> Paths:
-        return Paths(self.verdict, self.attribution, self.numbering)
+        return flows_table(self.verdict.decided, self.attribution)
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
-        """The ways that packets of a connection took."""
-        return self._paths.of(connection)
+        """The ways that packets of a connection took, in order of their first packets."""
+        if not 1 <= connection <= self.numbering.total:
+            return ()
+        ways = (one for engine in self.engines for one in engine.ways_of(connection))
+        return tuple(path_of(one, self.numbers) for one in ways)
 
     def paths_of(self, connections: Ints) -> Iterator[tuple[PathView, ...]]:
-        """The same of several, in turn."""
-        return self._paths.several(connections)
+        """The same of several, in turn; packets are gone through once for all."""
+        for engine in self.engines:
+            engine.prepare(connections)
+        return map(self.paths, connections.tolist())
 
     def ways(self) -> tuple[PathView, ...]:
-        """The ways that packets of all connections took."""
-        return self._paths.all()
+        """The ways that packets of all connections took, most packets first; of a translation, what
+        it did to one of them."""
+        views = (path_of(one, self.numbers) for engine in self.engines for one in engine.all_ways())
+        return tuple(sorted(views, key=lambda view: -view.packets))
 
 
-def tables_of(verdict: Verdict, clock_offset: int | None) -> Tables:
+def tables_of(verdict: Verdict, again: Callable[[], Verdict]) -> Tables:
     """Attribute every packet and number the connections."""
-    attribution = attribute(verdict)
-    return Tables(verdict, attribution, number(verdict, attribution), clock_offset)
+    blind = verdict.books is not None and is_blind(verdict.decided.scene, verdict.stages.rulesets)
+    attribution = attribute(verdict, blind)
+    numbering, numbers = number(verdict, attribution), RuleNumbers.of(verdict.stages)
+    walked = Walked(verdict, attribution, numbering, numbers)
+    engines: tuple[Engine, ...] = (walked,)
+    if verdict.ordinary is not None:
+        engines = (walked, Folded(verdict, verdict.ordinary, numbering, numbers))
+    return Tables(verdict, attribution, numbering, numbers, walked, engines, again)

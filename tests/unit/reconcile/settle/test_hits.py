@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from correlator.firewall.walk.path import Path
+from correlator.firewall.walk.path import End, Path
 from correlator.reconcile.possible.walks import Walked, Way
 from correlator.reconcile.settle.hits import spread, tally_of
 
@@ -12,7 +12,7 @@ from correlator.reconcile.settle.hits import spread, tally_of
 def test_packets_without_a_way_hit_nothing() -> None:
     """Of a kind that has no way, neither the hits nor the tally count anything, whatever kind comes
     next."""
-    path = Path((), "sent", -1, (), (0, 0), (0, 0))
+    path = Path((), End.SENT, -1, (), (0, 0), (0, 0))
     kinds = ((Way((1, 2), frozenset(), path),), (), (Way((3,), frozenset(), path),))
     walked = Walked(np.array([0, 1, 2], dtype=np.int64), np.arange(3), kinds, frozenset())
     rows, way, when = (

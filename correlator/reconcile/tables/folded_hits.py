@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from correlator.reconcile.possible.cells import begins
-from correlator.reconcile.tables import layout
+from correlator.reconcile.tables import hit_layout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
 
+    from correlator.arrays import Ints
     from correlator.reconcile.possible.decided import Ordinary
-
-    Ints = npt.NDArray[np.int64]
 
 
 FEW = 4_000
@@ -27,7 +26,7 @@ NEVER = 1 << 62
 
 
 @dataclass(frozen=True)
-class Sums:
+class HitSums:
     """Hits (h,) of some connections, ordered by connection, direction, first and entry; all int64:
     ``owner`` row of the fold's connections, ``direction``, ``entry``, ``packets``, ``bytes``,
     ``first`` and ``last`` time, ``generation`` of the first of these packets."""
@@ -45,7 +44,7 @@ class Sums:
         return len(self.owner)
 
 
-def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> Sums:
+def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> HitSums:
     """The hits of connections ``owners`` (m,), in that order; ``generation`` (rows,) that of each
     combination's packets."""
     cells, group = ordinary.cells, ordinary.group[owners]
@@ -55,11 +54,11 @@ def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> 
     flat = np.array([entry for hits in ordinary.hits for entry in hits], dtype=np.int64)
     most = np.bincount(ordinary.group_of, width, minlength=len(cells.count)).astype(np.int64)
     rows = np.empty((8, int(most[group].sum())), dtype=np.int64)
-    loop: Callable[..., Any] = layout.lay_out
+    loop: Callable[..., Any] = hit_layout.lay_out
     if rows.shape[1] > FEW:
-        from correlator.reconcile.tables import layout_kernel
+        from correlator.reconcile.tables import hit_layout_kernel
 
-        loop = layout_kernel.lay_out
+        loop = hit_layout_kernel.lay_out
     written = loop(
         begin,
         group,
@@ -74,7 +73,7 @@ def add_up(ordinary: Ordinary, owners: Ints, generation: Ints, entries: int) -> 
         rows,
     )
     rows[0, :written] = owners[rows[0, :written]]
-    return Sums(*rows[:, :written])
+    return HitSums(*rows[:, :written])
 
 
 def _by_slot(ordinary: Ordinary, owners: Ints) -> tuple[npt.NDArray[np.int32 | np.int64], Ints]:

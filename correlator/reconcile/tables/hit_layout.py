@@ -2,8 +2,8 @@
 rule.
 
 It is plain Python, and compiled where there is much to lay out
-(:mod:`correlator.reconcile.tables.layout_kernel`): loading the compiler takes longer than to lay
-out a few."""
+(:mod:`correlator.reconcile.tables.hit_layout_kernel`): loading the compiler takes longer than
+laying out a few."""
 
 from __future__ import annotations
 

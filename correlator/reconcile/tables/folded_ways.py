@@ -1,55 +1,27 @@
-"""The ways of ordinary connections' packets, and rows by their group."""
+"""Packets of ordinary connections by what they went alike."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.flows.conntrack import STATE_NAMES
-from correlator.reconcile.analysis import PathView
-from correlator.reconcile.possible.folded_rows import expand_rows
-from correlator.reconcile.settle.confirm import doubted_entries, placed
-from correlator.reconcile.settle.judge import Fact, add_facts, evidence_in_words, judge
-from correlator.reconcile.tables.columns import DIRECTIONS
-from correlator.reconcile.tables.steps import steps_of
+from correlator.reconcile.settle.confirm import doubted_entries, placed, uncounted
+from correlator.reconcile.settle.judge import Fact, add_facts
+from correlator.reconcile.tables.grouped import Grouped
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.arrays import Bools, Ints
-    from correlator.reconcile.pipeline import Verdict
     from correlator.reconcile.possible.decided import Block, Ordinary
+    from correlator.reconcile.settle.books import Books
+    from correlator.reconcile.settle.hits import Hits
     from correlator.reconcile.settle.judge import Facts
-
 
 FACTS = 1 << 16
 """How many sets of facts uint16 tells apart."""
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """Rows by the number of their group: ``order`` of the rows, ``starts`` of every group in it."""
-
-    order: Ints
-    starts: Ints
-
-    @staticmethod
-    def by(group: npt.NDArray[np.integer[Any]], most: int) -> Grouped:
-        """Group rows by ``group`` (n,), whose values are 0 to ``most``; rows of a group stay in
-        their order."""
-        order = np.argsort(group, kind="stable")
-        return Grouped(order, np.searchsorted(group[order], np.arange(most + 2)))
-
-    def of(self, group: int) -> Ints:
-        """The rows of one group."""
-        return self.order[self.starts[group] : self.starts[group + 1]]
-
-    def parts(self) -> list[Ints]:
-        """The rows of every group that has any."""
-        return [part for part in np.split(self.order, self.starts[1:-1]) if len(part)]
 
 
 @dataclass(frozen=True)
@@ -61,18 +33,16 @@ class PacketFacts:
     of_packet: Facts | None
 
     @staticmethod
-    def of(verdict: Verdict, ordinary: Ordinary) -> PacketFacts:
+    def of(ordinary: Ordinary, books: Books | None, others: Hits) -> PacketFacts:
         """Those of all ordinary packets of a verdict."""
-        doubted = doubted_entries(verdict)
-        uncounted = Fact.UNCOUNTED if verdict.ledger is None else Fact(0)
+        doubted, nothing = doubted_entries(books), uncounted(books)
+        some = set(doubted)
         sure = [
-            uncounted | Fact.COVERED
-            if way is not None and not set(way.hits) <= set(doubted)
-            else uncounted
+            nothing | Fact.COVERED if way is not None and not set(way.hits) <= some else nothing
             for way in ordinary.way
         ]
         told = np.zeros(int(ordinary.taken.sum()), dtype=np.uint16) if doubted else None
-        for part in placed(verdict, doubted):
+        for part in placed(ordinary, books, others, doubted) if books is not None else ():
             assert told is not None
             add_facts(told, part.packet, part.facts)
         return PacketFacts(np.array(sure, dtype=np.uint16), told)
@@ -88,7 +58,7 @@ class PacketFacts:
 
 
 @dataclass(frozen=True)
-class Alike:
+class AlikePackets:
     """Packets that went alike: the ``combination``, ``owner`` and ``kind`` of the first one; how
     many ``packets`` and ``bytes``, when the ``first`` and the ``last`` came, and the ``facts`` of
     all."""
@@ -132,10 +102,10 @@ class OrdinaryPackets:
             wanted, Grouped.by(owner, len(wanted)), combination, length, came, kind, owner, told
         )
 
-    def alike(self, rows: Ints) -> Alike:
+    def alike(self, rows: Ints) -> AlikePackets:
         """Some that went alike."""
         at, came = int(rows[0]), self.came[rows]
-        return Alike(
+        return AlikePackets(
             int(self.combination[at]),
             int(self.owner[at]),
             int(self.kind[at]),
@@ -147,9 +117,9 @@ class OrdinaryPackets:
         )
 
 
-def all_alike(ordinary: Ordinary, facts: PacketFacts) -> list[Alike]:
+def all_alike(ordinary: Ordinary, facts: PacketFacts) -> list[AlikePackets]:
     """All packets, by combination and flags."""
-    found: dict[int, Alike] = {}
+    found: dict[int, AlikePackets] = {}
     for block in ordinary.blocks():
         told = facts.at(block, slice(None))
         code = block.combination.astype(np.int64) * FACTS + told
@@ -162,7 +132,7 @@ def all_alike(ordinary: Ordinary, facts: PacketFacts) -> list[Alike]:
                 int(block.came[at]),
                 int(block.came[len(mine) - 1 - int(mine[::-1].argmax())]),
             )  # in order of time
-            one = Alike(
+            one = AlikePackets(
                 int(block.combination[at]),
                 int(block.owner[at]),
                 int(block.kind[at]),
@@ -184,37 +154,3 @@ def all_alike(ordinary: Ordinary, facts: PacketFacts) -> list[Alike]:
                 )
             )
     return [found[group] for group in sorted(found)]
-
-
-def views(
-    verdict: Verdict, ordinary: Ordinary, groups: Sequence[Alike], numbers: tuple[Ints, Ints]
-) -> tuple[PathView, ...]:
-    """One view a group of packets that went alike."""
-    owner, kind = (
-        np.array([getattr(one, name) for one in groups], dtype=np.int64)
-        for name in ("owner", "kind")
-    )
-    seen = expand_rows(ordinary.folded, owner, kind).columns
-    kinds, program, found = ordinary.folded.kinds, ordinary.rows.program, []
-    for i, one in enumerate(groups):
-        packet = {name: int(column[i]) for name, column in seen.items()}
-        status, reason = judge(one.facts)
-        way, of = ordinary.way[one.combination], kinds[one.kind]
-        assert way is not None
-        found.append(
-            PathView(
-                DIRECTIONS[int(of["direction"])],
-                STATE_NAMES[int(of["state"])],
-                one.packets,
-                one.bytes,
-                one.first,
-                one.last,
-                ordinary.names[packet["in_code"]],
-                ordinary.names[packet["out_code"]],
-                steps_of(verdict, int(program[one.combination]), way, packet, numbers),
-                evidence_in_words(one.facts),
-                status,
-                reason if status == "ambiguous" else "",
-            )
-        )
-    return tuple(found)

@@ -1,0 +1,133 @@
+"""Hits of packets that were looked at one by one, added up by connection, direction and rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from correlator.reconcile.settle.confirm import uncounted
+from correlator.reconcile.settle.judge import Fact, together
+from correlator.reconcile.tables.attribution import Attribution, option_tuples
+from correlator.reconcile.tables.hits import HitRows
+
+if TYPE_CHECKING:
+    from correlator.reconcile.tables.numbering import Numbering
+    from correlator.reconcile.tables.rule_numbers import RuleNumbers
+    from correlator.reconcile.verdict import Verdict
+
+OPEN = Fact.UNCONFIRMED | Fact.COVERED | Fact.UNSHOWN
+"""What is known of the hits of packets that are still open: neither wire nor counters chose."""
+KEYS = ["connection", "direction", "protocol", "client", "dialled", "server", "seen", "entry"]
+
+
+def add_up_hits(
+    verdict: Verdict, attribution: Attribution, numbering: Numbering, numbers: RuleNumbers
+) -> HitRows:
+    """One row per connection, direction, tuple and rule, in the order of connections."""
+    base = _hit_rows(verdict, attribution)
+    settled = base[~base["open"]].drop(columns="open")
+    doubtful = _open_rows(verdict, attribution)
+    rows = pd.concat([settled, doubtful], ignore_index=True) if len(doubtful) else settled
+    groups = rows.groupby(KEYS, sort=False, observed=True)
+    grouped = groups.agg(
+        packets=("packets", "sum"),
+        bytes=("bytes", "sum"),
+        first_seen=("time", "min"),
+        last_seen=("time", "max"),
+        stage=("stage", "first"),
+    ).reset_index()
+    number = groups.ngroup().to_numpy()
+    facts = together(rows["facts"].to_numpy().astype(np.uint16), number, len(grouped))
+    grouped = grouped.assign(facts=facts)
+    grouped = grouped.sort_values(
+        ["connection", "direction", "first_seen", "entry"], kind="stable", ignore_index=True
+    )
+    column = {name: grouped[name].to_numpy() for name in grouped}
+    stage, entry = column["stage"], column["entry"]
+    return HitRows(
+        numbering.attributed[column["connection"]],
+        column["direction"],
+        column["protocol"],
+        tuple(column[name] for name in ("client", "dialled", "server", "seen")),
+        entry,
+        numbers.in_generation(numbers.generation[stage], entry),
+        column["packets"],
+        column["bytes"],
+        column["first_seen"],
+        column["last_seen"],
+        column["facts"],
+    )
+
+
+def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
+    """One line a hit, with what it is grouped by."""
+    hits = verdict.decided.hits
+    _, counted = verdict.placed
+    place = np.full(len(verdict.decided.explored.rows), -1, dtype=np.int64)
+    place[attribution.row] = np.arange(len(attribution))
+    at = place[hits.row]
+    return pd.DataFrame(
+        {
+            "connection": attribution.connection[at],
+            "direction": attribution.direction[at],
+            "protocol": attribution.protocol[at],
+            "client": attribution.client[at],
+            "dialled": attribution.dialled[at],
+            "server": attribution.server[at],
+            "seen": attribution.seen[at],
+            "entry": hits.entry,
+            "packets": 1,
+            "bytes": hits.bytes,
+            "time": attribution.time[at],
+            "facts": counted | attribution.facts[at],
+            "open": attribution.open[at],
+            "stage": verdict.decided.explored.rows.program[hits.row],
+        }
+    )
+
+
+def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
+    """Hits of open units: what all options share is certain, the rest is the union of what they
+    hit."""
+    number = dict(zip(attribution.crossing.tolist(), attribution.connection.tolist(), strict=True))
+    proto = dict(zip(attribution.crossing.tolist(), attribution.protocol.tolist(), strict=True))
+    known = dict(zip(attribution.crossing.tolist(), attribution.facts.tolist(), strict=True))
+    lines: list[dict[str, Any]] = []
+    for unit in verdict.decided.open:
+        tallies: list[dict[tuple[int, ...], list[int]]] = []
+        for option in unit.options:
+            tally: dict[tuple[int, ...], list[int]] = {}
+            for key, found, row, length in option_tuples(verdict.decided, option):
+                for entry in found:
+                    crossing = int(verdict.decided.explored.rows.crossing[row])
+                    part = tally.setdefault((crossing, *key, entry), [0, 0, row])
+                    part[0] += 1
+                    part[1] += length
+            tallies.append(tally)
+        for place in dict.fromkeys(key for tally in tallies for key in tally):
+            seen = [tally.get(place, [0, 0, 0])[:2] for tally in tallies]
+            most, row = max(seen), next(tally[place][2] for tally in tallies if place in tally)
+            crossing, direction, client, dialled, server, back, entry = place
+            lines.append(
+                {
+                    "connection": number[crossing],
+                    "direction": direction,
+                    "protocol": proto[crossing],
+                    "client": client,
+                    "dialled": dialled,
+                    "server": server,
+                    "seen": back,
+                    "entry": entry,
+                    "packets": most[0],
+                    "bytes": most[1],
+                    "time": int(verdict.decided.scene.crossings.time[crossing]),
+                    "facts": (known[crossing] & ~Fact.DIFFERS)
+                    | OPEN
+                    | (Fact.DIFFERS if any(one != seen[0] for one in seen) else Fact(0))
+                    | int(uncounted(verdict.books)),
+                    "stage": int(verdict.decided.explored.rows.program[row]),
+                }
+            )
+    return pd.DataFrame(lines)
