@@ -3,7 +3,19 @@
 Between two readings that no hit straddles a movement is an equation. Where hits may fall to either
 side of a reading (a reading takes time; a listing says only when it began) it is two inequalities:
 the hits that may lie between the readings are at least as many as were counted, those that must lie
-there at most as many."""
+there at most as many::
+
+    reading      [first]                     [last]
+    hits      =a=     ==b==    ==c==       ==d==      =e=     each somewhen within its ==
+
+    must lie between: b, c      may lie between: a? no, it ends before; b, c, d
+    so   hits(b, c) <= counted <= hits(b, c, d)
+
+Terminology. A *stretch* is what lies between two readings, not always neighbours: from one clean
+reading (that no hit straddles) to the next, each step on the way, and the whole log. A *sum* is one
+entry's packets or bytes in one stretch, bounded exactly, from below or from above. An *amount* is
+what one option of a choice adds: the hits that it would make. What settled packets hit is taken off
+the bounds, so that only what is open remains to be solved."""
 
 from __future__ import annotations
 

@@ -1,10 +1,28 @@
 """The offset between the counters' clock and the packets', from the data, with its bounds.
 
 For an offset d every sample bounds every rule's cumulative count: with c hits counted by a sample
-that was read in [begin, end], the c-th hit came before the reading and the next one after it, so
-``begin - t[c+1] <= d <= end - t[c]``. A drift r makes that ``d + r * (t - reference)``: each bound
-is a half-plane, and what is left of the (d, r) plane is the estimate and its uncertainty at once.
-"""
+that was read in [begin, end], the c-th hit came before the reading ended and the next one after it
+began::
+
+    packets' clock   ----x-----x------------x-------->      t[c] = the c-th hit, t[c+1] the next
+    counters' clock  ---------------[read: c]-------->      begin, end
+
+    begin - t[c+1] <= d <= end - t[c]
+
+A drift r makes that ``d + r * x``, where x is the time since a reference, so that each bound is a
+half-plane of the (d, r) plane, and what all of them leave is a convex polygon: the estimate and its
+uncertainty at once::
+
+      d ^    ________
+        |   |        `--.__        above: upper bounds, d <= end - t[c] - r * x
+        |   |  what is     |
+        |   |__  left      |       the slope of each is -x, so that bounds far from the
+        |      `--.________|       reference, on either side of it, cut the drift
+        |                          below: lower bounds, d >= begin - t[c+1] - r * x
+        +----------------------> r
+
+The polygon starts as a box (DRIFT_PPM either way: no clock of a computer is worse) and is cut by
+the bound that it violates most, until it violates none: of a million bounds a few dozen matter."""
 
 from __future__ import annotations
 
@@ -25,7 +43,10 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 DRIFT_PPM = 200.0
+"""Quartz keeps within 100 ppm; NTP slews by 500 at most, but not for long."""
 VOTES, STEPS = 1500, 16
+"""Hits and movements that vote at most (a square of them is looked at), and bases that are tried in
+each sampling interval where hits lie outside of the log."""
 MARGIN_NS = 1_000
 """Rounding of time stamps and of the fit; a bound is never claimed tighter than this."""
 

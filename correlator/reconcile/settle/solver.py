@@ -4,7 +4,19 @@ sums come out?
 It knows nothing of packets or rules. Terminology: a *group* of ``size`` members that are alike;
 each member takes one *option*; an option adds amounts to *sums*; every sum has bounds. A *solution*
 says how many members of each group took each option. Sums that cannot be met whatever is chosen are
-left out and reported (``broken``), so that one contradiction does not hide the rest."""
+left out and reported (``broken``), so that one contradiction does not hide the rest.
+
+How it cuts. A *box* holds a lower and an upper bound for every count. For a sum within
+[want_low, want_high], each group can add at least ``least`` and at most ``most`` of it; what all
+others add at least leaves this one no more than the rest::
+
+    3 members, options +1 or +0; others add 4..5; wanted 6
+    so this group adds 6 - 5 = 1 at least and 6 - 4 = 2 at most: 1 <= count(+1) <= 2
+
+Every cut may tighten other sums of the same group, so these wait in a queue until nothing changes.
+Then groups that share no undecided sum are apart (*components*), and each is searched by itself:
+fix the count with the fewest values left, cut, go on. All solutions are listed, since "settled"
+means that there is no second one."""
 
 from __future__ import annotations
 
@@ -13,7 +25,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 MAX_NODES = 4000
+"""Boxes that a component's search looks at: what takes more was never settled in a recording."""
 MAX_SOLUTIONS = 512
+"""More than a report could list; the group is then as open as its bounds leave it."""
 MAX_EFFORT = 3_000_000
 """Options looked at while tightening bounds, in all and again for the search: a second or two of
 work."""
@@ -43,7 +57,11 @@ class Outcome:
 
 
 class _ContradictionError(Exception):
-    pass
+    """A box became empty: ``number`` is the sum that cannot be met."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"sum {number} cannot be met")
+        self.number = number
 
 
 @dataclass(slots=True)
@@ -112,9 +130,8 @@ def solve(groups: list[Group], bounds: dict[int, tuple[int, int]]) -> Outcome:
             _propagate(problem, trial, list(problem.members))
             break
         except _ContradictionError as reason:
-            number = int(str(reason))
-            broken.add(number)
-            problem.members.pop(number, None)
+            broken.add(reason.number)
+            problem.members.pop(reason.number, None)
     box = trial
     problem.effort = 0
     for component in _components(problem, box):
