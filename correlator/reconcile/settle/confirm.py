@@ -148,12 +148,30 @@ def placed(
 
 
 def doubts_of(ordinary: Ordinary, books: Books, others: Hits, entries: Sequence[int]) -> Doubts:
-    """What counters say of these entries' hits by ordinary connections."""
-    found = {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint16) for entry in entries}
+    """What counters say of these entries' hits by ordinary connections. A residual of one entry is
+    a doubt about all that the same packets hit, so that others come in besides."""
+    beside = {
+        combination: tuple(dict.fromkeys(hits))
+        for combination, hits in enumerate(ordinary.hits)
+        if any(entry in hits and unbalanced(books, entry) for entry in entries)
+    }
+    every = dict.fromkeys([*entries, *(entry for hits in beside.values() for entry in hits)])
+    found = {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint16) for entry in every}
     for part in placed(ordinary, books, others, entries):
         side = part.owner * 2 + ordinary.reply[part.combination]
         add_facts(found[part.entry], side, part.facts)
+        residual = part.facts & np.uint16(Fact.RESIDUAL) > 0
+        for combination in np.unique(part.combination[residual]).tolist():
+            doubted = side[residual & (part.combination == combination)]
+            for entry in beside[combination]:
+                found[entry][doubted] |= np.uint16(Fact.RESIDUAL)
     return found
+
+
+def unbalanced(books: Books, entry: int) -> bool:
+    """Whether an entry has a residual in any interval."""
+    account = books.ledger.accounts[entry]
+    return bool(account.residual.any() or account.residual_bytes.any())
 
 
 def _hits(block: Block, part: Tally, entry: int) -> Ints:

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from correlator.reconcile.possible.folded_rows import expand_rows
-from correlator.reconcile.settle.confirm import doubted_entries, doubts_of, placed, uncounted
+from correlator.reconcile.settle.confirm import (
+    doubted_entries,
+    doubts_of,
+    placed,
+    unbalanced,
+    uncounted,
+)
 from correlator.reconcile.settle.judge import grounds_of
 from correlator.reconcile.tables.connections import STATES, ConnectionRows
 from correlator.reconcile.tables.folded_hits import add_up
@@ -118,7 +124,7 @@ class Folded:
         wanting = [
             entry
             for entry in doubted_entries(books)
-            if not books.spans(entry) or (books.ledger.accounts[entry].residual < 0).any()
+            if not books.spans(entry) or unbalanced(books, entry)
         ]
         for facts in self._doubts_of(wanting).values():
             either = facts.reshape(-1, 2)

@@ -39,8 +39,8 @@ def settled(
         rows=SimpleNamespace(
             crossing=rows, alternative=np.array(connections), columns={"reply": np.zeros(count)}
         ),
-        alternatives=SimpleNamespace(reading=np.zeros(max(connections) + 1, dtype=np.int64)),
-        readings=[SimpleNamespace(labels=labels)],
+        alternatives=SimpleNamespace(hypothesis=np.zeros(max(connections) + 1, dtype=np.int64)),
+        hypotheses=[SimpleNamespace(labels=labels)],
         walked=Walked(np.zeros(count, dtype=np.int64), rows[:1], (WAYS,), frozenset()),
     )
     units = tuple(Unit((((row, 0),), ((row, 1),))) for row in range(count))
