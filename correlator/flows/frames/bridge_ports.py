@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import is_multicast
 from correlator.flows.frames.interfaces import RECEIVED, SENT, TWIN_NS
+from correlator.flows.frames.port_direction import GROUP_BIT, port_directions, unnamed_ports
 from correlator.flows.keys import invariant_key, mix
 
 if TYPE_CHECKING:
@@ -33,9 +35,11 @@ behind POSTROUTING."""
 def fold_ports(capture: Capture, facts: Facts) -> Capture:
     """The capture with frames of ports on their bridges, each once, and the column :data:`ON_PORT`.
 
-    Frames whose direction nobody recorded stay where they are. Where bridge-nf-call-iptables is 0,
-    rules do not see what stays inside a bridge: it is left out."""
-    packets = capture.packets
+    Frames of ports whose direction nobody recorded, and no station tells, are left out, and said to
+    be. Where bridge-nf-call-iptables is 0, rules do not see what stays inside a bridge: it is left
+    out."""
+    told, copies = port_directions(capture, facts)
+    packets = capture.packets.assign(direction=told)
     codes = packets["interface"].to_numpy().astype(np.int64)
     direction = packets["direction"].to_numpy()
     names = list(capture.names)
@@ -47,9 +51,12 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
     bridge_of = {
         code: master for code, master in masters.items() if master and facts.is_bridge(master)
     }
+    unnamed = unnamed_ports(capture, facts)
+    on_port = np.isin(codes, [*bridge_of, *unnamed])
     port = np.isin(codes, list(bridge_of)) & (direction > 0)
-    if not port.any():
-        return replace(capture, packets=packets.assign(**{ON_PORT: False}))
+    if not on_port.any():
+        return replace(capture, packets=capture.packets.assign(**{ON_PORT: False}))
+    unknown = on_port & ~port
     interfaces = list(capture.interfaces)
     for code, master in sorted(bridge_of.items()):
         if master not in names:
@@ -57,6 +64,7 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
             interfaces.append(
                 replace(capture.interfaces[code], name=master, received=None, dropped=None)
             )
+    codes_before = codes.copy()
     table = np.arange(len(names))
     for code, master in bridge_of.items():
         table[code] = names.index(master)
@@ -64,10 +72,11 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
     key = mix(invariant_key(packets), packets["ttl"].to_numpy(), codes, direction)
     time = packets["time"].to_numpy()
     src, dst = packets["src"].to_numpy(), packets["dst"].to_numpy()
-    keep = np.ones(len(packets), dtype=bool)
+    keep = ~copies & ~unknown
     paired = _pair(key, time, port, direction, src, dst, keep)
     inside = port & ~paired
-    group = (packets["mac_dst"].to_numpy() >> np.uint64(40)) & np.uint64(1) == 1
+    group = (packets["mac_dst"].to_numpy() >> GROUP_BIT) & np.uint64(1) == 1
+    group |= is_multicast(dst.astype(np.int64))  # a cooked header does not tell whom a frame is for
     keep &= ~(inside & group & (direction == SENT))  # copies of what the bridge floods
     if facts.sysctls.get("net.bridge.bridge-nf-call-iptables", "1").strip() == "0":
         keep &= ~inside
@@ -84,8 +93,23 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
         capture,
         interfaces=tuple(interfaces[code] for code in used),
         packets=kept,
-        warnings=(*capture.warnings, *losses),
+        warnings=(*capture.warnings, *losses, *_left_out(capture, codes_before, unknown, unnamed)),
     )
+
+
+def _left_out(capture: Capture, codes: Ints, unknown: Bools, unnamed: list[int]) -> list[str]:
+    """What is said of frames on ports that are not used."""
+    count = np.bincount(codes[unknown], minlength=len(capture.names))
+    return [
+        f"{name}: {number} frames on this port of a bridge were left out: "
+        + (
+            "`ip -d -j link` (link.json) would say whose port it is"
+            if code in unnamed
+            else "nothing tells which way they went"
+        )
+        for code, (name, number) in enumerate(zip(capture.names, count.tolist(), strict=True))
+        if number
+    ]
 
 
 def _pair(

@@ -3,8 +3,10 @@
 
 A tagged frame on eth0 is one of eth0.100 to the rules. A cooked header names the interface by its
 index (SLL2) or not at all (SLL), and one packet shows up to three times: on the port of a bridge
-and on the bridge, coming or going. What is kept is what a capture of the bridge would have shown:
-of a packet received, the last sight (behind the bridge's PREROUTING); of one sent, the first."""
+and on the bridge, coming or going. Where the header tells them apart, the ports stay ports
+(:mod:`correlator.flows.frames.bridge_ports`). Elsewhere what is kept is what a capture of the
+bridge would have shown: of a packet received, the last sight (behind the bridge's PREROUTING); of
+one sent, the first."""
 
 from __future__ import annotations
 
@@ -88,9 +90,12 @@ def name_interfaces(capture: Capture, facts: Facts) -> Capture:
     codes[rows] = _by_index(capture, facts, names, codes[rows])
     unknown = rows[codes[rows] < 0]
     codes[unknown] = _by_address(packets, facts, names, unknown)
-    keep = _once(packets, rows) & (codes >= 0)
-    ports = [names.index(name) for name, fact in facts.interfaces.items() if fact.master]
-    keep &= ~(np.isin(codes, ports) & np.isin(np.arange(len(codes)), rows))
+    ports = [
+        names.index(name)
+        for name, fact in facts.interfaces.items()
+        if fact.master and facts.is_bridge(fact.master)
+    ]
+    keep = _once(packets, rows[~np.isin(codes[rows], ports)]) & (codes >= 0)
     used = np.unique(codes[keep]).tolist()
     position = np.full(len(names), -1, dtype=np.int16)
     position[used] = np.arange(len(used))

@@ -171,9 +171,9 @@ def _decide_ordinary(
 def _join(inputs: Inputs, intake: Intake, capture: Capture) -> Sights:
     """Frames on their interfaces, put together, and joined into crossings."""
     capture = split_vlans(name_interfaces(capture, inputs.facts), inputs.facts)
-    capture = fold_ports(capture, inputs.facts)
     packets, lost = reassemble(capture.packets)
-    capture = replace(capture, packets=packets)
+    capture = fold_ports(replace(capture, packets=packets), inputs.facts)
+    packets = capture.packets
     sight = look(capture, inputs.facts, intake.macs)
     warnings = [
         *capture.warnings,
