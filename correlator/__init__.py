@@ -169,7 +169,7 @@ def capture(
     Raises :class:`CorrelatorError` where it cannot begin (nothing is left behind then); warns
     where it had to stop early.
     """
-    from correlator.capturing.record import Options
+    from correlator.capturing.options import Options
 
     if interval < SHORTEST_S:
         raise InputError(f"interval={interval}: is too short: the shortest is 0.001 seconds")

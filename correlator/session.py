@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from correlator.capturing.background import Background
-    from correlator.capturing.record import Options, Outcome
+    from correlator.capturing.options import Options, Outcome
     from correlator.reconcile.analysis import Analysis
 
 PathLike = str | Path

@@ -8,18 +8,36 @@ from pathlib import Path
 
 import click
 
+from correlator.capturing.command import FAILED, KILLED, NOT_EXECUTABLE, NOT_FOUND
 from correlator.cli import DEFECT, commands
 from correlator.errors import CorrelatorError, InputError
 
 EXIT_CODES = f"""\
 ## Exit status
 
-0 where it did what it was told, {InputError.exit_code} for input or a command line that cannot
-be used, {CorrelatorError.exit_code} where recording failed, {DEFECT} for a defect of correlator,
-130 after Ctrl-C.
-`capture -- COMMAND` has the command's own. One line on stderr says what is wrong, where, and what
-to do; `correlator --debug COMMAND`, or CORRELATOR_DEBUG=1, prints the traceback before it. Output
-files are written whole or not at all.
+| status | |
+| --- | --- |
+| 0 | it did what it was told |
+| {CorrelatorError.exit_code} | recording failed, or an output cannot be written |
+| {InputError.exit_code} | input or a command line that cannot be used |
+| {DEFECT} | a defect of correlator |
+| 130 | Ctrl-C |
+| 141 | nobody reads the output any more |
+
+`capture -- COMMAND` has the command's own. Where that has none, or is 0, it may be one of these,
+as with `env` and `timeout`:
+
+| status | |
+| --- | --- |
+| {FAILED} | recording failed, or could not begin, or the session cannot be analysed |
+| {NOT_EXECUTABLE} | the command cannot be run: nothing was recorded |
+| {NOT_FOUND} | there is no such command: nothing was recorded |
+| {KILLED} + N | signal N killed the command |
+
+Where recording and command both failed, it is the command's; a line on stderr tells of the
+recording. One line on stderr says what is wrong, where, and what to do; `correlator --debug
+COMMAND`, or CORRELATOR_DEBUG=1, prints the traceback before it. Output files are written whole or
+not at all.
 """
 
 

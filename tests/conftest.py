@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,3 +60,12 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def recorded(request: pytest.FixtureRequest) -> Path:
     """Each shipped recording of which every interface was captured, in turn."""
     return CAPTURES / str(request.param)
+
+
+@pytest.fixture
+def open_path() -> Iterator[Path]:
+    """A folder of its own in which everybody may write (pytest's own are root's alone)."""
+    path = Path(tempfile.mkdtemp(prefix="correlator-test-"))
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -12,7 +12,8 @@ import pytest
 
 from correlator.dataset import pcapng
 from correlator.dataset.schema import EXPORTS
-from correlator.dataset.session import PACKETS, RULESETS, Folder, Manifest, Recorded
+from correlator.dataset.session import PACKETS, RULESETS, Manifest, Recorded
+from correlator.dataset.writer import Folder
 from correlator.decode import read_frames
 from tests.conftest import CAPTURES
 from tests.test_cli import run
@@ -25,8 +26,7 @@ COUNTS = re.compile(r"\[(\d+):(\d+)\]")
 def session(path: Path, *, empty: bool) -> Path:
     """A session with the frames of a recording (or none), the drops that its kernel counted, and
     its samples."""
-    folder = Folder(path)
-    folder.create()
+    folder = Folder.make(path)
     folder.append(
         PACKETS, pcapng.section("test") + b"".join(pcapng.interface(name, 1, 128) for name in NAMES)
     )
@@ -43,8 +43,8 @@ def session(path: Path, *, empty: bool) -> Path:
                 )
     folder.append(PACKETS, pcapng.statistics(1, times[1], 127, 3))
     samples = (CASE / "counters.log").read_text().split("# sample ")[1:]
-    folder.write(
-        f"{RULESETS}/nft-1.rules",
+    folder.write_ruleset(
+        "nft-1.rules",
         re.sub(r"^\[\d+:\d+\] ", "", samples[0].split("\n", 1)[1], flags=re.MULTILINE),
     )
     folder.append_record({"ruleset": 1, "backend": "nft", "file": f"{RULESETS}/nft-1.rules"})
@@ -67,7 +67,7 @@ def session(path: Path, *, empty: bool) -> Path:
     folder.write_manifest(Manifest(complete=True, interfaces=recorded, backends=("nft",)))
     folder.close()
     facts = path / "facts" / "1"
-    facts.mkdir()
+    facts.mkdir(parents=True)
     for name in ("addr.json", "link.json", "route.json", "sysctl.txt"):
         shutil.copy(CASE / name, facts)
     (facts / "time.json").write_text(json.dumps({"time": times[0] - 2 * 10**9}))

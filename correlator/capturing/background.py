@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING, Any
 from correlator.errors import CorrelatorError, InputError
 
 if TYPE_CHECKING:
-    from correlator.capturing.record import Options, Outcome
+    from correlator.capturing.options import Options, Outcome
 
 SERVE = "from correlator.capturing.background import serve; serve()"
 
@@ -56,7 +56,7 @@ class Background:
     def wait(self) -> Outcome:
         """Wait until it ends by itself: with its command, or when its time is over. Ctrl-C ends
         it, and is passed on when all is written."""
-        from correlator.capturing.record import Outcome
+        from correlator.capturing.options import Outcome
 
         interrupted = False
         while True:
@@ -130,7 +130,7 @@ def _packed(options: Options) -> str:
 
 
 def _unpacked(text: str) -> Options:
-    from correlator.capturing.record import Options
+    from correlator.capturing.options import Options
 
     found = json.loads(text)
     lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}

@@ -1,66 +1,66 @@
-"""The command that a recording is made around: its output passes through, its exit status becomes
-ours."""
+"""The command that a recording is made around: as whom it runs, with which environment, and what a
+shell would say where it cannot be run."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from correlator.capturing.identity import Identity
 from correlator.errors import CorrelatorError
 
-NOT_FOUND, NOT_EXECUTABLE, KILLED = 127, 126, 128
+FAILED, NOT_EXECUTABLE, NOT_FOUND, KILLED = 125, 126, 127, 128
+"""Exit statuses, as env(1), timeout(1) and shells give them: the recording failed, not the
+command; the command cannot be run; there is none; and a signal's number more than the last."""
+PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
+"""Signals that reach us alone; Ctrl-C reaches the command by itself."""
 
 
 class CommandError(CorrelatorError):
     """The command cannot be started; its exit code is what a shell would give."""
 
+    def __init__(self, text: str, code: int) -> None:
+        super().__init__(text)
+        self.exit_code = code
 
+
+@dataclass(frozen=True, slots=True)
 class Command:
-    """A child process with our input and output. Raises :class:`CommandError` where it cannot be
-    started."""
+    """What to run. ``runner`` None: as who we are."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        try:
-            self.process = subprocess.Popen(list(words), restore_signals=True)
-        except FileNotFoundError:
-            raise _cannot(f"{words[0]}: no such command: nothing was recorded", NOT_FOUND) from None
-        except OSError as error:
-            raise _cannot(
-                f"{words[0]}: cannot be run: {error.strerror}: nothing was recorded", NOT_EXECUTABLE
-            ) from None
-        self.handle = os.pidfd_open(self.process.pid)
+    words: tuple[str, ...]
+    environment: Mapping[str, str]
+    runner: Identity | None
 
-    def fileno(self) -> int:
-        """Readable when it has ended (pidfd_open(2))."""
-        return self.handle
+    def exec(self) -> None:
+        """Become the command; its input and output are ours. Raises OSError where it cannot be
+        run."""
+        os.execvpe(self.words[0], list(self.words), dict(self.environment))
 
-    def ended(self) -> bool:
-        """Whether it has ended."""
-        return self.process.poll() is not None
-
-    def signal(self, number: int) -> None:
-        """Pass a signal on."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-
-    def wait(self) -> int:
-        """Wait for its end; its exit status as a shell gives it (128 and the signal's number where
-        one killed it)."""
-        status = self.process.wait()
-        return KILLED - status if status < 0 else status
-
-    def close(self) -> None:
-        """Let go of it."""
-        os.close(self.handle)
+    def error(self, number: int) -> CommandError:
+        """What is to be said where running it failed with this error number."""
+        if number in (2, 20):  # ENOENT, ENOTDIR
+            return not_found(self.words[0])
+        return CommandError(
+            f"{self.words[0]}: cannot be run: {os.strerror(number)}: nothing was recorded",
+            NOT_EXECUTABLE,
+        )
 
 
-def _cannot(text: str, code: int) -> CommandError:
-    error = CommandError(text)
-    error.exit_code = code
-    return error
+def find_command(
+    words: Sequence[str], environment: dict[str, str], runner: Identity | None
+) -> Command:
+    """The command, in the environment that whoever runs it has. Raises :class:`CommandError` where
+    there is no such program."""
+    if shutil.which(words[0], path=environment.get("PATH", os.defpath)) is None:
+        raise not_found(words[0])
+    own = environment if runner is None else runner.environment(environment)
+    return Command(tuple(words), own, runner)
 
 
-PASSED_ON = (signal.SIGTERM, signal.SIGHUP)
-"""Signals that reach us alone; Ctrl-C reaches the command by itself."""
+def not_found(name: str) -> CommandError:
+    """There is no such command."""
+    return CommandError(f"{name}: no such command: nothing was recorded", NOT_FOUND)

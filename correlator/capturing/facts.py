@@ -1,5 +1,4 @@
-"""Facts of the host, in the form in which `ip -j`, `sysctl` and `ipset save` print them, and
-Docker's containers."""
+"""Facts of the host, in the form in which `ip -j`, `sysctl` and `ipset save` print them."""
 
 from __future__ import annotations
 
@@ -12,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from correlator.capturing.rules_text import program
+from correlator.capturing.programs import find_program, run_program
 
 PROC_SYS = Path("/proc/sys")
 SYSCTLS = (
@@ -39,7 +38,6 @@ FEATURES = (
 """Offloads that change what a tap shows of a packet."""
 STATISTICS = ("stats", "stats64")
 TIMEOUT = 10
-DOCKER_TIMEOUT = 5
 _SETS = re.compile(r"--(?:match-set|add-set|del-set|map-set) (\S+)")
 
 
@@ -57,7 +55,7 @@ def collect(sets: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
     """(file name -> text of every fact that can be had, what could not be had and why)."""
     facts: dict[str, str] = {}
     missing: list[str] = []
-    ip = program("ip")
+    ip = find_program("ip")
     if ip is None:
         missing.append("`ip` (iproute2) is not installed: addresses and routes will be inferred")
     else:
@@ -106,9 +104,7 @@ def _settled(item: Any) -> Any:
 
 def _output(command: list[str]) -> str | None:
     with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
-        )
+        done = run_program(command, TIMEOUT)
         if done.returncode == 0:
             return done.stdout
     return None
@@ -147,7 +143,7 @@ def read_offload() -> dict[str, dict[str, bool]]:
 
 
 def _read_sets(sets: tuple[str, ...]) -> str | None:
-    ipset = program("ipset")
+    ipset = find_program("ipset")
     if ipset is None:
         return None
     texts = [_output([ipset, "save", name]) for name in sets]
@@ -158,41 +154,3 @@ def _read_sets(sets: tuple[str, ...]) -> str | None:
         re.sub(r" (timeout|packets|bytes) \d+(?= |$)", "", text or "", flags=re.MULTILINE)
         for text in texts
     )
-
-
-def read_containers() -> tuple[str | None, str]:
-    """(JSON of Docker's containers or None, why not). Blocks up to some seconds: call it from a
-    thread.
-
-    Each has ``id``, ``name``, ``image``, ``networks`` (name -> address) and ``ports`` ("80/tcp" ->
-    ["0.0.0.0:8080"])."""
-    import docker
-    from docker.errors import DockerException
-
-    try:
-        client = docker.from_env(timeout=DOCKER_TIMEOUT)
-        try:
-            found = [_container(item) for item in client.api.containers()]
-        finally:
-            client.close()
-    except (DockerException, OSError, ValueError) as error:
-        return None, str(error).split("(")[0].strip().rstrip(":") or type(error).__name__
-    return json.dumps(sorted(found, key=lambda c: str(c["name"])), indent=1) + "\n", ""
-
-
-def _container(item: dict[str, Any]) -> dict[str, Any]:
-    ports: dict[str, list[str]] = {}
-    for port in item.get("Ports") or []:
-        if port.get("PublicPort"):
-            where = f"{port.get('IP', '0.0.0.0')}:{port['PublicPort']}"
-            ports.setdefault(f"{port['PrivatePort']}/{port['Type']}", []).append(where)
-    networks = (item.get("NetworkSettings") or {}).get("Networks") or {}
-    return {
-        "id": item["Id"][:12],
-        "name": (item.get("Names") or ["/"])[0].lstrip("/"),
-        "image": item.get("Image", ""),
-        "networks": {
-            name: (network or {}).get("IPAddress", "") for name, network in networks.items()
-        },
-        "ports": {port: sorted(where) for port, where in sorted(ports.items())},
-    }

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.capturing.reading import ChangingError, Learned, Reading
+from correlator.capturing.counters import ChangingError, Learned, Reading
 from correlator.capturing.rules_text import (
     TABLES,
     Line,
@@ -53,19 +53,38 @@ Heads = dict[str, tuple[int, dict[str, int]]]
 """Of each table its size, and a Table's ``hooks``."""
 
 
+class TableNames:
+    """The tables of ip_tables in the namespace that it was made in. Raises PermissionError where
+    they may not be read; once it is made, they may for good."""
+
+    def __init__(self) -> None:
+        try:
+            self.handle = os.open(NAMES, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            self.handle = -1  # the kernel has no ip_tables
+
+    def read(self) -> tuple[str, ...]:
+        """Their names now, in the order in which packets meet them."""
+        present = os.pread(self.handle, 4096, 0).decode().split() if self.handle >= 0 else ()
+        return tuple(name for name in TABLES if name in present)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+
 class LegacySource:
     """Reads the counters of the ip_tables of the namespace that it was made in; ``save`` is
-    iptables-legacy-save, ``now`` the session's clock."""
+    iptables-legacy-save, ``now`` the session's clock. Raises PermissionError where only root may
+    know which tables there are."""
 
     backend = "legacy"
 
     def __init__(self, save: str, now: Callable[[], int]) -> None:
-        self.save, self.now = save, now
+        self.save, self.now, self.names = save, now, TableNames()
         self.stream = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self.names = os.open(NAMES, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            self.names = -1  # the kernel has no ip_tables
         self.learned: Learned | None = None
         self.heads: Heads = {}
         self.layout: tuple[tuple[str, bytes], ...] = ()
@@ -75,16 +94,14 @@ class LegacySource:
     def close(self) -> None:
         """Close what is open."""
         self.stream.close()
-        if self.names >= 0:
-            os.close(self.names)
-            self.names = -1
+        self.names.close()
 
     def has_rules(self) -> bool:
         """Whether there is any table."""
-        return bool(self._table_names())
+        return bool(self.names.read())
 
     def read(self) -> Reading:
-        """One sample. Raises :class:`~correlator.capturing.reading.ChangingError` where the rules
+        """One sample. Raises :class:`~correlator.capturing.counters.ChangingError` where the rules
         never stood still."""
         for _ in range(ATTEMPTS):
             begin = self.now()
@@ -117,7 +134,7 @@ class LegacySource:
         tables = self._tables()
         if tables is None:
             return False
-        printed = print_rules(self.save)
+        printed = print_rules(self.save, tables=[table.name for table in tables])
         self.masks = [_counter_words(table.blob) for table in tables]
         layout = self._without_counters(tables)
         again = self._tables()
@@ -148,15 +165,10 @@ class LegacySource:
             result.append((table.name, words.tobytes()))
         return tuple(result)
 
-    def _table_names(self) -> tuple[str, ...]:
-        """The tables of ip_tables in this namespace."""
-        present = os.pread(self.names, 4096, 0).decode().split() if self.names >= 0 else ()
-        return tuple(name for name in TABLES if name in present)
-
     def _tables(self) -> list[Table] | None:
         """All tables; None where one changed while it was read."""
         found = []
-        for name in self._table_names():
+        for name in self.names.read():
             table = self._table(name)
             if table is None:
                 self.heads.clear()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.capturing.reading import ChangingError, Learned, Reading
+from correlator.capturing.counters import ChangingError, Learned, Reading
 from correlator.capturing.rules_text import (
     TABLES,
     Line,
@@ -102,7 +102,7 @@ class NftSource:
         return any(table in TABLES for table in _tables(data))
 
     def read(self) -> Reading:
-        """One sample. Raises :class:`~correlator.capturing.reading.ChangingError` where the rules
+        """One sample. Raises :class:`~correlator.capturing.counters.ChangingError` where the rules
         never stood still."""
         for _ in range(ATTEMPTS):
             begin = self.now()

@@ -5,24 +5,18 @@ in iptables/xshared.c). It is run once a generation, not once a sample."""
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from correlator.capturing.programs import find_program, run_program
 from correlator.errors import CorrelatorError
 
-SBIN = "/usr/sbin:/sbin:/usr/local/sbin"
 TABLES = ("raw", "mangle", "nat", "filter", "security")
 TIMEOUT = 20
 Line = tuple[str, str, int]
 """(table, chain, number of the rule; 0 for the policy)."""
-
-
-def program(name: str) -> str | None:
-    """The path of a program of the host's, also where PATH leaves out the sbin folders."""
-    return shutil.which(name, path=os.environ.get("PATH", "") + os.pathsep + SBIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +31,11 @@ class Tools:
 
 def find_tools() -> Tools:
     """Look for iptables-save of both backends; ``iptables-save`` itself is one of them."""
-    plain, version = program("iptables-save"), ""
+    plain, version = find_program("iptables-save"), ""
     if plain is not None:
         version = _run([plain, "--version"]).strip().replace("iptables-save ", "iptables ")
-    nft = program("iptables-nft-save") or (plain if "nf_tables" in version else None)
-    legacy = program("iptables-legacy-save") or (
+    nft = find_program("iptables-nft-save") or (plain if "nf_tables" in version else None)
+    legacy = find_program("iptables-legacy-save") or (
         plain if plain is not None and "nf_tables" not in version else None
     )
     return Tools(nft, legacy, version)
@@ -49,9 +43,7 @@ def find_tools() -> Tools:
 
 def _run(command: list[str]) -> str:
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=TIMEOUT, check=False
-        )
+        done = run_program(command, TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CorrelatorError(f"{command[0]}: {error}") from None
     if done.returncode:
@@ -62,10 +54,16 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def print_rules(save: str, counters: bool = False) -> str:
-    """What iptables-save prints now. Raises :class:`~correlator.errors.CorrelatorError` where it
-    fails."""
-    return _run([save, "-c"] if counters else [save])
+def print_rules(save: str, counters: bool = False, tables: Sequence[str] | None = None) -> str:
+    """What iptables-save prints now; of ``tables`` only, where they are named. Raises
+    :class:`~correlator.errors.CorrelatorError` where it fails.
+
+    iptables-legacy-save finds out which tables there are in a file that only root may read: who is
+    not root names them."""
+    words = [save, "-c"] if counters else [save]
+    if tables is None:
+        return _run(words)
+    return "".join(_run([*words, "-t", table]) for table in tables)
 
 
 _CHAIN = re.compile(r"^:(\S+) (\S+)")

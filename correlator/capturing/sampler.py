@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.capturing.reading import ChangingError, Learned, Reading, Source
+from correlator.capturing.counters import ChangingError, Learned, Reading, Source
 from correlator.capturing.rules_text import counting_lines
-from correlator.dataset.session import RULESETS, Folder
+from correlator.dataset.writer import Folder
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -126,8 +126,7 @@ class Sampler:
     def _write_ruleset(self, series: Series, learned: Learned) -> None:
         series.rulesets += 1
         backend = series.source.backend
-        file = f"{RULESETS}/{backend}-{series.rulesets}.rules"
-        self.folder.append(file, learned.text.encode())
+        file = self.folder.write_ruleset(f"{backend}-{series.rulesets}.rules", learned.text)
         record = {"backend": backend, "ruleset": series.rulesets, "file": file, "time": self.now()}
         if learned.uncounted:
             record["uncounted"] = list(learned.uncounted)

@@ -13,7 +13,8 @@ from correlator.capturing.clock import SessionClock
 from correlator.capturing.headers import LONGEST, header_lengths
 from correlator.capturing.ring import Block, Ring
 from correlator.dataset import pcapng
-from correlator.dataset.session import PACKETS, Folder, Recorded
+from correlator.dataset.session import PACKETS, Recorded
+from correlator.dataset.writer import Folder
 from correlator.errors import InputError
 
 if TYPE_CHECKING:

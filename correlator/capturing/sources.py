@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 
-from correlator.capturing.legacy import LegacySource
+from correlator.capturing.counters import ChangingError, Source
+from correlator.capturing.iptables_save import SaveSource
+from correlator.capturing.legacy import NAMES, LegacySource, TableNames
 from correlator.capturing.nft import NftSource
-from correlator.capturing.reading import ChangingError, Source
 from correlator.capturing.rules_text import Tools
-from correlator.capturing.saved import SaveSource
 from correlator.errors import CorrelatorError
 
 NOT_THERE = (
@@ -76,8 +76,12 @@ def _readable(
             source.close()
         if isinstance(error, OSError) and error.errno in NOT_THERE:
             return None
+        if isinstance(error, PermissionError) and str(error.filename) == str(NAMES):
+            warnings.append(f"only root may read {NAMES}: rules of iptables-legacy are not known")
+            return None
         warnings.append(
             f"counters of iptables-{backend} cannot be read directly ({error}): sampled with "
             f"iptables-save -c"
         )
-        return SaveSource(save, backend, now)
+        names = TableNames() if backend == "legacy" else None
+        return SaveSource(save, backend, now, names)

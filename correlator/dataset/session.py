@@ -13,16 +13,14 @@ the monotonic one."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from correlator.dataset.files import is_there, read_file
-from correlator.errors import CorrelatorError, InputError
+from correlator.errors import InputError
 
 FORMAT = 1
 MANIFEST, PACKETS, SAMPLES, RULESETS, EVENTS, FACTS = (
@@ -84,8 +82,22 @@ class Manifest:
 
 
 def is_session(path: Path) -> bool:
-    """Whether a folder is a session (it has a manifest)."""
-    return is_there(path / MANIFEST)
+    """Whether a folder is a session: it has a manifest, or is one that was killed before that."""
+    if is_there(path / MANIFEST):
+        return True
+    try:
+        names = os.listdir(path)
+    except OSError:
+        return False
+    return bool(names) and is_session_like(names)
+
+
+def is_session_like(names: Sequence[str]) -> bool:
+    """Whether a folder with these files is a session, or nothing at all."""
+    return MANIFEST in names or all(
+        name in (PACKETS, SAMPLES, RULESETS, EVENTS, FACTS) or name.startswith(f".{MANIFEST}.")
+        for name in names
+    )
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -94,6 +106,10 @@ def read_manifest(folder: Path) -> Manifest:
     from correlator.dataset import shapes
 
     path = folder / MANIFEST
+    if not is_there(path):
+        raise InputError(
+            f"{folder}: is a session that ended before it had begun: nothing was recorded"
+        )
     data, hint = read_file(path, folder, MANIFEST_SIZE), "it is no manifest of a session"
     version = shapes.decode(data, shapes.Version, path, hint)
     if version["format"] > FORMAT:
@@ -107,88 +123,14 @@ def read_manifest(folder: Path) -> Manifest:
     return Manifest(**found)
 
 
-@dataclass
-class Folder:
-    """A session being written: appends to its files, private to ``owner`` (user id, group id; None:
-    who runs us)."""
-
-    path: Path
-    owner: tuple[int, int] | None = None
-    handles: dict[str, int] = field(default_factory=dict)
-
-    def create(self) -> None:
-        """Make the folder. Raises :class:`~correlator.errors.CorrelatorError` where that is
-        impossible."""
-        try:
-            self.path.mkdir(parents=True, mode=0o700)
-            self._own(self.path)
-            for name in (RULESETS, FACTS):
-                self.folder(name)
-        except OSError as error:
-            raise CorrelatorError(
-                f"{self.path}: cannot be made: {error.strerror}: name another folder with -o"
-            ) from None
-
-    def folder(self, name: str) -> Path:
-        """A folder inside, made where it is not there yet."""
-        path = self.path / name
-        if not path.is_dir():
-            path.mkdir(mode=0o700)
-            self._own(path)
-        return path
-
-    def append(self, name: str, data: bytes | memoryview) -> None:
-        """Append to a file; it is in the kernel's hands when this returns. Raises OSError (a full
-        disk)."""
-        handle = self.handles.get(name)
-        if handle is None:
-            handle = self.handles[name] = os.open(
-                self.path / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-            )
-            self._own(self.path / name)
-        view = memoryview(data)
-        while len(view):
-            view = view[os.write(handle, view) :]
-
-    def write(self, name: str, text: str) -> None:
-        """Write a file whole, in the place of one that is there. Raises OSError."""
-        path = self.path / name
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            self._own(Path(temporary))
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-
-    def write_manifest(self, manifest: Manifest) -> None:
-        """Write or replace the manifest."""
-        self.write(MANIFEST, json.dumps(asdict(manifest), indent=1) + "\n")
-
-    def append_record(self, record: dict[str, Any]) -> None:
-        """One line of samples.jsonl."""
-        self.append(SAMPLES, json.dumps(record, separators=(",", ":")).encode() + b"\n")
-
-    def close(self) -> None:
-        """Close the files."""
-        for handle in self.handles.values():
-            os.close(handle)
-        self.handles.clear()
-
-    def _own(self, path: Path) -> None:
-        if self.owner is not None:
-            os.chown(path, *self.owner)
-
-
 def read_records(folder: Path) -> tuple[list[dict[str, Any]], bool]:
     """The lines of samples.jsonl, and whether the last one is cut short (it is left out).
 
     Raises :class:`~correlator.errors.InputError` where another line is damaged.
     """
     path = folder / SAMPLES
+    if not is_there(path):
+        return [], False
     lines = read_file(path, folder).split(b"\n")
     cut = bool(lines.pop())
     return [

@@ -41,11 +41,18 @@ def _capture(
     )
 
 
-def _background(lab: Lab, *words: str) -> subprocess.Popen[str]:
+def _background(
+    lab: Lab, *words: str, before: tuple[str, ...] = (), **environment: str
+) -> subprocess.Popen[str]:
     """Start a capture; returns once it records."""
-    command = ["ip", "netns", "exec", lab.space("host"), *CORRELATOR, "capture", *words]
+    command = ["ip", "netns", "exec", lab.space("host"), *before, *CORRELATOR, "capture", *words]
     process = subprocess.Popen(
-        command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **environment},
     )
     assert process.stderr is not None
     process.stderr.readline()
@@ -166,7 +173,7 @@ import re, subprocess, sys, time
 from correlator.capturing.legacy import LegacySource
 from correlator.capturing.nft import NftSource
 from correlator.capturing.rules_text import counting_lines
-from correlator.capturing.saved import SaveSource
+from correlator.capturing.iptables_save import SaveSource
 backend, save = sys.argv[1:]
 source = {"nft": NftSource, "legacy": LegacySource}[backend](save, time.time_ns)
 while True:  # nothing may have been counted meanwhile
@@ -274,7 +281,7 @@ def test_what_cannot_begin_says_why(tmp_path: Path) -> None:
         _one_line(
             _capture(lab, "-o", str(session), before=nobody),
             "CAP_NET_ADMIN and CAP_NET_RAW",
-            "sudo setcap",
+            f"run it with sudo: `sudo {sys.executable} -m correlator capture -o {session}`",
         )
         no_raw = ("setpriv", "--bounding-set=-net_raw", "--inh-caps=-net_raw")
         _one_line(_capture(lab, "-o", str(session), before=no_raw), "capture needs CAP_NET_RAW:")
@@ -315,12 +322,9 @@ main()
 """  # noqa: E501 - a text as it is read
 
 
-def test_granted_capabilities_are_enough(tmp_path: Path) -> None:
+def test_granted_capabilities_are_enough(open_path: Path) -> None:
     """A user whose interpreter was granted the two capabilities (as the message says) records:
     iptables-save has them too, the command has not."""
-    tmp_path.chmod(0o777)
-    for parent in tmp_path.parents[:2]:
-        parent.chmod(parent.stat().st_mode | 0o055)
     show = ("sh", "-c", "grep -E 'Cap(Eff|Prm|Inh|Amb)' /proc/self/status; id -u")
     with Lab() as lab:
         lab.rules(published_rules(WEB))
@@ -337,7 +341,7 @@ def test_granted_capabilities_are_enough(tmp_path: Path) -> None:
             "eth0",
         ]
         done = subprocess.run(
-            [*command, "-o", str(tmp_path / "s"), "--", *show],
+            [*command, "-o", str(open_path / "s"), "--", *show],
             capture_output=True,
             text=True,
             cwd=ROOT,
@@ -347,7 +351,7 @@ def test_granted_capabilities_are_enough(tmp_path: Path) -> None:
     shown = done.stdout.splitlines()[:5]
     assert [int(line.split()[1], 16) for line in shown[:4]] == [0] * 4
     assert shown[4] == "65534"
-    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["reading"] == "kernel"
+    assert json.loads((open_path / "s" / "manifest.json").read_text())["reading"] == "kernel"
 
 
 def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
@@ -376,8 +380,8 @@ def test_a_session_is_not_overwritten(tmp_path: Path) -> None:
     assert (other / "cat.png").read_bytes() == b"cat"
 
 
-def test_files_belong_to_who_ran_sudo(tmp_path: Path) -> None:
-    """Under sudo every file is the invoking user's."""
+def test_files_belong_to_who_ran_sudo(open_path: Path) -> None:
+    """Under sudo every file is the invoking user's, and so are folders made on the way."""
     with Lab() as lab:
         lab.rules(published_rules(WEB))
         done = _capture(
@@ -387,15 +391,12 @@ def test_files_belong_to_who_ran_sudo(tmp_path: Path) -> None:
             "--duration",
             "300ms",
             "-o",
-            str(tmp_path / "s"),
+            str(open_path / "new" / "s"),
             SUDO_UID="65534",
             SUDO_GID="65533",
         )
-    assert done.returncode == 0
-    owners = {
-        (path.stat().st_uid, path.stat().st_gid)
-        for path in (tmp_path / "s", *(tmp_path / "s").rglob("*"))
-    }
+    assert done.returncode == 0, done.stderr
+    owners = {(path.stat().st_uid, path.stat().st_gid) for path in open_path.rglob("*")}
     assert owners == {(65534, 65533)}
 
 

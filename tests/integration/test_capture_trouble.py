@@ -178,39 +178,41 @@ def test_facts_are_saved_again_when_they_change(tmp_path: Path) -> None:
     assert len(versions) <= 5  # what did not change is not saved again
 
 
-WRAPPER = """#!/bin/sh
+WRAPPER = """#!/bin/bash
 # prints one rule that the kernel does not have: what is read directly cannot be brought together with it
-{real} "$@" | sed 's/^\\(\\[0:0\\] \\)\\?-A DOCKER-ISOLATION-STAGE-1 -j RETURN$/&\\n\\1-A DOCKER-ISOLATION-STAGE-1 -j RETURN/'
+(exec -a iptables-nft-save xtables-nft-multi "$@") | sed 's/^\\(\\[0:0\\] \\)\\?-A DOCKER-ISOLATION-STAGE-1 -j RETURN$/&\\n\\1-A DOCKER-ISOLATION-STAGE-1 -j RETURN/'
 """  # noqa: E501 - a text as it is read
 
 
-def test_counters_that_cannot_be_read_directly(tmp_path: Path) -> None:
+def _but_iptables(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if not name.startswith(("ip", "xtables", "nft"))]
+
+
+def test_counters_that_cannot_be_read_directly(open_path: Path) -> None:
     """Where the kernel's rules and iptables-save's text do not agree, each sample is a forked
     iptables-save -c: the session and the report say so, and connections are attributed all the
     same."""
-    real = shutil.which("iptables-nft-save")
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "iptables-nft-save").write_text(WRAPPER.format(real=real))
+    tools = open_path / "tools"
+    shutil.copytree("/usr/sbin", tools, symlinks=True, ignore=_but_iptables)
+    (tools / "iptables-nft-save").unlink()
+    (tools / "iptables-nft-save").write_text(WRAPPER)
     (tools / "iptables-nft-save").chmod(0o755)
+    there = ("unshare", "-m", "sh", "-c", f'mount --bind {tools} /usr/sbin && exec "$@"', "sh")
     rules = published_rules(WEB)
     with Lab() as lab:
         lab.rules(rules)
         serve(lab, "c1", "tcp:80")
-        words = ("-o", str(tmp_path / "s"), "-i", "eth0", "-i", "docker0", "--", "sleep", "1.5")
-        command = ["ip", "netns", "exec", lab.space("host"), *CORRELATOR, "capture", *words]
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-        with subprocess.Popen(
-            command, cwd=ROOT, text=True, stdout=-1, stderr=-1, env=environment
-        ) as process:
+        words = ("-o", str(open_path / "s"), "-i", "eth0", "-i", "docker0", "--", "sleep", "1.5")
+        command = ["ip", "netns", "exec", lab.space("host"), *there, *CORRELATOR, "capture", *words]
+        with subprocess.Popen(command, cwd=ROOT, text=True, stdout=-1, stderr=-1) as process:
             assert process.stderr is not None
             process.stderr.readline()
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
             printed, complained = process.communicate(timeout=60)
     assert process.returncode == 0, complained
-    assert _manifest(tmp_path / "s")["reading"] == "iptables-save"
+    assert _manifest(open_path / "s")["reading"] == "iptables-save"
     assert "warning   counters of iptables-nft cannot be read directly" in printed
-    analysis = correlator.load(tmp_path / "s")
+    analysis = correlator.load(open_path / "s")
     assert list(analysis.connections["outcome"]).count("DNAT") == 2
     nat = analysis.hits[analysis.hits["rule"].str.contains("DNAT")]
     assert int(nat["packets"].sum()) == 2

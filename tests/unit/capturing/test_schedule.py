@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from correlator.capturing.clock import SessionClock
-from correlator.capturing.reading import Learned, Reading
+from correlator.capturing.counters import Learned, Reading
 from correlator.capturing.sampler import Sampler
-from correlator.dataset.session import Folder
+from correlator.dataset.writer import Folder
 
 SECOND, MS = 1_000_000_000, 1_000_000
 EPOCH = 1_790_000_000 * SECOND
@@ -99,8 +99,7 @@ def test_the_interval_is_kept_and_late_samples_are_noted(tmp_path: Path) -> None
     how late, those that were left out are counted; only changes are written."""
     clocks = _Clocks()
     source = _Source(clocks)
-    folder = Folder(tmp_path / "s")
-    folder.create()
+    folder = Folder.make(tmp_path / "s")
     sampler = Sampler([source], folder, clocks.monotonic, 100 * MS)
     sampler.due = 10 * SECOND
     while clocks.passed < 12 * SECOND:

@@ -6,22 +6,26 @@ from collections.abc import Callable
 
 import numpy as np
 
-from correlator.capturing.reading import Learned, Reading
+from correlator.capturing.counters import Learned, Reading
+from correlator.capturing.legacy import TableNames
 from correlator.capturing.rules_text import counting_lines, print_rules, unprintable, without_chains
 from correlator.errors import CorrelatorError
 
 
 class SaveSource:
-    """Runs ``save`` (iptables-save of ``backend``) once a sample; ``now`` is the session's
-    clock."""
+    """Runs ``save`` (iptables-save of ``backend``) once a sample; ``now`` is the session's clock,
+    ``names`` tells which tables there are, where the program itself may not find out."""
 
-    def __init__(self, save: str, backend: str, now: Callable[[], int]) -> None:
-        self.save, self.backend, self.now = save, backend, now
+    def __init__(
+        self, save: str, backend: str, now: Callable[[], int], names: TableNames | None = None
+    ) -> None:
+        self.save, self.backend, self.now, self.names = save, backend, now, names
 
     def read(self) -> Reading:
         """One sample. Nothing tells which chains the kernel has, nor which policies it counts."""
         begin = self.now()
-        printed = print_rules(self.save, counters=True)
+        tables = self.names.read() if self.names is not None else None
+        printed = print_rules(self.save, counters=True, tables=tables)
         end = self.now()
         values = [
             _numbers(line) for line in printed.splitlines() if line.startswith("[") or _counts(line)
@@ -38,7 +42,9 @@ class SaveSource:
         )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Close what is open."""
+        if self.names is not None:
+            self.names.close()
 
 
 def _counts(line: str) -> bool:

@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from correlator.capturing.facts import collect, read_containers, sets_named
-from correlator.dataset.session import FACTS, Folder
+from correlator.capturing.containers import Containers
+from correlator.capturing.facts import collect, sets_named
+from correlator.dataset.writer import Folder
 
 SETTLE_NS = 200_000_000
 """A container's start is many changes: look once they have settled."""
@@ -20,22 +21,22 @@ SETS_NS = 1_000_000_000
 Found = tuple[dict[str, str], list[str]]
 
 
-class FactsKeeper:
-    """Saves versions of the facts as ``facts/N``; ``now`` is the session's clock, ``rulesets``
-    tells the rules' texts."""
+class FactVersions:
+    """Writes versions of the facts as ``facts/N``; ``now`` is the session's clock, ``rulesets``
+    tells the rules' texts, ``containers`` Docker's (None: there is no Docker)."""
 
     def __init__(
         self,
         folder: Folder,
         now: Callable[[], int],
         rulesets: Callable[[], Iterable[str]],
-        docker: bool,
+        containers: Containers | None,
     ) -> None:
-        self.folder, self.now, self.rulesets, self.docker = folder, now, rulesets, docker
+        self.folder, self.now, self.rulesets, self.containers = folder, now, rulesets, containers
         self.pool = ThreadPoolExecutor(max_workers=1)
         self.pending: Future[Found] | None = None
         self.versions = 0
-        self.saved: dict[str, str] = {}
+        self.last: dict[str, str] = {}
         self.due: int | None = None
         self.sets_due = 0
         self.warnings: dict[str, None] = {}
@@ -78,8 +79,8 @@ class FactsKeeper:
 
     def _look(self, sets: tuple[str, ...]) -> Found:
         facts, missing = collect(sets)
-        if self.docker:
-            containers, problem = read_containers()
+        if self.containers is not None:
+            containers, problem = self.containers.read()
             if containers is None:
                 missing.append(
                     f"Docker's API does not answer ({problem}): containers are not named"
@@ -90,13 +91,10 @@ class FactsKeeper:
 
     def _save(self, facts: dict[str, str], missing: list[str]) -> None:
         self.warnings.update(dict.fromkeys(missing))
-        facts = {**{k: v for k, v in self.saved.items() if k == "docker.json"}, **facts}
-        if facts == self.saved:
+        facts = {**{k: v for k, v in self.last.items() if k == "docker.json"}, **facts}
+        if facts == self.last:
             return
         self.versions += 1
-        folder = f"{FACTS}/{self.versions}"
-        self.folder.folder(folder)
-        for name, text in facts.items():
-            self.folder.write(f"{folder}/{name}", text)
-        self.folder.write(f"{folder}/time.json", json.dumps({"time": self.now()}) + "\n")
-        self.saved = facts
+        told = {"time.json": json.dumps({"time": self.now()}) + "\n"}
+        self.folder.write_facts(self.versions, {**facts, **told})
+        self.last = facts

@@ -15,7 +15,7 @@ GROUPS_ROUTE = (1, 5, 7)
 """RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE (rtnetlink(7))."""
 
 
-class Watch:
+class Notices:
     """A netlink socket that becomes readable when something of ``groups`` changed. Raises OSError
     where that is not allowed."""
 
