@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from correlator.report.replay import render_replay
 
 from correlator import load
 from correlator.cli import commands
