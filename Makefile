@@ -4,7 +4,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command 
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: accuracy demo demo-live bench bench-capture test lint unit docs lock versions deps clean root
+.PHONY: accuracy fuzz fuzz-guided demo demo-live bench bench-capture test lint unit docs lock versions deps clean root
 
 demo: $(VENV)/.demo
 	$(BIN)/correlator replay captures/published
@@ -26,6 +26,17 @@ SEEDS ?= 1-1000
 MINUTES ?= 10
 accuracy: root deps $(VENV)/.dev
 	@$(BIN)/python -m tests.lab.accuracy --seeds $(SEEDS) --minutes $(MINUTES) $(if $(VARIATIONS),--variations $(VARIATIONS)) $(if $(KEEP),--keep $(KEEP))
+
+# Inputs that nobody would write, against every reader and whole replays, with bounds checked in compiled code; findings
+# are kept in tests/fuzz/found. MINUTES=600, SEED=7
+SEED ?= 1
+fuzz: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz --minutes $(MINUTES) --seed $(SEED)
+
+# One reader guided by coverage, where atheris is installed (pip install atheris). TARGET=listing
+TARGET ?= listing
+fuzz-guided: $(VENV)/.dev
+	@$(BIN)/python -m tests.fuzz.guided $(TARGET) $(MINUTES)
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "make: this needs root, for namespaces of its own: run it with sudo" >&2; exit 1; }

@@ -23,7 +23,9 @@ from numba import config, njit
 from correlator.decode.code_cache import choose_cache, home_of
 
 PACKAGE = Path(__file__).parent.parent
-CACHE = choose_cache(PACKAGE, os.geteuid(), home_of(os.geteuid()))
+CHECKED = bool(config.BOUNDSCHECK)  # type: ignore[attr-defined]
+"""Whether bounds are checked (NUMBA_BOUNDSCHECK), which code that is kept does not."""
+CACHE = None if CHECKED else choose_cache(PACKAGE, os.geteuid(), home_of(os.geteuid()))
 """Where compiled code is kept; None: nowhere that could be trusted."""
 SOURCES = ("decode/**/*.py", "flows/**/*.py", "endpoints.py")
 """The modules that loops are made from."""
