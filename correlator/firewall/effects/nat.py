@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from correlator.addresses import END_OF_IPV4, LOCALHOST
+from correlator.addresses import END_OF_IPV4, LOCALHOST, is_loopback
 from correlator.firewall.conditions.headers import Range
 from correlator.firewall.conditions.ternary import Reads
 from correlator.firewall.hooks import Hook
@@ -135,9 +135,12 @@ class Nat:
 
 
 def _own(host: Host, device: str | None) -> tuple[Range, ...]:
-    """Addresses that the host may use on a device; any where nothing tells."""
-    if device and host.addresses.get(device):
-        return tuple((a, a) for a in host.addresses[device])
+    """Addresses that the host may use on a device; any where nothing tells. On loopback they are
+    other devices': 127.0.0.1 has no scope beyond the host (inet_select_addr, net/ipv4/devinet.c).
+    """
+    usable = [a for a in host.addresses.get(device or "", ()) if not is_loopback(a)]
+    if usable:
+        return tuple((a, a) for a in usable)
     if host.certain and host.local:
         return tuple((a, a) for a in sorted(host.local))
     return (ANYWHERE,)

@@ -256,7 +256,10 @@ class Walker:
                             ended.append((done.state, done.end))
                         elif self._agrees(done, passage, destination_nat, source_nat):
                             after.append(done.state)
-            else:
+            else:  # nat translates without its chains what belongs to a translated connection
+                if hook is Hook.OUTPUT and passage.destination is not None:
+                    for current in running:
+                        current.translate(destination=passage.destination)
                 continue
             running = after
             if len(running) + len(ended) > MAX_PATHS:
