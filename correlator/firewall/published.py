@@ -56,6 +56,25 @@ def leads_to(rule: Rule, address: int, port: int) -> bool:
     )
 
 
+def may_lead_to(rule: Rule, address: int, port: int) -> bool:
+    """Whether a rule may lead to an endpoint at all, named or not: REDIRECT leads to whatever
+    address the interface has."""
+    nat = rule.nat
+    if nat is None or not nat.of_destination:
+        return False
+    return nat.kind is NatKind.REDIRECT or any(one.includes(address, port) for one in nat.ranges)
+
+
+def shows_as(rule: Rule, address: int, _port: int) -> bool:
+    """Whether a rule shows clients as that address, or might; a port that is taken is rewritten by
+    any."""
+    nat = rule.nat
+    if nat is None or nat.kind in (NatKind.DNAT, NatKind.REDIRECT):
+        return False
+    named = [one.addresses for one in nat.ranges if one.addresses is not None]
+    return not named or any(low <= address <= high for low, high in named)
+
+
 @dataclass(frozen=True, slots=True)
 class Publication:
     """A DNAT rule that names the ports it publishes: of ``protocol``, on which addresses (``only``:

@@ -9,7 +9,9 @@ conntrack made of the packets before it. The reading is wrong where
   not speak for the reading that was taken;
 * labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
   packet, or never saw it, says what the next one is;
-* another packet of the connection fits no way at all (``CONTRADICTED``);
+* another packet of the connection fits no way at all, or no rule makes the translation that its
+  packets show: they may be of two connections, as where a server answers from another of the
+  host's addresses (``CONTRADICTED``);
 * what was dialled was not seen, and nobody listed the nat that may have rewritten it
   (``NAT_UNLISTED``)."""
 
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.endpoints import NOWHERE
-from correlator.flows.conntrack import ORIGINAL, S_UNTRACKED
+from correlator.endpoints import NOWHERE, address_of, port_of
+from correlator.firewall.published import may_lead_to, shows_as
+from correlator.flows.conntrack import ORIGINAL, S_RELATED, S_UNTRACKED
 from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import Fact, together, where
@@ -60,12 +63,37 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
     unlike |= explored.unsettled
     nowhere = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
     nowhere[connection[way == NO_WAY]] = True
+    if decided.scene.witness is None:
+        nowhere |= untranslatable(verdict, row, connection)
     return (
         facts
         | where(unlike[pair[crossing]], Fact.LABELS)
         | where(nowhere[connection], Fact.CONTRADICTED)
         | where(_undialled(verdict, row, connection)[connection], Fact.NAT_UNLISTED)
     )
+
+
+def untranslatable(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
+    """Connections (by their numbers from 1) that no rule translates as their packets show: what was
+    dialled is not who answers, or the client not who was seen."""
+    found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    rules = [
+        rule
+        for ruleset in verdict.stages.rulesets
+        for rule in ruleset.rules
+        if rule.nat is not None
+    ]
+    v = verdict.decided.explored.rows.columns
+    tracked = v["state"][row] < S_RELATED
+    for before, after, able in (("dialled", "server", may_lead_to), ("client", "seen", shows_as)):
+        shown = tracked & (v[before][row] != v[after][row]) & (v[after][row] != NOWHERE)
+        ends, number = np.unique(v[after][row[shown]], return_inverse=True)
+        unable = [
+            not any(able(rule, int(address_of(end)), int(port_of(end))) for rule in rules)
+            for end in ends.tolist()
+        ]
+        found[connection[shown][np.array(unable, dtype=bool)[number]]] = True
+    return found
 
 
 def _undialled(verdict: Verdict, row: Ints, connection: Ints) -> Bools:

@@ -66,7 +66,8 @@ class Fact(IntFlag):
     LABELS = auto()
     """What conntrack made of the connection's packets rests on a way that is not sure."""
     CONTRADICTED = auto()
-    """Another packet of the connection fits no way through the rules."""
+    """Another packet of the connection fits no way through the rules, or no rule makes the
+    translation that its packets show."""
     NAT_UNLISTED = auto()
     """No tap saw what was dialled, and nobody listed the nat that may have rewritten it."""
 
@@ -135,7 +136,7 @@ GROUNDS = (
         AMBIGUOUS,
         Fact.CONTRADICTED,
         NOTHING,
-        "no way through the rules fits another packet of its connection",
+        "no way through the rules fits its packets as a whole",
     ),
     Ground(
         AMBIGUOUS,
