@@ -17,11 +17,11 @@ import correlator
 from benchmarks.rulesets import docker_ports
 from benchmarks.workload import MACS, make_workload
 from correlator.errors import CorrelatorError, InputError
-from correlator.flows.fold import files as folded_files
 from correlator.flows.fold import mac_votes
 from correlator.flows.fold import process as aside
+from correlator.flows.fold.plan import FOLDED, UNFOLDED, Plan
 from correlator.reconcile.analysis import Analysis
-from correlator.reconcile.intake import packets as intake
+from correlator.reconcile.loading import load_files
 from correlator.reconcile.tables import tables as written
 from correlator.report.page.render import render_page
 from correlator.report.terminal import render_replay
@@ -32,13 +32,11 @@ HITS = ["connection", "direction", "first_seen", "table", "chain", "rule_number"
 
 
 def both_ways(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, offset: float | None = None
+    folder: Path, offset: float | None = None, plan: Plan = FOLDED
 ) -> tuple[Analysis, Analysis]:
     """(folded, packet by packet)."""
-    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
-    folded = correlator.load(folder, clock_offset=offset)
-    monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
-    return folded, correlator.load(folder, clock_offset=offset)
+    folded = load_files(folder, clock_offset=offset, plan=plan)
+    return folded, load_files(folder, clock_offset=offset, plan=UNFOLDED)
 
 
 def plain(frame: pd.DataFrame, by: list[str] | None) -> pd.DataFrame:
@@ -75,16 +73,14 @@ def assert_same(folded: Analysis, other: Analysis) -> None:
         assert folded.paths(number) == other.paths(number)
 
 
-def test_recordings(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_recordings(recorded: Path) -> None:
     """Every shipped recording reads the same folded and not."""
-    assert_same(*both_ways(recorded, monkeypatch))
+    assert_same(*both_ways(recorded))
 
 
 @pytest.mark.parametrize("share", [0.02, 0.2])
 @pytest.mark.parametrize("name", ["published", "collision", "reuse", "older"])
-def test_lost_frames(
-    name: str, share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_lost_frames(name: str, share: float, tmp_path: Path) -> None:
     """With frames missing at random, what is no longer ordinary is left to the packet-by-packet
     way: the same again."""
     random = np.random.default_rng(int(share * 100))
@@ -97,14 +93,14 @@ def test_lost_frames(
                 kept.append(data[position : position + size])
             position += size
         path.write_bytes(data[:24] + b"".join(kept))
-    assert_same(*both_ways(tmp_path / "c", monkeypatch))
+    assert_same(*both_ways(tmp_path / "c"))
 
 
-def test_a_workload_whose_counts_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workload_whose_counts_are_known(tmp_path: Path) -> None:
     """A small benchmark workload: every rule's hits and bytes, every outcome, every frame as
     planned; the same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30)
-    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    folded, other = both_ways(tmp_path / "w")
     assert_same(replace(folded, source=""), replace(other, source=""))
     assert_right(folded, answer.hits, answer.connections, answer.frames)
 
@@ -126,29 +122,29 @@ def test_a_large_report_is_bounded(tmp_path: Path) -> None:
     assert len(shown) == len(analysis.rules)
 
 
-def test_gzipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzipped_files(tmp_path: Path) -> None:
     """What gzip packed is folded as it is unpacked; a file that was cut is read up to the cut,
     packet by packet."""
     make_workload(tmp_path, packets=6_000, connections=300, seconds=20)
     for path in list(tmp_path.glob("*.pcap")):
         path.with_suffix(".pcap.gz").write_bytes(gzip.compress(path.read_bytes(), 1))
         path.unlink()
-    folded, other = both_ways(tmp_path, monkeypatch)
+    folded, other = both_ways(tmp_path)
     assert folded.tables.verdict.ordinary is not None
     assert_same(folded, other)
     cut = tmp_path / "eth0.pcap.gz"
     cut.write_bytes(cut.read_bytes()[:-1000])
-    folded, other = both_ways(tmp_path, monkeypatch)
+    folded, other = both_ways(tmp_path)
     assert render_replay(folded) == render_replay(other)
     assert any("eth0.pcap.gz" in warning for warning in other.warnings)
 
 
-def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rules_that_change_once(tmp_path: Path) -> None:
     """A container starts during a recording: every count as planned, also of the rule that came
     with it; most connections, those that live across the change among them, are folded; and the
     same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, changes=1)
-    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    folded, other = both_ways(tmp_path / "w")
     assert_same(folded, other)
     assert_right(folded, answer.hits, answer.connections, answer.frames)
     verdict = folded.tables.verdict  # type: ignore[attr-defined]
@@ -163,19 +159,15 @@ def test_rules_that_change_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("offset", [None, 0.0, 0.3])
 @pytest.mark.parametrize("changes", [2, 5])
-def test_rules_that_come_and_go(
-    changes: int, offset: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rules_that_come_and_go(changes: int, offset: float | None, tmp_path: Path) -> None:
     """Whatever the clock is said to be, and however often rules change, folded and unfolded are the
     same."""
     make_workload(tmp_path / "w", 10_000, 600, seconds=30, changes=changes, shift_ns=300_000_000)
-    assert_same(*both_ways(tmp_path / "w", monkeypatch, offset))
+    assert_same(*both_ways(tmp_path / "w", offset))
 
 
 @pytest.mark.parametrize(("resolution", "divisor"), [(9, 1), (6, 1_000)])
-def test_pcapng_of_micro_and_nanoseconds(
-    resolution: int, divisor: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pcapng_of_micro_and_nanoseconds(resolution: int, divisor: int, tmp_path: Path) -> None:
     """Both interfaces in one pcapng, with times in nano- or microseconds: folded, and the same as
     unfolded."""
     folder = Path(
@@ -209,7 +201,7 @@ def test_pcapng_of_micro_and_nanoseconds(
         )
         blocks.append(block(6, head + frame))
     (folder / "all.pcapng").write_bytes(b"".join(blocks))
-    folded, other = both_ways(folder, monkeypatch)
+    folded, other = both_ways(folder)
     assert folded.tables.verdict.ordinary.kept.mean() > 0.5  # type: ignore[attr-defined]
     assert_same(folded, other)
 
@@ -228,23 +220,18 @@ def without_facts(source: Path, folder: Path, missing: tuple[str, ...] = FACTS) 
 @pytest.mark.parametrize(
     "missing", [FACTS, ("addr.json",), ("link.json",)], ids=["none", "no addresses", "no links"]
 )
-def test_recordings_without_facts(
-    recorded: Path, missing: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_recordings_without_facts(recorded: Path, missing: tuple[str, ...], tmp_path: Path) -> None:
     """What is worked out of the host is the same whether frames pass by or are weighed together,
     and so is all that follows."""
-    assert_same(*both_ways(without_facts(recorded, tmp_path / "c", missing), monkeypatch))
+    assert_same(*both_ways(without_facts(recorded, tmp_path / "c", missing)))
 
 
 @pytest.mark.parametrize("apart", [False, True])
-def test_a_workload_without_facts(
-    apart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_workload_without_facts(apart: bool, tmp_path: Path) -> None:
     """Pcaps and a counter log are enough: every count as planned, most connections folded; and the
     same unfolded."""
     answer = make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
-    monkeypatch.setattr(aside, "PROCESS_BYTES", 0 if apart else 1 << 60)
-    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    folded, other = both_ways(tmp_path / "w", plan=Plan(fold=0, process=0) if apart else FOLDED)
     assert_same(folded, other)
     assert_right(folded, answer.hits, answer.connections, answer.frames)
     assert folded.inferred == (
@@ -266,8 +253,7 @@ def test_a_wrong_guess_is_found_out(
         "guess_macs",
         lambda _files, _known: {"eth0": MACS["gateway"], "docker0": MACS["web"]},
     )
-    monkeypatch.setattr(folded_files, "GUESSES", tries)
-    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    folded, other = both_ways(tmp_path / "w", plan=replace(FOLDED, guesses=tries))
     found = folded.tables.verdict.intake.folded  # type: ignore[attr-defined]
     assert (found is None) == (tries == 1)
     assert found is None or found.macs == {"docker0": MACS["docker0"], "eth0": MACS["eth0"]}
@@ -275,9 +261,7 @@ def test_a_wrong_guess_is_found_out(
     assert_right(folded, answer.hits, answer.connections, answer.frames)
 
 
-def test_an_interface_of_which_no_frame_tells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interface_of_which_no_frame_tells(tmp_path: Path) -> None:
     """Where nothing that an interface shows was forwarded, its own address is the one that most
     frames bear, the rest is folded as ever, and a host's own traffic tells its addresses."""
     make_workload(tmp_path / "w", 20_000, 1_200, seconds=30, facts=False)
@@ -286,7 +270,7 @@ def test_an_interface_of_which_no_frame_tells(
         / "docker0.pcap"
     )
     shutil.copy(quiet, tmp_path / "w" / "br-quiet.pcap")
-    folded, other = both_ways(tmp_path / "w", monkeypatch)
+    folded, other = both_ways(tmp_path / "w")
     assert folded.tables.verdict.ordinary.kept.sum() > 1_000  # type: ignore[attr-defined]
     assert "MAC addresses of br-quiet, docker0, eth0" in folded.inferred
     assert_same(folded, other)
@@ -301,12 +285,10 @@ def test_packets_on_disk_and_in_another_process(
     folder, spools = tmp_path / "w", tmp_path / "spools"
     spools.mkdir()
     answer = make_workload(folder, 20_000, 1_200, seconds=30, changes=changes)
-    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
     monkeypatch.setenv("TMPDIR", str(spools))
-    held = correlator.load(folder)
-    monkeypatch.setattr(intake, "block_of", lambda _size, _limit: 1_500)
-    monkeypatch.setattr(aside, "PROCESS_BYTES", 0 if apart else 1 << 60)
-    spooled = correlator.load(folder)
+    held = load_files(folder, plan=FOLDED)
+    plan = Plan(fold=0, process=0 if apart else 1 << 60, block=1_500)
+    spooled = load_files(folder, plan=plan)
     assert len(spooled.tables.verdict.ordinary.folded.packets.begins) > 5  # type: ignore[attr-defined]
     assert list(spools.iterdir()) == []
     assert render_replay(spooled, everything=True) == render_replay(held, everything=True)
@@ -317,7 +299,7 @@ def test_packets_on_disk_and_in_another_process(
 def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a report says of connections, that they were refused among it, it says without looking
     at folded packets one by one; and says the same."""
-    folded, other = both_ways(CAPTURES / "modern", monkeypatch)
+    folded, other = both_ways(CAPTURES / "modern")
     expected = render_replay(other, everything=True), render_page(other)
     refused = folded.connections.loc[folded.connections["state"] == "refused", "connection"]
     assert refused.isin(folded.tables.numbering.ordinary).any()  # type: ignore[attr-defined]
@@ -327,28 +309,25 @@ def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
         _ = folded.packets
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     """Packets that have to be looked at one by one, and would take more memory than allowed, are
     refused in one line."""
     make_workload(tmp_path / "w", 60_000, 4_000, seconds=30)
-    monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
     with pytest.raises(
         InputError,
         match=r"w: needs about 0\.\d GiB of memory, and 0\.1 GiB may be taken \(--max-memory\)",
     ):
-        correlator.load(tmp_path / "w", max_memory=100 << 20)
+        load_files(tmp_path / "w", max_memory=100 << 20, plan=UNFOLDED)
 
 
 def test_a_reader_that_dies_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the process that reads packets is killed, one line says so."""
     make_workload(tmp_path / "w", 20_000, 1_200, seconds=30)
-    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
-    monkeypatch.setattr(aside, "PROCESS_BYTES", 0)
     monkeypatch.setattr(aside, "SERVE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     with pytest.raises(
         CorrelatorError, match="reading the packets ended with status -9: too little memory"
     ):
-        correlator.load(tmp_path / "w")
+        load_files(tmp_path / "w", plan=Plan(fold=0, process=0))
 
 
 def assert_right(

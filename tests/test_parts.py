@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-import correlator
 from benchmarks.workload import make_workload
+from correlator.flows.fold.plan import FOLDED, UNFOLDED
 from correlator.reconcile.analysis import Analysis
-from correlator.reconcile.intake import packets as intake
+from correlator.reconcile.loading import load_files
 from correlator.reconcile.tables import tables as written
 from correlator.report import writers
 from correlator.report.machine import export_table
@@ -41,9 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(folder: Path) -> Analysis:
     """All of it at once."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(intake, "FOLD_BYTES", 0)
-        found = correlator.load(folder)
+    found = load_files(folder, plan=FOLDED)
     assert set(found.hits["status"]) == {
         "exact",
         "ambiguous",
@@ -55,21 +54,16 @@ def whole(folder: Path) -> Analysis:
 @pytest.fixture
 def parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Analysis:
     """The same, 700 packets and 100 connections at a time."""
-    monkeypatch.setattr(intake, "FOLD_BYTES", 0)
-    monkeypatch.setattr(intake, "block_of", lambda _size, _limit: 700)
     monkeypatch.setattr(written, "PART", 100)
-    found = correlator.load(folder)
+    found = load_files(folder, plan=replace(FOLDED, block=700))
     assert len(found.tables.verdict.ordinary.folded.packets.begins) > 10  # type: ignore[attr-defined]
     return found
 
 
-def test_what_counters_doubt(
-    folder: Path, whole: Analysis, parts: Analysis, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_counters_doubt(folder: Path, whole: Analysis, parts: Analysis) -> None:
     """Hits that no counter confirms, or of which too few were counted, are told alike: in parts, at
     once, and one by one."""
-    monkeypatch.setattr(intake, "FOLD_BYTES", 1 << 60)
-    other = correlator.load(folder)
+    other = load_files(folder, plan=UNFOLDED)
     assert_same(parts, other)
     assert_same(whole, other)
 

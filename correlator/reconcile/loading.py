@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from correlator.flows.fold.plan import USUAL, Plan
+
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
     from correlator.reconcile.intake.inputs import Progress
@@ -22,18 +24,21 @@ def load_files(
     max_memory: int | None = None,
     progress: Progress | None = None,
     meanwhile: Callable[[], None] | None = None,
+    plan: Plan = USUAL,
 ) -> Analysis:
     """Replay a folder, or files one by one; see :func:`correlator.load`. ``meanwhile`` is called
-    while another process reads packets: imports are not free."""
+    while another process reads packets: imports are not free. ``plan``: how they are read."""
     from correlator.flows.fold.process import begin_process
 
-    aside = begin_process(path, [file for _, file in pcaps])  # it starts while all else is imported
+    aside = begin_process(
+        path, [file for _, file in pcaps], plan
+    )  # it starts while all else is imported
 
     from correlator.reconcile.intake.inputs import read_inputs
     from correlator.reconcile.intake.packets import PacketReader
 
     inputs = read_inputs(path, pcaps, counters, rules, facts, progress)
-    reading = PacketReader(inputs, progress, aside, limit=max_memory)
+    reading = PacketReader(inputs, progress, aside, limit=max_memory, plan=plan)
 
     from correlator.reconcile.build import analyse  # and with it pandas
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from correlator.decode.stream import Names
     from correlator.flows.fold.mac_votes import MacVotes
 
-GUESSES = 3
-"""How often own MAC addresses are guessed, where all frames say that the guess was wrong."""
-
 
 def fold_files(
     task: Task, progress: Callable[[str, float], None] | None = None
@@ -37,7 +34,7 @@ def fold_files(
         from correlator.flows.fold.mac_votes import MacVotes, guess_macs
 
         macs = guess_macs(task.files, _known(task))
-        for _ in range(GUESSES):
+        for _ in range(task.guesses):
             found = _fold(task, macs, MacVotes(), progress)
             if all(macs.get(name, 0) == mac for name, mac in found.macs.items()):
                 return found

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from correlator.decode.frames import Frames
     from correlator.flows.fold.task import FoldedFiles, Task
 
-PROCESS_BYTES = 8 << 20
-"""Files as large as this in sum are worth a process."""
 PIPE = 1 << 20
 """Bytes that wait between both: tables are large."""
 SERVE = "import gc; gc.disable(); from correlator.flows.fold.worker import serve; serve()"
@@ -116,7 +114,7 @@ def begin_process(folder: Path | None, files: Sequence[Path]) -> FoldProcess | N
             if folder is not None
             else files
         )
-        if sum(file.stat().st_size for file in found) >= PROCESS_BYTES:
+        if sum(file.stat().st_size for file in found) >= plan.process:
             return FoldProcess()
     except OSError:
         pass

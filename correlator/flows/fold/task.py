@@ -25,7 +25,7 @@ class Task:
     lengths and TTLs there.
 
     ``block``: how many packets to keep in memory; 0: all of them. ``bridges``: whose subnets the
-    rules name."""
+    rules name. ``guesses``: see :class:`~correlator.flows.fold.plan.Plan`."""
 
     files: Files
     facts: Facts
@@ -34,6 +34,7 @@ class Task:
     fields: set[str]
     block: int = 0
     bridges: frozenset[str] = frozenset()
+    guesses: int = 3
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from correlator.decode import Capture, concat, read_packets
 from correlator.decode.packed import PACKS, PACKS_MOST, unpacked_size
 from correlator.errors import InputError
 from correlator.flows.fold.files import fold_files, reread_files
+from correlator.flows.fold.plan import USUAL, Plan
 from correlator.flows.fold.task import FoldedFiles, Task
 from correlator.flows.host import bridge_nets
 from correlator.reconcile.intake.counters import phantom_chains
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from correlator.flows.fold.process import FoldProcess
     from correlator.reconcile.intake.inputs import Inputs, Progress
 
-FOLD_BYTES = 8 << 20
-"""Files smaller than this in sum are not worth the fold's start."""
 FOLDED_FIELDS = frozenset(
     (
         "protocol",
@@ -80,22 +79,21 @@ class PacketReader:
     """The packets of some inputs, on their way in: begun at once where there is a process
     ``aside``.
 
-    Without ``fold`` every packet becomes one of the capture. ``limit``: bytes of memory that may be
-    taken."""
+    ``limit``: bytes of memory that may be taken."""
 
     def __init__(
         self,
         inputs: Inputs,
         progress: Progress | None = None,
         aside: FoldProcess | None = None,
-        fold: bool = True,
         limit: int | None = None,
+        plan: Plan = USUAL,
     ) -> None:
         self.inputs, self.progress = inputs, progress
         self.limit = available() if limit is None else limit
         phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
         self.stages = Stages(inputs.rulesets, register(inputs.rulesets), phantoms)
-        self.folds = fold and _foldable(inputs, self.stages)
+        self.folds = _foldable(inputs, self.stages, plan)
         self.aside = aside
         if self.folds:
             reads = [self.stages.stages[number].program.reads for number in self.stages.plain()]
@@ -103,14 +101,23 @@ class PacketReader:
                 set().union(*(getattr(one, name) for one in reads))
                 for name in ("lengths", "ttls", "fields")
             )
-            block = block_of(_size(inputs, PACKS_MOST), self.limit)
+            block = plan.block
+            if block is None:
+                block = block_of(_size(inputs, PACKS_MOST), self.limit)
             bridges = (
                 frozenset(bridge_nets(inputs.rulesets))
                 if "addr.json" not in inputs.facts.present
                 else frozenset[str]()
             )
             self.task = Task(
-                inputs.files, inputs.facts, cuts(lengths), cuts({2, *ttls}), fields, block, bridges
+                inputs.files,
+                inputs.facts,
+                cuts(lengths),
+                cuts({2, *ttls}),
+                fields,
+                block,
+                bridges,
+                plan.guesses,
             )
             if aside is not None:
                 aside.begin(self.task)
@@ -176,8 +183,8 @@ def _size(inputs: Inputs, packs: int = PACKS) -> int:
         return 0
 
 
-def _foldable(inputs: Inputs, stages: Stages) -> bool:
-    if _size(inputs) < FOLD_BYTES or len(inputs.files) > 200:
+def _foldable(inputs: Inputs, stages: Stages, plan: Plan) -> bool:
+    if _size(inputs) < plan.fold or len(inputs.files) > 200:
         return False
     if any(is_pipe(file) for _, file in inputs.files):  # which cannot be read twice
         return False
