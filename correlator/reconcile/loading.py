@@ -30,9 +30,8 @@ def load_files(
     while another process reads packets: imports are not free. ``plan``: how they are read."""
     from correlator.flows.fold.process import begin_process
 
-    aside = begin_process(
-        path, [file for _, file in pcaps], plan
-    )  # it starts while all else is imported
+    # It starts while all else is imported.
+    aside = begin_process(path, [file for _, file in pcaps], plan)
 
     from correlator.reconcile.intake.inputs import read_inputs
     from correlator.reconcile.intake.packets import PacketReader

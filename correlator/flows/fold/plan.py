@@ -1,4 +1,4 @@
-"""How files are read: by which engine, by whom, and how much at a time. What is told is the same."""
+"""How files are read: by which engine, by whom, and how much at a time; the answer is the same."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from correlator.errors import CorrelatorError
+from correlator.flows.fold.plan import USUAL, Plan
 
 if TYPE_CHECKING:
     from correlator.arrays import Bools
@@ -105,7 +106,9 @@ class FoldProcess:
         return told
 
 
-def begin_process(folder: Path | None, files: Sequence[Path]) -> FoldProcess | None:
+def begin_process(
+    folder: Path | None, files: Sequence[Path], plan: Plan = USUAL
+) -> FoldProcess | None:
     """The process, where the files (those of the folder, unless files are named) look as if they
     were worth one."""
     try:
