@@ -15,24 +15,30 @@ from pathlib import Path
 OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def choose_cache(package: Path, user: int, home: Path) -> Path | None:
-    """Where ``user`` may keep what is compiled from ``package``: the package itself (in the
-    ``__pycache__`` of each folder), else a folder below ``home``, made where it is not there; None
-    where neither is to be trusted."""
+def choose_cache(package: Path, user: int, home: Path, named: str = "") -> Path | None:
+    """Where ``user`` may keep what is compiled from ``package``: the folder that is ``named``
+    (NUMBA_CACHE_DIR), where one is; else the package itself (in the ``__pycache__`` of each
+    folder), else a folder below ``home``, made where it is not there; None where that is not to be
+    trusted."""
+    if named:
+        return Path(named) if _is_own(Path(named), user) else None
     if is_safe_beside(package, user):
         return package
     own = home / ".cache" / "correlator" / "compiled"
     try:
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = own
-        while path != home:
-            found = path.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != user or found.st_mode & OTHERS:
-                return None
-            path = path.parent
     except OSError:
         return None
-    return own
+    return own if all(_is_own(path, user) for path in (own, *own.parents[:2])) else None
+
+
+def _is_own(path: Path, user: int) -> bool:
+    """A folder, no link, that nobody but ``user`` can write."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return stat.S_ISDIR(found.st_mode) and found.st_uid == user and not found.st_mode & OTHERS
 
 
 def is_safe_beside(package: Path, user: int) -> bool:

@@ -25,7 +25,9 @@ from correlator.decode.code_cache import choose_cache, home_of
 PACKAGE = Path(__file__).parent.parent
 CHECKED = bool(config.BOUNDSCHECK)  # type: ignore[attr-defined]
 """Whether bounds are checked (NUMBA_BOUNDSCHECK), which code that is kept does not."""
-CACHE = None if CHECKED else choose_cache(PACKAGE, os.geteuid(), home_of(os.geteuid()))
+_NAMED = config.CACHE_DIR  # type: ignore[attr-defined]
+_USER = os.geteuid()
+CACHE = None if CHECKED else choose_cache(PACKAGE, _USER, home_of(_USER), _NAMED)
 """Where compiled code is kept; None: nowhere that could be trusted."""
 SOURCES = ("decode/**/*.py", "flows/**/*.py", "endpoints.py")
 """The modules that loops are made from."""
@@ -51,7 +53,7 @@ def is_cached() -> bool:
     return CACHE is not None and any(CACHE.rglob("*.nbi"))
 
 
-if CACHE is not None:
+if CACHE is not None and not _NAMED:  # what is named may hold what others compiled
     forget_stale(PACKAGE, CACHE)
     if CACHE != PACKAGE:
         config.CACHE_DIR = str(CACHE)  # type: ignore[attr-defined]

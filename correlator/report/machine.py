@@ -87,7 +87,7 @@ def check_export(name: str, path: Path, form: str = "") -> str:
             import pyarrow  # noqa: F401
         except ImportError:
             raise InputError(
-                f"{path}: Parquet needs pyarrow: pip install 'correlator[parquet]'"
+                f"{path}: Parquet needs pyarrow: pip install 'rule-correlator[parquet]'"
             ) from None
     return form
 

@@ -69,6 +69,17 @@ def test_not_where_somebody_else_owns_it(package: Path) -> None:
     assert _chosen(package) is None
 
 
+def test_where_it_is_told(package: Path, tmp_path: Path) -> None:
+    """NUMBA_CACHE_DIR is followed to a folder of our own, and to no other."""
+    home = tmp_path / "home"
+    told = tmp_path / "told"
+    assert choose_cache(package, USER, home, str(told)) is None
+    told.mkdir(mode=0o755)
+    assert choose_cache(package, USER, home, str(told)) == told
+    told.chmod(0o777)
+    assert choose_cache(package, USER, home, str(told)) is None
+
+
 def test_nowhere_without_a_home(package: Path) -> None:
     """Where there is no place nothing is kept: it is compiled each time."""
     (package / "decode/__pycache__").chmod(0o777)
