@@ -46,7 +46,7 @@ from correlator.version import __version__ as __version__
 if TYPE_CHECKING:
     import pandas as pd
 
-    from correlator.reconcile.analysis import Analysis
+    from correlator.interactive import Analysis
     from correlator.session import PathLike
 
 __all__ = [
@@ -212,7 +212,7 @@ def columns(table: str) -> pd.DataFrame:
 def __getattr__(name: str) -> object:
     """``Analysis`` is imported when it is asked for: recording does without."""
     if name == "Analysis":
-        from correlator.reconcile.analysis import Analysis
+        from correlator.interactive import Analysis
 
         return Analysis
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

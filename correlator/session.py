@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from correlator.capturing.background import Background
     from correlator.capturing.options import Options, Outcome
-    from correlator.reconcile.analysis import Analysis
+    from correlator.interactive import Analysis
 
 PathLike = str | Path
 SHORTEST_S = 0.001
@@ -71,9 +71,10 @@ class Session:
 
     def load(self, *, clock_offset: float | None = None, max_memory: int | None = None) -> Analysis:
         """Replay it. Parameters and errors are those of :func:`correlator.load`."""
+        from correlator.interactive import Analysis
         from correlator.reconcile.loading import load_files
 
-        return load_files(
+        found = load_files(
             self.path,
             self.pcaps,
             self.counters,
@@ -82,6 +83,7 @@ class Session:
             clock_offset=clock_offset,
             max_memory=max_memory,
         )
+        return Analysis.of(found)
 
     @property
     def exit_status(self) -> int | None:

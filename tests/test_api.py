@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import inspect
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import correlator
-import correlator.reconcile.analysis
+import correlator.interactive
 import correlator.session
 from correlator.dataset.schema import EXPORTS, TABLES
 from tests.conftest import CAPTURES, ROOT
@@ -23,7 +25,7 @@ from tests.lab.cases import client, published_rules, serve
 from tests.lab.net import HOST, OUTSIDE, Lab
 
 WEB = ("tcp", 80, "172.17.0.2", 80)
-MODULES = (correlator, correlator.session, correlator.reconcile.analysis)
+MODULES = (correlator, correlator.session, correlator.interactive)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
@@ -32,6 +34,39 @@ def test_examples_of_docstrings_run(module: object, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(ROOT)
     done = doctest.testmod(module, extraglobs={"correlator": correlator})  # type: ignore[arg-type]
     assert done.failed == 0
+
+
+def test_examples_of_the_page_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/python.md shows what happens."""
+    monkeypatch.chdir(ROOT)
+    text = re.sub("^```.*$", "", (ROOT / "docs/python.md").read_text(), flags=re.MULTILINE)
+    test = doctest.DocTestParser().get_doctest(text, {}, "python.md", "python.md", 0)
+    assert doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test).failed == 0
+
+
+def test_an_analysis_is_shown_in_few_words() -> None:
+    """At a prompt one line, in a notebook the first part of the report and not its tables; what
+    comes from the input is text there, not markup."""
+    analysis = correlator.load(CAPTURES / "ufw")
+    assert repr(analysis).count("\n") == 0
+    shown = analysis._repr_html_()
+    assert len(shown) < 10_000
+    assert "UFW did not stop 2 connections" in shown
+    assert re.findall("<[^>]*>", shown) == ["<pre>", "</pre>"]
+    assert repr(analysis.explain(1)) == analysis.explain(1)
+
+
+def test_connections_are_selected_as_people_name_them() -> None:
+    """By address, network, container; an end that is none of these is refused in one line."""
+    analysis = correlator.load(CAPTURES / "published")
+    named = dataclasses.replace(analysis, containers={"172.17.0.2": "web"})
+    every = set(named.connections.src)
+    assert set(named.select(client="0.0.0.0/0").src) == every
+    assert set(named.select(client="web").src) == {"172.17.0.2"}
+    assert named.select(server="web").equals(named.select(server="172.17.0.2"))
+    assert set(named.select(port=53).dport) == {5353}
+    with pytest.raises(correlator.InputError, match=r"^nobody: is no address, no network and no"):
+        named.select(client="nobody")
 
 
 def test_everything_public_explains_itself() -> None:

@@ -23,16 +23,17 @@ NOWHERE = ("dropped", "rejected", "expired", "lost")
 
 def render_replay(analysis: Analysis, everything: bool = False) -> str:
     """The whole report as text; ``everything`` lifts the bounds on its lists."""
-    summary = summarise(analysis)
     parts = [
-        _answer(analysis, summary, everything),
+        render_answer(analysis, everything),
         _connections(analysis, everything),
         _ledger(analysis, everything),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _answer(analysis: Analysis, summary: Summary, everything: bool) -> str:
+def render_answer(analysis: Analysis, everything: bool = False) -> str:
+    """The report's first part: findings, what connections did, and how that is proven."""
+    summary = summarise(analysis)
     frames = ", ".join(f"{name} {number:,}" for name, number in analysis.interfaces.items())
     counters = (
         f"{plural(analysis.samples, 'counter sample')}, "
