@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import importlib
 import re
 from pathlib import Path
@@ -49,21 +50,19 @@ def test_names_that_docstrings_refer_to_are_there(module: Path) -> None:
 def _is_there(name: str, module: str) -> bool:
     if not name.startswith("correlator"):
         name = f"{module}.{name}"
-    parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        try:
-            found: object = importlib.import_module(".".join(parts[:end]))
-        except ImportError:
-            continue
-        for part in parts[end:]:
-            fields = getattr(found, "__dataclass_fields__", {})
-            if part in fields:
-                return True
-            if not hasattr(found, part):
-                return _inside(found, part)
-            found = getattr(found, part)
-        return True
-    return False
+    found: object = importlib.import_module("correlator")
+    path = "correlator"
+    for part in name.split(".")[1:]:
+        path = f"{path}.{part}"
+        if part in getattr(found, "__dataclass_fields__", {}):
+            return True
+        if not hasattr(found, part) and (PACKAGE.parent / path.replace(".", "/")).parent.is_dir():
+            with contextlib.suppress(ImportError):
+                importlib.import_module(path)
+        if not hasattr(found, part):
+            return _inside(found, part)
+        found = getattr(found, part)
+    return True
 
 
 def _inside(module: object, part: str) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from correlator.errors import InputError
 from correlator.flows.conntrack import SYNACK
+from correlator.flows.fold.plan import UNFOLDED
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.intake.packets import PacketReader
 from correlator.reconcile.pipeline import reconcile
@@ -42,7 +43,7 @@ def analyse(
     verdict = reconcile(inputs, intake, clock_offset, progress)
 
     def again() -> Verdict:
-        everything = PacketReader(inputs, fold=False, limit=intake.limit).result()
+        everything = PacketReader(inputs, limit=intake.limit, plan=UNFOLDED).result()
         return reconcile(inputs, everything, clock_offset)
 
     tables = tables_of(verdict, again)
