@@ -2,13 +2,8 @@
 
     >>> import correlator
     >>> analysis = correlator.load("captures/published")  # a recorded session, or loose files
-    >>> analysis.connections.groupby("outcome", observed=True).size()
-    outcome
-    DNAT          9
-    MASQUERADE    4
-    dropped       1
-    local         5
-    dtype: int64
+    >>> analysis.connections.outcome.value_counts().to_dict()
+    {'DNAT': 9, 'local': 5, 'MASQUERADE': 4, 'dropped': 1}
     >>> hits = analysis.hits  # one row per connection, direction and rule
     >>> hits[hits.target == "DNAT"].groupby(["chain", "rule_number"], observed=True).packets.sum()
     chain   rule_number
