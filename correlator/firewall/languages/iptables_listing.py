@@ -43,6 +43,7 @@ _REST = re.compile(
     r"\s+(?P<dst>\S+)(?:\s+(?P<tail>.*))?$"
 )
 _TRANSLATES = re.compile(r"(DNAT|SNAT|MASQUERADE|REDIRECT)\s")
+_IPV6 = re.compile(r"(?:^|\s)!?[0-9a-f:]*::[0-9a-f:]*/\d{1,3}(?:\s|$)")
 _BIG = {"K": 1, "M": 2, "G": 3, "T": 4}
 
 
@@ -84,17 +85,17 @@ def parse_count(text: str) -> tuple[int, int]:
 def parse_listing(text: str, source: str = "listing") -> Listing:
     """The tables of one snapshot. Raises :class:`~correlator.errors.InputError` where a line is not
     of a listing."""
-    blocks = _blocks(text, source)
+    warnings: list[str] = []
+    blocks = _blocks(text, source, warnings)
     if not any(block.policy is not None for block in blocks):
         names = ", ".join(block.name for block in blocks)
         raise InputError(
             f"{source}: lists {names} alone: which packets come there is told by chains that were "
             f"not listed: list whole tables (iptables -L -n -v)"
         )
-    tables = _assign(blocks, source)
+    tables = _assign(blocks, source, warnings)
     chains: list[Chain] = []
     counts: list[tuple[int, int, int, int]] = []
-    warnings: list[str] = []
     for table, blocks in tables:
         for block in blocks:
             rules: list[Rule] = []
@@ -111,10 +112,15 @@ def parse_listing(text: str, source: str = "listing") -> Listing:
             counts += block.counts
             if block.policy is not None:
                 counts.append(block.policy_counts)
-    unlisted = _unlisted(tuple(chains))
-    ruleset = Ruleset((*chains, *unlisted))
-    warnings += _missing(ruleset, unlisted)
-    return Listing(ruleset, tuple(counts), tuple(warnings))
+    ruleset, missing = completed(Ruleset(tuple(chains)))
+    return Listing(ruleset, tuple(counts), (*warnings, *missing))
+
+
+def completed(listed: Ruleset) -> tuple[Ruleset, tuple[str, ...]]:
+    """(the same with what may be there beside it, what is to be said of that)."""
+    unlisted = _unlisted(listed.chains)
+    ruleset = Ruleset((*listed.chains, *unlisted))
+    return ruleset, tuple(_missing(ruleset, unlisted))
 
 
 def _missing(ruleset: Ruleset, unlisted: list[Chain]) -> Iterator[str]:
@@ -146,7 +152,9 @@ def _unlisted(chains: tuple[Chain, ...]) -> list[Chain]:
     ]
 
 
-def _blocks(text: str, source: str) -> list[_Block]:
+def _blocks(text: str, source: str, warnings: list[str]) -> list[_Block]:
+    """The chains as listed. Lines that cannot be rules (a prompt, a heading, what iptables says of
+    a lock) are left out, and ``warnings`` says so."""
     blocks: list[_Block] = []
     numbered = False
     for raw in text.splitlines():
@@ -172,6 +180,9 @@ def _blocks(text: str, source: str) -> list[_Block]:
             numbered = columns[1] is not None
             continue
         found = _RULE.match(_NUMBER.sub("", line, count=1) if numbered else line)
+        if found is None and not line.lstrip()[:1].isdigit():
+            warnings.append(f"not a line of `iptables -L -n -v`, left out: {line.strip()[:60]!r}")
+            continue
         if found is None:
             raise InputError(f"{source}: not a line of `iptables -L -n -v`: {line.strip()[:60]!r}")
         blocks[-1].counts.append((*parse_count(found["packets"]), *parse_count(found["bytes"])))
@@ -181,9 +192,11 @@ def _blocks(text: str, source: str) -> list[_Block]:
     return blocks
 
 
-def _assign(blocks: list[_Block], source: str) -> list[tuple[str, list[_Block]]]:
+def _assign(
+    blocks: list[_Block], source: str, warnings: list[str]
+) -> list[tuple[str, list[_Block]]]:
     """Chains by table: a table ends where a base chain comes behind a user's, or out of order, or a
-    name repeats."""
+    name repeats. Tables of ip6tables are left out."""
     groups: list[list[_Block]] = [[]]
     for block in blocks:
         current = groups[-1]
@@ -192,8 +205,13 @@ def _assign(blocks: list[_Block], source: str) -> list[tuple[str, list[_Block]]]
         groups[-1].append(block)
     used: set[str] = set()
     result = []
-    for group in groups:
-        table = _table(group, used)
+    six = [any(_IPV6.search(rest) for block in group for rest in block.rules) for group in groups]
+    if any(six):
+        warnings.append("chains of ip6tables are left out: IPv6 is not read yet")
+    for group, other in zip(groups, six, strict=True):
+        table = None if other else _table(group, used)
+        if table is None and any(six):
+            continue
         if table is None:
             names = ", ".join(block.name for block in group)
             raise InputError(
@@ -215,15 +233,19 @@ def _begins(current: list[_Block], block: _Block) -> bool:
 
 
 def _table(group: list[_Block], used: set[str]) -> str | None:
-    """The table whose base chains those are; where some were left out, nat if its rules translate,
-    else filter, which is what `iptables -L` lists."""
     base = tuple(block.name for block in group if block.policy is not None)
+    translates = any(_TRANSLATES.match(rest) for block in group for rest in block.rules)
+    return table_with(base, translates, used)
+
+
+def table_with(base: tuple[str, ...], translates: bool, used: set[str]) -> str | None:
+    """The table that has those base chains, in that order; where some were left out, nat if its
+    rules translate, else filter, which is what `iptables -L` lists. None: no unused one fits."""
     fitting = [
         name for name, chains in IPTABLES.items() if set(base) <= set(chains) and name not in used
     ]
     exact = [name for name in fitting if tuple(IPTABLES[name]) == base]
-    nat = any(_TRANSLATES.match(rest) for block in group for rest in block.rules)
-    likely = [name for name in (("nat",) if nat else ("filter",)) if name in fitting]
+    likely = [name for name in (("nat",) if translates else ("filter",)) if name in fitting]
     return next(iter(exact or likely or fitting), None)
 
 

@@ -21,6 +21,8 @@ def quoted(text: str) -> str:
 
 
 def _flags(value: str) -> str:
+    if not value.startswith("0x"):
+        return value  # by name, where it was listed without -n
     bits = int(value, 16)
     names = [name for i, name in enumerate(_FLAGS) if bits >> i & 1]
     return ",".join(names) if names else "NONE"

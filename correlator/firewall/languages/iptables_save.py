@@ -57,7 +57,7 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
     policies: dict[tuple[str, str], str | None] = {}
     declared: set[tuple[str, str]] = set()
     rules: dict[tuple[str, str], list[Rule]] = {}
-    table = ""
+    table, done = "", set[str]()
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if len(line) > LONGEST_LINE:
@@ -66,6 +66,12 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
             continue
         if line.startswith("*"):
             table = line[1:].strip()
+            if table in done:
+                raise InputError(
+                    f"{source}: line {number} begins the table {table} a second time: of "
+                    f"iptables-nft-save and iptables-legacy-save one is read at a time"
+                )
+            done.add(table)
         elif line == "COMMIT":
             table = ""
         elif not table:

@@ -3,10 +3,14 @@ beside this, and a line here."""
 
 from __future__ import annotations
 
-from correlator.firewall.languages import iptables_listing, iptables_save
+from correlator.firewall.languages import iptables_listing, iptables_save, iptables_spec
 from correlator.firewall.languages.counted import Language
 
-LANGUAGES: tuple[Language, ...] = (iptables_listing.LANGUAGE, iptables_save.LANGUAGE)
+LANGUAGES: tuple[Language, ...] = (
+    iptables_listing.LANGUAGE,
+    iptables_spec.LANGUAGE,
+    iptables_save.LANGUAGE,
+)
 
 
 def language_of(text: str) -> Language:
@@ -15,5 +19,5 @@ def language_of(text: str) -> Language:
 
 
 def commands() -> str:
-    """What prints them: ``iptables-save -c or iptables -L -n -v``."""
-    return " or ".join(one.command for one in reversed(LANGUAGES))
+    """What prints them, the usual ones: ``iptables-save -c or iptables -L -n -v``."""
+    return f"{iptables_save.LANGUAGE.command} or {iptables_listing.LANGUAGE.command}"

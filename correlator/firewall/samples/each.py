@@ -29,6 +29,7 @@ def read_each(text: str, source: str) -> CounterLog:
     reader = language.reader(source)
     readings: list[Counted] = []
     for number, snapshot in enumerate(snapshots):
+        said = len(reader.warnings)
         try:
             reading = reader.read(snapshot.text, snapshot.line)
         except InputError:
@@ -42,6 +43,7 @@ def read_each(text: str, source: str) -> CounterLog:
             and (reading is None or _is_cut(reading, readings[-1], snapshot, language))
         ):
             warnings.append(cut_short(source, snapshot.line))
+            del reader.warnings[said:]
             snapshots = snapshots[:-1]
             break
         assert reading is not None

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
+from correlator.firewall.languages.readers import LANGUAGES
 from correlator.firewall.samples.each import read_each
 from correlator.firewall.samples.log import CounterLog
 from correlator.firewall.samples.many import read_alike
+
+_ESCAPE = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][A-Za-z0-9])")
+_ESCAPE_TEXT = re.compile(_ESCAPE.pattern.decode())
+_INDENTED = re.compile(r"(?m)^([ \t]+)(?:Chain \S+ \(|\*\w+$)")
 
 
 def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
@@ -12,8 +19,27 @@ def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
     once.
 
     Raises :class:`~correlator.errors.InputError` where there is no snapshot, no time, or no counter
-    in it. A last snapshot that is cut short is left out, with a warning."""
+    in it. A last snapshot that is cut short is left out, with a warning. What a terminal made of it
+    goes: escape sequences (`watch`, `clear`), a byte order mark, the blanks of a quotation."""
+    log = _escapes_gone(log)
     if isinstance(log, bytes):
         found = read_alike(log, source)
-        return found if found is not None else read_each(log.decode("utf-8", "replace"), source)
-    return read_each(log, source)
+        if found is not None:
+            return found
+        log = log.decode("utf-8", "replace")
+    return read_each(_outdented(log), source)
+
+
+def _escapes_gone(log: str | bytes) -> str | bytes:
+    if isinstance(log, bytes):
+        log = log.removeprefix(b"\xef\xbb\xbf")
+        return _ESCAPE.sub(b"", log) if b"\x1b" in log else log
+    return _ESCAPE_TEXT.sub("", log.removeprefix("\ufeff"))
+
+
+def _outdented(text: str) -> str:
+    """Without the blanks that stand before every chain or table, as where it was quoted."""
+    if any(language.begins.search(text) for language in LANGUAGES):
+        return text
+    found = _INDENTED.search(text)
+    return re.sub(rf"(?m)^{re.escape(found[1])}", "", text) if found else text

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from correlator.errors import InputError
 from correlator.firewall.languages.readers import LANGUAGES, commands
-from correlator.firewall.samples.stamps import Stamp, parse_generated, parse_stamp
+from correlator.firewall.samples.stamps import LONGEST, Stamp, parse_generated, parse_stamp
+
+_NATIVE = re.compile(r"(?m)^table (?:ip|ip6|inet|arp|bridge|netdev) \S+ \{")
+_CLOCK = re.compile(r"\d:\d\d:\d\d")
 
 
 @dataclass(slots=True)
@@ -30,9 +34,10 @@ def split_log(text: str, source: str) -> list[Snapshot]:
         marks = _generated_marks(lines)
     if not marks:
         if has_content(text):
+            clock = next((line.strip()[:60] for line in lines if _CLOCK.search(line[:80])), "")
             raise InputError(
-                f"{source}: has no times: put `date +%s.%N` before each snapshot, or `# sample "
-                f"begin=... end=...`"
+                f"{source}: has no times{f' (not understood: {clock!r})' if clock else ''}: put "
+                f"`date +%s.%N` before each snapshot, or `# sample begin=... end=...`"
             )
         raise InputError(f"{source}: is not a counter log: expected {commands()} output")
     ends = [i for i, _ in marks[1:]] + [len(lines)]
@@ -41,6 +46,11 @@ def split_log(text: str, source: str) -> list[Snapshot]:
         for (i, stamp), until in zip(marks, ends, strict=True)
     ]
     kept = [s for s in snapshots if has_content(s.text)]
+    if not kept and _NATIVE.search(text):
+        raise InputError(
+            f"{source}: is output of `nft list ruleset`, which is not read yet: expected a log of "
+            f"{commands()} output"
+        )
     if not kept:
         raise InputError(f"{source}: has times but no counters behind them")
     return kept
@@ -53,12 +63,10 @@ def has_content(text: str) -> bool:
 
 def stamp_of(line: str) -> Stamp | None:
     """The time that a line tells; None where it is no line of time."""
-    first = line[:1]
-    if first in "#0123456789" or (
-        first.isupper() and line[3:4] in (" ", ",") and not line.startswith("Chain")
-    ):
-        return parse_stamp(line.rstrip("\n")) if not line.startswith("# Generated") else None
-    return None
+    if line[:1] in "[: \t\n" or line.startswith(("-A ", "Chain", "# Generated", "COMMIT")):
+        return None
+    likely = line[:1] in "#0123456789" or _CLOCK.search(line, 0, LONGEST) is not None
+    return parse_stamp(line.rstrip("\n")) if likely else None
 
 
 def _generated_marks(lines: list[str]) -> list[tuple[int, Stamp]]:

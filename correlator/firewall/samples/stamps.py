@@ -18,6 +18,23 @@ MONTHS = {
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"], 1
     )
 }
+MONTHS_ABROAD = {
+    word: number
+    for words in (
+        "jan feb mar apr may jun jul aug sep oct nov dec",
+        "jan feb mär apr mai jun jul aug sep okt nov dez",
+        "janv févr mars avri mai juin juil août sept oct nov déce",
+        "ene feb mar abr may jun jul ago sep oct nov dic",
+        "jan fev mar abr mai jun jul ago set out nov dez",
+        "gen feb mar apr mag giu lug ago set ott nov dic",
+        "jan feb mrt apr mei jun jul aug sep okt nov dec",
+        "янв фев мар апр май июн июл авг сен окт ноя дек",
+        "янва февр март апре мая июня июля авгу сент октя нояб дека",
+    )
+    for number, word in enumerate(words.split(), 1)
+} | {"avr": 4, "déc": 12}
+"""The first four letters of months as date(1) shortens them in other languages: English, German,
+French, Spanish, Portuguese, Italian, Dutch, Russian."""
 ZONES = {
     "UTC": 0,
     "GMT": 0,
@@ -48,10 +65,21 @@ _ISO = re.compile(
     r"](\d\d):(\d\d)(?::(\d\d)(?:[.,](\d{1,9}))?)?\s*(Z|UTC|[+-]\d\d:?(?:\d\d)?)?\s*$"
 )
 _CLOCK = r"(\d{1,2}):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?:\s+([AaPp][Mm]))?"
+_ZONE = r"([A-Z]{1,5}|[+-]\d\d(?::?\d\d)?)"
 _DATE = re.compile(
     rf"^#?\s*[A-Z][a-z]{{2}},?\s+(?:([A-Z][a-z]{{2}})\s+(\d{{1,2}})|(\d{{1,2}})\s+([A-Z][a-z]{{2}})\s+(\d{{4}}))\s+{_CLOCK}"
-    r"(?:\s+([A-Z]{1,5}|[+-]\d\d:?\d\d))?(?:\s+(\d{4}))?\s*$"
+    rf"(?:\s+{_ZONE})?(?:\s+(\d{{4}}))?\s*$"
 )
+_LOCAL = re.compile(
+    rf"^(?:[^\W\d_]+[.,]?\s+)?(\d{{1,2}})\.?\s+([^\W\d_]+)\.?\s+(?:(\d{{4}})\s+)?{_CLOCK}"
+    rf"(?:\s+{_ZONE})?(?:\s+(\d{{4}}))?$"
+)
+"""date(1) where the day stands before the month: British English, and other languages."""
+_EAST_ASIA = re.compile(
+    rf"^(\d{{4}})年\s*(\d{{1,2}})月\s*(\d{{1,2}})日\s+(?:[^\W\d_]+\s+)?{_CLOCK}(?:\s+{_ZONE})?$"
+)
+_FRAME = " \t=*#-"
+"""What people draw around a time."""
 _GENERATED = re.compile(r"^#\s*(Generated|Completed) (?:by \S.*? )?on (.+?)\s*$")
 
 
@@ -97,10 +125,37 @@ def _parse_stamp(line: str) -> Stamp | None:
     epoch = _EPOCH.match(line)
     if epoch:
         return Stamp(int(epoch[1]) * SECOND + _fraction(epoch[2]), None, _resolution(epoch[2]))
+    framed = line.strip().lstrip(_FRAME).rstrip(" \t=*-")
     try:
-        return _calendar(line)
+        return _calendar(framed) or _local(framed)
     except ValueError:
         return None
+
+
+def _local(line: str) -> Stamp | None:
+    """A date in one of the languages whose months are known."""
+    east = _EAST_ASIA.match(line)
+    if east:
+        zone = ("+08" if east[0].find("星") >= 0 else east[9]) if east[9] == "CST" else east[9]
+        return _stamp(int(east[1]), int(east[2]), int(east[3]), east.groups()[3:8], zone)
+    date = _LOCAL.match(line)
+    month = MONTHS_ABROAD.get(date[2].lower()[:4]) if date else None
+    year = (date[3] or date[10]) if date else None
+    if date is None or month is None or year is None:
+        return None
+    return _stamp(int(year), month, int(date[1]), date.groups()[3:8], date[9])
+
+
+def _stamp(
+    year: int, month: int, day: int, clock: tuple[str | None, ...], zone_text: str | None
+) -> Stamp:
+    hour, minute, second, fraction, half = clock
+    hours = int(hour or 0)
+    if half:
+        hours = hours % 12 + (12 if half.lower() == "pm" else 0)
+    zone, certain = _zone(zone_text)
+    moment = datetime(year, month, day, hours, int(minute or 0), int(second or 0), tzinfo=zone)
+    return Stamp(_ns(moment) + _fraction(fraction), None, _resolution(fraction), certain)
 
 
 def parse_generated(line: str) -> Stamp | None:
@@ -130,12 +185,7 @@ def _calendar(line: str) -> Stamp | None:
     year = date[5] or date[12]
     if month not in MONTHS or year is None:
         return None
-    hour = int(date[6])
-    if date[10]:
-        hour = hour % 12 + (12 if date[10].lower() == "pm" else 0)
-    zone, certain = _zone(date[11])
-    moment = datetime(int(year), MONTHS[month], day, hour, int(date[7]), int(date[8]), tzinfo=zone)
-    return Stamp(_ns(moment) + _fraction(date[9]), None, _resolution(date[9]), certain)
+    return _stamp(int(year), MONTHS[month], day, date.groups()[5:10], date[11])
 
 
 def _zone(text: str | None) -> tuple[timezone, bool]:
