@@ -57,7 +57,7 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
     policies: dict[tuple[str, str], str | None] = {}
     declared: set[tuple[str, str]] = set()
     rules: dict[tuple[str, str], list[Rule]] = {}
-    table, done = "", set[str]()
+    table = ""
     for number, raw in enumerate(text.splitlines(), 1):
         line = raw.strip()
         if len(line) > LONGEST_LINE:
@@ -66,12 +66,6 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
             continue
         if line.startswith("*"):
             table = line[1:].strip()
-            if table in done:
-                raise InputError(
-                    f"{source}: line {number} begins the table {table} a second time: of "
-                    f"iptables-nft-save and iptables-legacy-save one is read at a time"
-                )
-            done.add(table)
         elif line == "COMMIT":
             table = ""
         elif not table:
@@ -84,8 +78,8 @@ def parse_iptables_save(text: str, source: str = "rules") -> Ruleset:
                 raise InputError(f"{source}: line {number} is not a chain: {line[:60]!r}")
             if (table, chain[1]) in declared:
                 raise InputError(
-                    f"{source}: line {number} declares {table}/{chain[1]} a second time: expected "
-                    f"one output of iptables-save"
+                    f"{source}: line {number} declares {table}/{chain[1]} a second time: of "
+                    f"iptables-nft-save and iptables-legacy-save one is read at a time"
                 )
             declared.add((table, chain[1]))
             policies[table, chain[1]] = None if chain[2] == "-" else chain[2]

@@ -99,7 +99,7 @@ def test_what_clears_a_screen_is_no_part_of_a_line(escape: str) -> None:
         "root@dockerhost:~# iptables -nvL",
         "*** iptables filter table ***",
         "Table: filter",
-        "Another app is currently holding the xtables lock; still 9s 0us time ahead to have a chance",
+        "Another app is currently holding the xtables lock; still 9s 0us time ahead",
         "Zeroing chain `INPUT'",
     ],
 )
@@ -170,7 +170,7 @@ def test_flags_by_name_are_flags() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n" * 2, "begins the table filter a second time"),
+        ("*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n" * 2, "declares filter/INPUT a second time"),
         ("table ip filter {\n\tchain INPUT {\n\t}\n}\n", "is output of `nft list ruleset`"),
     ],
 )
