@@ -20,13 +20,16 @@ class Containers:
         self.client: DockerClient | None = None
 
     def connect(self) -> str:
-        """Connect; why that is not possible, or nothing."""
+        """Connect, and ask once: only what is asked for in the same words again goes the same way.
+        Why that is not possible, or nothing."""
         import docker
         from docker.errors import DockerException
 
         try:
             self.client = docker.from_env(timeout=DOCKER_TIMEOUT)
+            self.client.api.containers()
         except (DockerException, OSError, ValueError) as error:
+            self.close()
             return _why(error)
         return ""
 

@@ -34,7 +34,8 @@ RECEIVED, SENT = 1, 2
 WHOLE = 262_144
 ETHERNET = 1
 FAR = 1 << 62
-RING_BYTES = 32 << 20
+RING_BYTES, ALL_RINGS_BYTES, LEAST_RING_BYTES = 32 << 20, 512 << 20, 1 << 20
+"""Of one interface, where few are tapped; of all together, where many are; and the least of one."""
 AT_ONCE = 3000
 """Frames of a tap that are written together, or the block that holds them: the processor's cache
 then holds them too, and no memory is asked of the kernel (15,000 together took 2.5 times as
@@ -68,6 +69,7 @@ class Sniffer:
         self.numbers = 0
         self.packets = 0
         self.since = 0
+        self.ring_bytes = RING_BYTES
         folder.append(PACKETS, pcapng.section(application))
 
     @property
@@ -82,10 +84,14 @@ class Sniffer:
         """Bytes that the kernel copies of a frame."""
         return LONGEST if self.snap == 0 else WHOLE if self.snap < 0 else self.snap
 
+    def expect(self, count: int) -> None:
+        """So many interfaces are to be tapped: their rings share what all may have."""
+        self.ring_bytes = max(min(RING_BYTES, ALL_RINGS_BYTES // max(count, 1)), LEAST_RING_BYTES)
+
     def add(self, name: str, port_of: str = "", begin: int = 0) -> Tap:
         """Tap an interface. Raises OSError as the kernel does, InputError for a filter or link it
         cannot take."""
-        ring = Ring(name, self.kept, RING_BYTES, self.expression)
+        ring = Ring(name, self.kept, self.ring_bytes, self.expression)
         if ring.link_type < 0:
             ring.close()
             raise InputError(

@@ -36,7 +36,9 @@ class Taps:
     def open(self) -> None:
         """Listen. Raises as :meth:`~correlator.capturing.sniffer.Sniffer.add` does."""
         self.indexes = list_interfaces()
-        for name, bridge in self._interfaces(self.wanted).items():
+        found = self._interfaces(self.wanted)
+        self.sniffer.expect(len(found))
+        for name, bridge in found.items():
             self.sniffer.add(name, bridge)
 
     def follow(self) -> None:
