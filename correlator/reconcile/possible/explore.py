@@ -24,6 +24,7 @@ from correlator.reconcile.possible.alternatives import (
     list_alternatives,
     published_servers,
 )
+from correlator.reconcile.possible.answers import about_untracked, without_connection
 from correlator.reconcile.possible.ends import find_ends
 from correlator.reconcile.possible.openings import for_groups, other_openings
 from correlator.reconcile.possible.rows import Rows, expand
@@ -173,6 +174,8 @@ def _label(
         before,
         scene.host.conntrack,
     )
+    errors = about_untracked(scene.crossings, scene.packets, hints.untracked)
+    labels = without_connection(labels, errors)
     ends = find_ends(
         scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness
     )

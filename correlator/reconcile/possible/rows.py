@@ -131,7 +131,7 @@ def _columns(
     bridged = (scene.sight.wire[shown] == BRIDGED) | inside
     in_code = np.where(entered, scene.in_code[at], np.where(transit, ends.in_code[at], NOWHERE))
     in_code = _routed(scene, address_of(source), transit, in_code)
-    protocol = np.where(related, 1, c.protocol[at])
+    protocol = np.where(c.kind[at] == RELATED_KIND, 1, c.protocol[at])
     result = {
         "protocol": protocol,
         "src": address_of(source),
