@@ -17,7 +17,7 @@ def test_labels_and_walks_agree(recorded: Path) -> None:
     """In every recording the rounds end because nothing new is learned: each packet's label rests
     on the ways that the packets before it took."""
     inputs = read_inputs(recorded)
-    assert reconcile(inputs, PacketReader(inputs).result()).explored.agreed
+    assert reconcile(inputs, PacketReader(inputs).result()).decided.explored.agreed
 
 
 def test_dropped_packets_are_forgotten() -> None:
@@ -31,7 +31,7 @@ def test_dropped_packets_are_forgotten() -> None:
             if row["chain"] == "DOCKER-USER" and row["rule"].rstrip().endswith("-j DROP")
         )
     inputs = read_inputs(folder)
-    explored = reconcile(inputs, PacketReader(inputs).result()).explored
+    explored = reconcile(inputs, PacketReader(inputs).result()).decided.explored
     stopped = [bool(ways) and ways[0].path.end.by_rule for ways in explored.walked.ways]
     crossing = explored.rows.crossing[np.array(stopped)[explored.walked.kind]]
     assert dropped > 0
