@@ -47,9 +47,17 @@ def join_masqueraded(
     }
     left = pd.DataFrame({"key": _asked(fields, requests, server), "request": name[requests]})
     right = pd.DataFrame({"key": _answered(fields, answers, server), "answer": name[answers]})
+    time = packets["time"].to_numpy()[shown]
+    asked = left.assign(asked=time[requests]).groupby("request")["asked"].min()
+    answered = right.assign(answered=time[answers]).groupby("answer")["answered"].min()
+    # what came first asked: a server that answers from another of its addresses sends what looks
+    # like a request for what it was sent
     pairs = (
         left.drop_duplicates()
         .merge(right.drop_duplicates(), on="key")
+        .join(asked, on="request")
+        .join(answered, on="answer")
+        .query("asked <= answered")
         .groupby(["request", "answer"])
         .size()
     )

@@ -18,6 +18,7 @@ from correlator.endpoints import NOWHERE, pack
 from correlator.flows import conntrack
 from correlator.flows.conntrack import RELATED_KIND, tcp_kind
 from correlator.flows.crossings import join
+from correlator.flows.cut_quotes import complete_quotes
 from correlator.flows.frames.bridge_ports import ON_PORT
 from correlator.flows.frames.direction import BRIDGED, LOOP
 from correlator.flows.keys import pair_name
@@ -40,7 +41,8 @@ class Crossings:
     ``came_in`` and ``left`` are rows of the packet table (-1: that sight is missing). Endpoints are
     int64, -1 where there is none: ``source``/``destination`` before any
     NAT seen here (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its
-    pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes."""
+    pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes;
+    ``quote_cut``: their ports were not captured (None: of none)."""
 
     came_in: Ints
     left: Ints
@@ -57,6 +59,7 @@ class Crossings:
     kind: Ints
     quoted_source: Ints
     quoted_destination: Ints
+    quote_cut: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -86,7 +89,9 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
     """Join frames into crossings and crossings into pairs of endpoints."""
     came_in, left = join(packets, sight.wire)
     source, destination = endpoints(packets)
-    inner_source, inner_destination = endpoints(packets, "inner_")
+    inner_source, inner_destination, cut = complete_quotes(
+        packets, source, destination, endpoints(packets, "inner_")
+    )
     entered, sent = came_in >= 0, left >= 0
     shown = np.where(entered, came_in, left)
     interface = packets["interface"].to_numpy()
@@ -160,6 +165,8 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         )
         forward[error] = ~quoted_forward
     kind = _kinds(packets, shown, protocol, error)
+    # of who talks to itself, both directions have the same endpoints: the type tells them apart
+    forward = np.where((lo == hi) & (protocol == 1) & ~error, kind == conntrack.QUERY, forward)
     return Crossings(
         came_in,
         left,
@@ -176,6 +183,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         kind,
         np.where(error, inner_source[shown], NOWHERE),
         np.where(error, inner_destination[shown], NOWHERE),
+        cut[shown],
     )
 
 

@@ -60,9 +60,9 @@ def other_openings(
     memory = np.array([memory_ns(settings, number) for number in range(256)], dtype=np.int64)
     recent = (protocol != 6) & (age < memory[protocol])
     recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
-    # who answers a SYN was sent one: a capture that lost it is likelier than a host that never saw
-    # it
-    stream = (protocol == 6) & (kind != conntrack.SYN) & (kind != conntrack.SYNACK)
+    # who answers was asked, or what asked went another way (then the answer is INVALID)
+    recent |= (protocol == 1) & (kind == conntrack.ANSWER)
+    stream = (protocol == 6) & (kind != conntrack.SYN)
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
     open_question &= witnessed < 0
