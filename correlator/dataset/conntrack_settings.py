@@ -15,7 +15,8 @@ PREFIX = "net.netfilter.nf_conntrack_"
 
 @dataclass(frozen=True, slots=True)
 class ConntrackSettings:
-    """``net.netfilter.nf_conntrack_*``, each field by its name there; timeouts in seconds."""
+    """``net.netfilter.nf_conntrack_*``, each field by its name there: timeouts in seconds, else 0
+    or 1."""
 
     tcp_timeout_syn_sent: int = 120
     tcp_timeout_syn_recv: int = 60
@@ -25,10 +26,16 @@ class ConntrackSettings:
     tcp_timeout_last_ack: int = 30
     tcp_timeout_time_wait: int = 120
     tcp_timeout_close: int = 10
+    tcp_timeout_unacknowledged: int = 300
+    tcp_timeout_max_retrans: int = 300
     udp_timeout: int = 30
     udp_timeout_stream: int = 120
     icmp_timeout: int = 30
     generic_timeout: int = 600
+    tcp_loose: int = 1
+    tcp_be_liberal: int = 0
+    tcp_ignore_invalid_rst: int = 0
+    checksum: int = 1
 
 
 DEFAULT_SETTINGS = ConntrackSettings()

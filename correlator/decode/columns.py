@@ -30,6 +30,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
     "ack": ("uint32", "TCP acknowledgement number"),
     "tcp_flags": ("uint16", "TCP flags; 0 for others"),
     "window": ("int32", "TCP window, unscaled"),
+    "window_scale": ("int8", "the TCP option's shift, 0 to 14; -1 none"),
     "tcp_option_kinds": ("uint32", "bit k: a TCP option of kind k < 32 is there"),
     "icmp_type": ("int16", "-1 for others"),
     "icmp_code": ("int16", "-1 for others"),

@@ -23,6 +23,7 @@ PORTED = (6, 17, 33, 132, 136)
 ICMP_QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 L4_HEADER = {ICMP: 8, UDP: 8, 33: 12, 132: 12, 136: 8}
+WINDOW_SCALE, MOST_SCALE = 3, 14
 LADDER = (8, 4, 2, 1)
 """Words of payload that are hashed: as many as were captured of every sight of the packet, in
 coarse steps."""
@@ -108,7 +109,7 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
     offset = np.where(full, (data.u8(at + 12) >> 4) * 4, 0)
     c["tcp_flags"] = np.where(full, data.u16(at + 12) & 0x1FF, 0)
     c["window"] = np.where(full, data.u16(at + 14), 0)
-    c["tcp_option_kinds"] = _options(data, full, at, offset, end)
+    c["tcp_option_kinds"], c["window_scale"] = _options(data, full, at, offset, end)
     header = np.zeros(len(at), dtype=np.int64)
     for known, length in L4_HEADER.items():
         header[(protocol == known) & first] = length
@@ -124,9 +125,10 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
     c["payload_hash"] = _hash(data, at + header, np.minimum(end - at - header, c["payload_length"]))
 
 
-def _options(data: Bytes, full: Bools, at: Ints, offset: Ints, end: Ints) -> Ints:
-    """Bit k of a row: a TCP option of kind k is there."""
-    kinds = np.zeros(len(at), dtype=np.int64)
+def _options(data: Bytes, full: Bools, at: Ints, offset: Ints, end: Ints) -> tuple[Ints, Ints]:
+    """(bit k of a row: a TCP option of kind k is there; the shift of window scale, RFC 7323, as
+    conntrack reads it, -1 none)."""
+    kinds, scale = np.zeros(len(at), dtype=np.int64), np.full(len(at), -1, dtype=np.int64)
     active = np.flatnonzero(full & (offset > 20))
     position, limit = at[active] + 20, np.minimum(at + offset, end)[active]
     for _ in range(40):
@@ -138,9 +140,11 @@ def _options(data: Bytes, full: Bools, at: Ints, offset: Ints, end: Ints) -> Int
         known = (kind > 0) & (kind < 32)
         kinds[active[known]] |= np.int64(1) << kind[known]
         length = np.where(kind == 1, 1, data.u8(position + 1))
+        shift = (kind == WINDOW_SCALE) & (length == 3) & (position + 3 <= limit)
+        scale[active[shift]] = np.minimum(data.u8(position[shift] + 2), MOST_SCALE)
         going = (kind > 0) & ((kind == 1) | (length >= 2))
         active, position, limit = active[going], (position + length)[going], limit[going]
-    return kinds
+    return kinds, scale
 
 
 def _hash(data: Bytes, at: Ints, available: Ints) -> npt.NDArray[np.uint64]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from correlator.decode.compiled import kernel, part, rare
 from correlator.decode.frames import MOST_TIME
+from correlator.decode.network import MOST_SCALE, WINDOW_SCALE
 
 RECORD = np.dtype(
     [
@@ -24,6 +25,11 @@ RECORD = np.dtype(
         ("frame", "u4"),
         ("length", "i4"),
         ("option_kinds", "u4"),
+        ("seq", "u4"),
+        ("end", "u4"),
+        ("ack", "u4"),
+        ("window", "u2"),
+        ("scale", "i1"),
         ("sport", "u2"),
         ("dport", "u2"),
         ("inner_sport", "u2"),
@@ -128,8 +134,8 @@ def _payload(data, at, available):
 
 
 @rare
-def _option_kinds(data, at, end):
-    """Bit k: a TCP option of kind k < 32 is there."""
+def _options(data, r, at, end):
+    """Which TCP options are there (bit k: one of kind k < 32), and the shift of window scale."""
     kinds = np.int64(0)
     for _ in range(40):
         if at >= end:
@@ -142,8 +148,10 @@ def _option_kinds(data, at, end):
         size = np.int64(1) if kind == 1 else np.int64(data[at + 1])
         if size < 1 or (kind != 1 and size < 2):
             break
+        if kind == WINDOW_SCALE and size == 3 and at + 3 <= end:
+            r.scale = min(np.int64(data[at + 2]), MOST_SCALE)
         at += size
-    return kinds
+    r.option_kinds = kinds
 
 
 @rare
@@ -177,7 +185,8 @@ def _transport(data, r, at, end, room, key):
             return key
         r.flags = _u16(data, at + 12) & 0x1FF
         if offset > 20:
-            r.option_kinds = _option_kinds(data, at + 20, min(at + offset, end))
+            _options(data, r, at + 20, min(at + offset, end))
+        r.seq, r.ack, r.window = u32(data, at + 4), u32(data, at + 8), _u16(data, at + 14)
         key = _mixed(_mixed(_mixed(key, u32(data, at + 4)), u32(data, at + 8)), np.int64(r.flags))
         header = offset
     elif r.protocol == UDP:
@@ -205,6 +214,8 @@ def _transport(data, r, at, end, room, key):
         )
         header = np.int64(8)
     size = room - header if room > header else 0
+    if r.protocol == TCP:
+        r.end = np.int64(r.seq) + size + (r.flags & 1) + (r.flags >> 1 & 1)
     shown = end - at - header
     return _mixed(_mixed(key, size), _payload(data, at + header, shown if shown < size else size))
 
@@ -269,7 +280,8 @@ def parse(data, at, captured, wire_length, direction, mac, r, own):
     r.tos, r.ttl, r.protocol = data[ip + 1], data[ip + 8], data[ip + 9]
     r.src, r.dst = u32(data, ip + 12), u32(data, ip + 16)
     r.sport = r.dport = r.inner_sport = r.inner_dport = r.flags = r.sequence = 0
-    r.inner_src = r.inner_dst = r.option_kinds = 0
+    r.inner_src = r.inner_dst = r.option_kinds = r.seq = r.end = r.ack = r.window = 0
+    r.scale = -1
     r.icmp_type, r.inner_protocol = 255, 0
     key = np.uint64(_u16(data, ip + 4) << 8 | np.int64(r.protocol)) * _A
     if _u16(data, ip + 6) & 0x3FFF:

@@ -35,8 +35,8 @@ from correlator.flows.conntrack import (
     Entry,
     forget,
     judge,
+    limits_of,
     take_up,
-    timeouts_of,
 )
 
 if TYPE_CHECKING:
@@ -71,14 +71,10 @@ class Tracker:
     ``forward_first`` then says whether its original direction is the forward one."""
 
     def __init__(
-        self,
-        protocol: int,
-        older: bool,
-        forward_first: bool,
-        timeouts: tuple[int, ...] | None = None,
+        self, protocol: int, older: bool, forward_first: bool, limits: tuple[int, ...] | None = None
     ) -> None:
         self.entry = Entry(protocol)
-        self.timeouts = timeouts_of(DEFAULT_SETTINGS) if timeouts is None else timeouts
+        self.limits = limits_of(DEFAULT_SETTINGS) if limits is None else limits
         self.older, self.forward_first = older, forward_first
         self.number, self.opened = 0, False
         self.from_before = False
@@ -91,13 +87,14 @@ class Tracker:
         kinds: Sequence[int],
         unconfirmed: Sequence[bool],
         untracked: Sequence[bool],
-        sent_by_host: Sequence[bool],
+        sent_by_host: Sequence[int],
+        segments: Sequence[tuple[int, ...]],
     ) -> list[Label]:
         """One label a packet, in order.
 
         ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected),
-        so that conntrack forgot it. ``sent_by_host``: nobody sent it to the host (a reset there
-        answers what was rejected)."""
+        so that conntrack forgot it. ``sent_by_host`` and ``segments``:
+        see :func:`correlator.flows.conntrack.judge`."""
         labels: list[Label] = []
         self.two_way = (
             len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
@@ -110,9 +107,13 @@ class Tracker:
                 labels.append(self._related(forward[i], i == 0))
                 continue
             if i == 0 and self.older:
-                take_up(self.entry, self.timeouts, time, self.forward_first, kinds[i])
+                take_up(self.entry, self.limits, time, self.forward_first, kinds[i], segments[i])
                 self.from_before = self.opened = True
-            labels.append(self._label(time, forward[i], kinds[i], unconfirmed[i], sent_by_host[i]))
+            labels.append(
+                self._label(
+                    time, forward[i], kinds[i], unconfirmed[i], sent_by_host[i], segments[i]
+                )
+            )
         return labels
 
     def _related(self, forward: bool, first: bool) -> Label:
@@ -127,10 +128,24 @@ class Tracker:
         return Label(self.number, direction, state, nat, nat, seen_reply, self.from_before)
 
     def _label(
-        self, time: int, forward: bool, kind: int, unconfirmed: bool, by_host: bool
+        self,
+        time: int,
+        forward: bool,
+        kind: int,
+        unconfirmed: bool,
+        by_host: int,
+        segment: tuple[int, ...],
     ) -> Label:
         role, state = judge(
-            self.entry, TRANSITIONS, self.timeouts, time, forward, kind, by_host, self.two_way
+            self.entry,
+            TRANSITIONS,
+            self.limits,
+            time,
+            forward,
+            kind,
+            by_host,
+            self.two_way,
+            segment,
         )
         if role == INVALID:
             return Label(self.number, UNTRACKED, S_INVALID)
@@ -190,16 +205,17 @@ def track(
             crossings.kind,
             unconfirmed,
             untracked,
-            ~crossings.entered,
+            _by_host(crossings),
         )
     ]
+    each.append(list(map(tuple, crossings.segment[order].tolist())))
     protocols = crossings.protocol[order].tolist()
     how = opening[crossings.pair[order]].tolist()
-    timeouts = timeouts_of(settings)
+    limits = limits_of(settings)
     labels: list[Label] = []
     for begin, end in pairwise([*starts, len(order)]):
         tracker = Tracker(
-            protocols[begin], how[begin] != FRESH, how[begin] == OLDER_FORWARD, timeouts
+            protocols[begin], how[begin] != FRESH, how[begin] == OLDER_FORWARD, limits
         )
         labels += tracker.run(*(column[begin:end] for column in each))
     values = zip(*labels, strict=True) if labels else [()] * len(fields(Labels))
@@ -208,6 +224,17 @@ def track(
         columns_of[field.name] = getattr(result, field.name).copy()
         columns_of[field.name][order] = column
     return Labels(**columns_of)
+
+
+def _by_host(crossings: Crossings) -> Ints:
+    """0 of what came in; 1 of what did not, 2 where others of its pair and direction came in and
+    left."""
+    c = crossings
+    through = c.entered & c.sent & ~c.loop
+    way = c.pair * 2 + c.forward
+    forwarded = np.zeros(int(way.max()) + 1 if len(way) else 0, dtype=bool)
+    forwarded[way[through]] = True
+    return np.where(c.entered, 0, np.where(forwarded[way], 2, 1))
 
 
 def _begins(pair: Ints) -> Ints:

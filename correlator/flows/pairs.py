@@ -42,7 +42,8 @@ class Crossings:
     int64, -1 where there is none: ``source``/``destination`` before any
     NAT seen here (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its
     pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes;
-    ``quote_cut``: their ports were not captured (None: of none)."""
+    ``segment`` (n, 5): sequence numbers
+    and windows. ``quote_cut``: quoted ports were not captured (None: of none)."""
 
     came_in: Ints
     left: Ints
@@ -59,6 +60,7 @@ class Crossings:
     kind: Ints
     quoted_source: Ints
     quoted_destination: Ints
+    segment: Ints
     quote_cut: Bools | None = None
 
     def __len__(self) -> int:
@@ -183,6 +185,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         kind,
         np.where(error, inner_source[shown], NOWHERE),
         np.where(error, inner_destination[shown], NOWHERE),
+        _segments(packets, shown),
         cut[shown],
     )
 
@@ -244,6 +247,17 @@ def _pair_ends(
     at = np.minimum(np.searchsorted(names, name), len(names) - 1)
     good = names[at] == name
     return np.where(good, low[at], NOWHERE), np.where(good, high[at], NOWHERE)
+
+
+def _segments(packets: pd.DataFrame, shown: Ints) -> Ints:
+    """What conntrack's windows go by, int64 (n, 5), as
+    :func:`correlator.flows.conntrack.judge` takes it."""
+    names = ("seq", "ack", "window", "window_scale", "payload_length", "tcp_flags")
+    seq, ack, window, scale, size, flags = (
+        packets[name].to_numpy()[shown].astype(np.int64) for name in names
+    )
+    end = (seq + size + (flags & 1) + (flags >> 1 & 1)) & 0xFFFFFFFF
+    return np.stack([seq, end, np.where(flags & 16, ack, -1), window, scale], axis=1)
 
 
 def _kinds(packets: pd.DataFrame, shown: Ints, protocol: Ints, error: Bools) -> Ints:

@@ -6,11 +6,21 @@ import numpy as np
 from numba.extending import register_jitable
 
 from correlator.decode.compiled import INNER, part
-from correlator.flows import conntrack
+from correlator.flows import conntrack, tcp_window
 from correlator.flows.conntrack import TRANSITIONS
 
-for helper in (conntrack.open_entry, conntrack.follow_tcp, conntrack.timeout_of):
-    register_jitable(**INNER, forceinline=True)(helper)  # they call each other by their names
+for helper in (
+    tcp_window.after,
+    tcp_window.same,
+    tcp_window.begin_window,
+    tcp_window.place,
+    conntrack.open_entry,
+    conntrack.follow_tcp,
+    conntrack.reset_state,
+    conntrack.kept,
+    conntrack.timeout_of,
+):
+    register_jitable(**INNER)(helper)  # they call each other by their names
 
 judge = part(conntrack.judge)
 tcp_kind = part(conntrack.tcp_kind)

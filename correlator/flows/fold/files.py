@@ -74,7 +74,7 @@ def _fold(
     from correlator.dataset.conntrack_settings import read_conntrack_settings
     from correlator.decode.records import OWN_SEEN
     from correlator.decode.stream import SKIPPED, Names, UnusualError, stream
-    from correlator.flows.conntrack import timeouts_of
+    from correlator.flows.conntrack import limits_of
     from correlator.flows.fold.fold import Fold, reads_of
     from correlator.flows.fold.tables import Asked
     from correlator.flows.frames.direction import is_bridge_tap
@@ -83,8 +83,8 @@ def _fold(
     names = Names({**_known(task), **macs})
     sources = _open(task.files, names)
     spool = Spool.create() if task.block else None
-    timeouts = np.array(timeouts_of(read_conntrack_settings(facts.sysctls)), dtype=np.int64)
-    asked = Asked(task.lengths, task.ttls, reads_of(task.fields), timeouts)
+    limits = np.array(limits_of(read_conntrack_settings(facts.sysctls)), dtype=np.int64)
+    asked = Asked(task.lengths, task.ttls, reads_of(task.fields), limits)
     folding = Fold(asked, spool, task.block)
     total, behind = sum(source.size for source in sources), np.zeros(256, dtype=bool)
     for records in stream(sources):

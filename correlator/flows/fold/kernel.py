@@ -19,6 +19,8 @@ known that one was not seen leaving."""
 
 from __future__ import annotations
 
+import numpy as np
+
 from correlator.decode.compiled import kernel, part, rare
 from correlator.decode.records import ICMP, IN, TCP, UDP
 from correlator.flows.conntrack import (
@@ -98,8 +100,8 @@ def _may_be_older(t, asked, w):
     is silent; ping(8) counts from 1."""
     age = w.time - t.counts[BEGIN]
     if w.protocol == ICMP:
-        return age < asked.timeouts[ICMP_TIMEOUT] and w.sequence > 1
-    return w.protocol == UDP and age < asked.timeouts[UDP_STREAM_TIMEOUT]
+        return age < asked.limits[ICMP_TIMEOUT] and w.sequence > 1
+    return w.protocol == UDP and age < asked.limits[UDP_STREAM_TIMEOUT]
 
 
 @part
@@ -134,7 +136,9 @@ def _crossing(t, asked, written, behind, w):
     forward = 1 if in_source == p.low else 0
     kind = _kind(w)
     first = p.connection < 0
-    role, state = judge(p, TABLE, asked.timeouts, w.time, forward, kind, 0, 0)
+    ack = np.int64(w.ack) if w.flags & 16 else np.int64(-1)
+    segment = (np.int64(w.seq), np.int64(w.end), ack, np.int64(w.window), np.int64(w.scale))
+    role, state = judge(p, TABLE, asked.limits, w.time, forward, kind, 0, 0, segment)
     if role > OPENS or (first and w.protocol == TCP and kind != SYN):
         p.tainted = 1
         return True

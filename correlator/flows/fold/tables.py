@@ -60,6 +60,15 @@ PAIR = np.dtype(
         ("last_kind", "i1"),
         ("last_forward", "u1"),
         ("forgotten", "u1"),
+        ("astray", "u1"),
+        ("liberal", "u1"),
+        ("last_end", "i4"),
+        ("end", "i4", 2),
+        ("maxend", "i4", 2),
+        ("maxwin", "i4", 2),
+        ("maxack", "i4", 2),
+        ("scale", "i1", 2),
+        ("flags", "u1", 2),
     ]
 )
 """Two endpoints, the lower one ``low``, and what conntrack knows of them
@@ -135,13 +144,13 @@ class Tables(NamedTuple):
 
 class Asked(NamedTuple):
     """What rules ask of packets: ``lengths`` and ``ttls`` cut points int64, ``reads`` bits READS_*;
-    and when conntrack forgets: its ``timeouts`` int64
-    (:func:`correlator.flows.conntrack.timeouts_of`)."""
+    and what conntrack goes by: its ``limits`` int64
+    (:func:`correlator.flows.conntrack.limits_of`)."""
 
     lengths: Ints
     ttls: Ints
     reads: int
-    timeouts: Ints
+    limits: Ints
 
 
 class Written(NamedTuple):

@@ -24,6 +24,7 @@ def wait(t, r):
     w.option_kinds, w.sport, w.dport = r.option_kinds, r.sport, r.dport
     w.flags, w.sequence, w.interface, w.protocol = r.flags, r.sequence, r.interface, r.protocol
     w.ttl, w.tos, w.icmp_type = r.ttl, r.tos, r.icmp_type
+    w.seq, w.end, w.ack, w.window, w.scale = r.seq, r.end, r.ack, r.window, r.scale
     w.matched = 0
     bucket = r.key & np.uint64(len(t.buckets) - 1)
     w.chain = t.buckets[bucket]

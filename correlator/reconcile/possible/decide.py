@@ -237,4 +237,5 @@ def _openers(folded: Folded) -> Crossings:
         kind,
         none,
         none,
+        np.zeros((n, 5), dtype=np.int64),
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from correlator.flows.conntrack import (
     ACK,
     FIN,
+    NONE,
     ORIGINAL,
     QUERY,
     REPLY,
@@ -38,7 +41,8 @@ def run(
         [k for _, _, k in packets],
         [i in dropped for i in range(count)],
         [False] * count,
-        [False] * count,
+        [0] * count,
+        [(0, 0, 0, 0, -1)] * count,
     )
 
 
@@ -120,13 +124,24 @@ def test_silence_ends_a_udp_flow() -> None:
     assert [label.connection for label in run(stream, protocol=17)] == [0, 0, 0, 0, 1]
 
 
-def test_kinds_of_segments() -> None:
-    """RST before SYN before FIN before ACK (get_conntrack_index)."""
-    assert [tcp_kind(flags) for flags in (0x02, 0x12, 0x11, 0x10, 0x14, 0x06)] == [
-        SYN,
-        SYNACK,
-        FIN,
-        ACK,
-        RST,
-        RST,
-    ]
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        (0x02, SYN),
+        (0x12, SYNACK),
+        (0x11, FIN),
+        (0x10, ACK),
+        (0x18, ACK),
+        (0x14, RST),
+        (0xC2, SYN),
+        (0x06, NONE),
+        (0x03, NONE),
+        (0x01, NONE),
+        (0x00, NONE),
+        (0x29, NONE),
+    ],
+)
+def test_kinds_of_segments(flags: int, kind: int) -> None:
+    """PSH, ECE and CWR say nothing; SYN and RST together, a FIN that acknowledges nothing, no
+    flags, and a Christmas tree are none (tcp_valid_flags)."""
+    assert tcp_kind(flags) == kind
