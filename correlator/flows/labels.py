@@ -89,12 +89,14 @@ class Tracker:
         untracked: Sequence[bool],
         sent_by_host: Sequence[int],
         segments: Sequence[tuple[int, ...]],
+        lost: Sequence[bool],
     ) -> list[Label]:
         """One label a packet, in order.
 
         ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected),
         so that conntrack forgot it. ``sent_by_host`` and ``segments``:
-        see :func:`correlator.flows.conntrack.judge`."""
+        see :func:`correlator.flows.conntrack.judge`. ``lost``: conntrack had lost its entry before
+        that packet."""
         labels: list[Label] = []
         self.two_way = (
             len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
@@ -106,6 +108,8 @@ class Tracker:
             if kinds[i] == RELATED_KIND:
                 labels.append(self._related(forward[i], i == 0))
                 continue
+            if lost[i]:
+                self.entry.exists = 0
             if i == 0 and self.older:
                 take_up(self.entry, self.limits, time, self.forward_first, kinds[i], segments[i])
                 self.from_before = self.opened = True
@@ -184,13 +188,14 @@ def track(
     only: Bools | None = None,
     before: Labels | None = None,
     settings: ConntrackSettings = DEFAULT_SETTINGS,
+    lost: Bools | None = None,
 ) -> Labels:
     """Follow every pair (those in ``only`` (pairs,), where given; the others stay as ``before``, or
     0) on a host with these conntrack ``settings``.
 
     ``opening`` (pairs,): FRESH the first packet opens its connection, OLDER_FORWARD an older
     connection whose original direction is forward, OLDER_BACKWARD an older one the other way round.
-    ``unconfirmed`` and ``untracked`` (n,): see :class:`Tracker`."""
+    ``unconfirmed``, ``untracked`` and ``lost`` (n,): see :meth:`Tracker.run`."""
     n = len(crossings)
     zero, no = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     result = before if before is not None else Labels(zero, zero, zero, no, no, no, no)
@@ -209,6 +214,7 @@ def track(
         )
     ]
     each.append(list(map(tuple, crossings.segment[order].tolist())))
+    each.append((no if lost is None else lost)[order].tolist())
     protocols = crossings.protocol[order].tolist()
     how = opening[crossings.pair[order]].tolist()
     limits = limits_of(settings)
@@ -246,6 +252,23 @@ def first_of_pairs(crossings: Crossings) -> Ints:
     """The first crossing of every pair; int64 (pairs,)."""
     order = np.lexsort((crossings.time, crossings.pair))
     return order[_begins(crossings.pair[order])]
+
+
+def last_alone(crossings: Crossings) -> Bools:
+    """The first crossing (n,) of each pair's last ones that came in and were not seen leaving,
+    where others of their direction were."""
+    c, result = crossings, np.zeros(len(crossings), dtype=bool)
+    alone, through = c.entered & ~c.sent, c.entered & c.sent & ~c.loop
+    order = np.lexsort((c.time, c.forward, c.pair))
+    way = (c.pair * 2 + c.forward)[order]
+    count = int(way.max()) + 1 if len(way) else 0
+    last = np.full(count, -1, dtype=np.int64)
+    place = np.arange(len(order))
+    np.maximum.at(last, way[through[order]], place[through[order]])
+    later = alone[order] & (last[way] >= 0) & (place > last[way])
+    _, first = np.unique(way[later], return_index=True)
+    result[order[np.flatnonzero(later)[first]]] = True
+    return result
 
 
 def guess_opening(crossings: Crossings, servers: frozenset[int]) -> Bytes:

@@ -16,8 +16,8 @@ from correlator.endpoints import NOWHERE, address_of, pack
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.published import doors
 from correlator.firewall.walk.path import End
-from correlator.flows.conntrack import S_NEW
-from correlator.flows.labels import Labels, track
+from correlator.flows.conntrack import S_ESTABLISHED, S_INVALID, S_NEW, TCP
+from correlator.flows.labels import FRESH, Labels, last_alone, track
 from correlator.reconcile.possible.alternatives import (
     Alternatives,
     Hypothesis,
@@ -33,7 +33,7 @@ from correlator.reconcile.possible.walks import Walked, walk_rows
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from correlator.arrays import Bools, Ints
+    from correlator.arrays import Bools, Bytes, Ints
     from correlator.reconcile.intake.generations import Stages
     from correlator.reconcile.possible.scene import Scene
 
@@ -118,7 +118,10 @@ def explore(
     grouped = np.full(len(opening), -1, dtype=np.int8)
     grouped[crossings.pair[groups]] = opening[crossings.pair[groups]]
     others += [grouped] if groups.any() else []
-    known: list[Labels | None] = [None] * (1 + len(others))
+    assumptions = [Assumption(opening, joined=False)]
+    assumptions += [Assumption(other) for other in others]
+    assumptions += _of_conntrack(scene, opening, hints)
+    known: list[Labels | None] = [None] * len(assumptions)
     changed = np.ones(int(crossings.pair.max()) + 1 if n else 0, dtype=bool)
     used = hints
     for _ in range(ROUNDS):
@@ -126,21 +129,14 @@ def explore(
         # as the first hypothesis takes it, the host has not joined the groups that packets are for;
         # the others say that it has
         joined = replace(hints, unconfirmed=hints.unconfirmed & ~groups)
-        hypotheses = [_label(scene, opening, hints, changed, known[0], False)]
-        for o, before in zip(others, known[1:], strict=True):
-            hypotheses.append(
-                _label(
-                    scene,
-                    np.where(o >= 0, o, 0).astype(np.int8),
-                    joined,
-                    (o >= 0) & changed,
-                    before,
-                    True,
-                )
-            )
+        hypotheses = [
+            _label(scene, one, joined if one.joined else hints, changed, before)
+            for one, before in zip(assumptions, known, strict=True)
+        ]
         known = [one.labels for one in hypotheses]
+        asked = [None, *(one.opening for one in assumptions[1:])]
         alternatives = list_alternatives(
-            crossings, hypotheses, [None, *others], ways, scene.host, rewrites
+            crossings, hypotheses, asked, ways, scene.host, rewrites
         )
         rows = expand(scene, hypotheses, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
@@ -156,30 +152,64 @@ def explore(
     return Explored(tuple(hypotheses), alternatives, rows, walked, used, unsettled, groups)
 
 
+@dataclass(frozen=True)
+class Assumption:
+    """What a hypothesis takes for given: how pairs open, int8 (pairs,) (-1: it is not about that
+    one); that the host has ``joined`` multicast groups; that conntrack checks no window
+    (``liberal``); crossings (n,) before which it had ``lost`` their entry."""
+
+    opening: Bytes
+    joined: bool = True
+    liberal: bool = False
+    lost: Bools | None = None
+
+
+def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption]:
+    """What else conntrack may have made of connections that it knew.
+
+    A segment that seems out of its window may be one that follows others which the capture lost. An
+    entry may be gone before its time (``conntrack -D``, a table that was full): who waits for an
+    answer then sends on, and nothing of it leaves."""
+    c = scene.crossings
+    if not (c.protocol == TCP).any():
+        return []
+    found = []
+    base = _label(scene, Assumption(opening, joined=False), hints, None, None).labels
+    astray = np.zeros(len(opening), dtype=bool)
+    astray[c.pair[(base.state == S_INVALID) & (c.protocol == TCP)]] = True
+    if astray.any() and not scene.host.conntrack.tcp_be_liberal:
+        asked = Assumption(np.where(astray, opening, -1).astype(np.int8), liberal=True)
+        found += [asked]
+    lost = last_alone(c) & (base.state == S_ESTABLISHED) & (c.protocol == TCP)
+    if lost.any():
+        concerned = np.full(len(opening), -1, dtype=np.int8)
+        concerned[c.pair[lost]] = opening[c.pair[lost]]
+        found += [Assumption(concerned, lost=lost)]
+    return found
+
+
 def _label(
-    scene: Scene,
-    opening: npt.NDArray[np.int8],
-    hints: Hints,
-    only: Bools,
-    before: Labels | None,
-    joined: bool,
+    scene: Scene, one: Assumption, hints: Hints, changed: Bools | None, before: Labels | None
 ) -> Hypothesis:
-    """Label the pairs in ``only`` (pairs,); the others are as they were ``before``."""
+    """Label the pairs that ``changed`` (pairs,); the others are as they were ``before``."""
+    concerned = one.opening >= 0
+    settings = scene.host.conntrack
     labels = track(
         scene.crossings,
-        opening,
+        np.where(concerned, one.opening, FRESH).astype(np.int8),
         hints.unconfirmed,
         hints.untracked,
-        only,
+        concerned if changed is None else concerned & changed,
         before,
-        scene.host.conntrack,
+        replace(settings, tcp_be_liberal=1) if one.liberal else settings,
+        one.lost,
     )
     errors = about_untracked(scene.crossings, scene.packets, hints.untracked)
     labels = without_connection(labels, errors)
     ends = find_ends(
         scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness
     )
-    return Hypothesis(labels, ends, joined)
+    return Hypothesis(labels, ends, one.joined)
 
 
 def _learn(

@@ -43,6 +43,7 @@ def run(
         [False] * count,
         [0] * count,
         [(0, 0, 0, 0, -1)] * count,
+        [False] * count,
     )
 
 
