@@ -40,6 +40,10 @@ COLUMNS: dict[str, tuple[str, str]] = {
     ),
     "truncated": ("bool", "headers are cut by the snap length"),
     "malformed": ("bool", "a transport header that xt_tcpudp and conntrack refuse"),
+    "bad_checksum": (
+        "bool",
+        "captured whole, and its transport checksum is neither right nor left to hardware",
+    ),
     "inner_protocol": ("uint8", "protocol of the packet that an ICMP error quotes; 0 none"),
     "inner_src": ("uint64", "as src"),
     "inner_dst": ("uint64", "as src"),

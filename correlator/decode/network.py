@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from correlator.decode.checksums import wrong_checksums
 from correlator.decode.frames import Bytes, Frames
 from correlator.decode.link import IPV4, IPV6, Network
 
@@ -122,6 +123,8 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
         | (icmp & (room < 8))
     )
     c["truncated"] = first & (at + np.minimum(header, room) > end)
+    c["bad_checksum"] = first & ~c["more_fragments"] & ~c["malformed"]
+    c["bad_checksum"] &= wrong_checksums(data.data, at, room, end, protocol, (c["src"], c["dst"]))
     c["payload_hash"] = _hash(data, at + header, np.minimum(end - at - header, c["payload_length"]))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from correlator.decode.checksums import LARGEST
 from correlator.decode.compiled import kernel, part, rare
 from correlator.decode.frames import MOST_TIME
 from correlator.decode.network import MOST_SCALE, WINDOW_SCALE
@@ -155,6 +156,36 @@ def _options(data, r, at, end):
 
 
 @rare
+def _wrong_checksum(data, r, at, room):
+    """As :func:`correlator.decode.checksums.wrong_checksums` says of one packet."""
+    total = np.uint64(0)
+    whole = room - (room & 3)
+    for i in range(0, whole, 4):
+        total += np.uint64(little(data, at + i))
+    for i in range(whole, room):
+        total += np.uint64(byte(data, at + i)) << np.uint64(8 * (i & 1))
+    field, pseudo = _u16(data, at + 2), np.int64(0)
+    if r.protocol != ICMP:
+        field = _u16(data, at + (16 if r.protocol == TCP else 6))
+        pseudo = np.int64(r.protocol) + room
+        pseudo += (np.int64(r.src) >> 16) + (np.int64(r.src) & 0xFFFF)
+        pseudo += (np.int64(r.dst) >> 16) + (np.int64(r.dst) & 0xFFFF)
+        pseudo = _folded(pseudo)
+        if field == pseudo or (r.protocol == UDP and field == 0):
+            return False
+    total = (total & np.uint64(0xFFFFFFFF)) + (total >> np.uint64(32))
+    swapped = _folded(np.int64(total))
+    return _folded(((swapped & 0xFF) << 8 | swapped >> 8) + pseudo) != 0xFFFF
+
+
+@part
+def _folded(total):
+    for _ in range(3):
+        total = (total & 0xFFFF) + (total >> 16)
+    return total
+
+
+@rare
 def _quoted(data, r, at, end):
     """The addresses that an ICMP error quotes."""
     inner = at + 8
@@ -213,6 +244,9 @@ def _transport(data, r, at, end, room, key):
             _mixed(key, u32(data, at + 4)), np.int64(data[at]) << 8 | np.int64(data[at + 1])
         )
         header = np.int64(8)
+    whole = room <= LARGEST - 20 and at + room <= end
+    if r.wire == IN and whole and _wrong_checksum(data, r, at, room):
+        r.odd |= ODD
     size = room - header if room > header else 0
     if r.protocol == TCP:
         r.end = np.int64(r.seq) + size + (r.flags & 1) + (r.flags >> 1 & 1)

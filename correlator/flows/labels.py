@@ -90,13 +90,14 @@ class Tracker:
         sent_by_host: Sequence[int],
         segments: Sequence[tuple[int, ...]],
         lost: Sequence[bool],
+        broken: Sequence[bool],
     ) -> list[Label]:
         """One label a packet, in order.
 
         ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected),
         so that conntrack forgot it. ``sent_by_host`` and ``segments``:
         see :func:`correlator.flows.conntrack.judge`. ``lost``: conntrack had lost its entry before
-        that packet."""
+        that packet. ``broken``: it has a wrong checksum, and conntrack looks at that."""
         labels: list[Label] = []
         self.two_way = (
             len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
@@ -104,6 +105,9 @@ class Tracker:
         for i, time in enumerate(times):
             if untracked[i]:
                 labels.append(Label(self.number, UNTRACKED, S_UNTRACKED))
+                continue
+            if broken[i]:
+                labels.append(Label(self.number, UNTRACKED, S_INVALID))
                 continue
             if kinds[i] == RELATED_KIND:
                 labels.append(self._related(forward[i], i == 0))
@@ -215,6 +219,8 @@ def track(
     ]
     each.append(list(map(tuple, crossings.segment[order].tolist())))
     each.append((no if lost is None else lost)[order].tolist())
+    broken = no if crossings.broken is None or not settings.checksum else crossings.broken
+    each.append(broken[order].tolist())
     protocols = crossings.protocol[order].tolist()
     how = opening[crossings.pair[order]].tolist()
     limits = limits_of(settings)

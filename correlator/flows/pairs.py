@@ -43,7 +43,8 @@ class Crossings:
     NAT seen here (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its
     pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes;
     ``segment`` (n, 5): sequence numbers
-    and windows. ``quote_cut``: quoted ports were not captured (None: of none)."""
+    and windows. ``broken``: it came in with a wrong
+    checksum (None: none did). ``quote_cut``: quoted ports were not captured (None: of none)."""
 
     came_in: Ints
     left: Ints
@@ -61,6 +62,7 @@ class Crossings:
     quoted_source: Ints
     quoted_destination: Ints
     segment: Ints
+    broken: Bools | None = None
     quote_cut: Bools | None = None
 
     def __len__(self) -> int:
@@ -186,6 +188,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         np.where(error, inner_source[shown], NOWHERE),
         np.where(error, inner_destination[shown], NOWHERE),
         _segments(packets, shown),
+        packets["bad_checksum"].to_numpy()[shown] & entered & (wire != LOOP),
         cut[shown],
     )
 

@@ -155,8 +155,8 @@ def explore(
 @dataclass(frozen=True)
 class Assumption:
     """What a hypothesis takes for given: how pairs open, int8 (pairs,) (-1: it is not about that
-    one); that the host has ``joined`` multicast groups; that conntrack checks no window
-    (``liberal``); crossings (n,) before which it had ``lost`` their entry."""
+    one); that the host has ``joined`` multicast groups; that conntrack checks neither
+    windows nor checksums (``liberal``); crossings (n,) before which it had ``lost`` their entry."""
 
     opening: Bytes
     joined: bool = True
@@ -167,17 +167,18 @@ class Assumption:
 def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption]:
     """What else conntrack may have made of connections that it knew.
 
-    A segment that seems out of its window may be one that follows others which the capture lost. An
+    A segment that seems out of its window may be one that follows others which the capture lost; a
+    checksum may be wrong in the capture only, where hardware has seen to it. An
     entry may be gone before its time (``conntrack -D``, a table that was full): who waits for an
     answer then sends on, and nothing of it leaves."""
     c = scene.crossings
-    if not (c.protocol == TCP).any():
-        return []
     found = []
     base = _label(scene, Assumption(opening, joined=False), hints, None, None).labels
     astray = np.zeros(len(opening), dtype=bool)
     astray[c.pair[(base.state == S_INVALID) & (c.protocol == TCP)]] = True
-    if astray.any() and not scene.host.conntrack.tcp_be_liberal:
+    if c.broken is not None:
+        astray[c.pair[c.broken]] = True
+    if astray.any():
         asked = Assumption(np.where(astray, opening, -1).astype(np.int8), liberal=True)
         found += [asked]
     lost = last_alone(c) & (base.state == S_ESTABLISHED) & (c.protocol == TCP)
@@ -201,7 +202,7 @@ def _label(
         hints.untracked,
         concerned if changed is None else concerned & changed,
         before,
-        replace(settings, tcp_be_liberal=1) if one.liberal else settings,
+        replace(settings, tcp_be_liberal=1, checksum=0) if one.liberal else settings,
         one.lost,
     )
     errors = about_untracked(scene.crossings, scene.packets, hints.untracked)

@@ -44,6 +44,7 @@ def run(
         [0] * count,
         [(0, 0, 0, 0, -1)] * count,
         [False] * count,
+        [False] * count,
     )
 
 
