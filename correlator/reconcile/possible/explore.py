@@ -135,9 +135,7 @@ def explore(
         ]
         known = [one.labels for one in hypotheses]
         asked = [None, *(one.opening for one in assumptions[1:])]
-        alternatives = list_alternatives(
-            crossings, hypotheses, asked, ways, scene.host, rewrites
-        )
+        alternatives = list_alternatives(crossings, hypotheses, asked, ways, scene.host, rewrites)
         rows = expand(scene, hypotheses, alternatives, stage_of, hints.connmark)
         walked = walk_rows(rows, stages.stages, scene)
         learned = _learn(hints, crossings.pair, hypotheses[0], alternatives, rows, walked, marks)

@@ -1,0 +1,69 @@
+"""What conntrack makes of packets that fit no connection, held against the kernel's own trace."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import correlator
+from correlator.reconcile.intake import packets as intake
+from tests.conftest import CAPTURES
+from tests.truth import compare
+
+INVALID = CAPTURES / "invalid"
+PROVEN = {
+    "answer-without-syn": "SYN-ACKs whose SYN went another way are INVALID, and dropped as such",
+    "forgotten": "FINs after conntrack forgot are INVALID, and dropped as such",
+    "notrack": "what raw keeps from conntrack is not masqueraded, though its other direction is",
+    "other-address": "who answers from another of the host's addresses opens a connection",
+    "out-of-window": "a segment out of its window is INVALID, as sent, and reset by the host",
+    "ping-to-oneself": "where both ends are the same, the type of a message tells its direction",
+    "quote-cut": "an error whose quoted ports were not captured belongs to what it quotes",
+    "relay-other-address": "the same of a relay, whose client refuses what it did not ask for",
+    "wrong-checksum": "a SYN with a wrong checksum is INVALID: no nat, and INPUT as it was sent",
+}
+OPEN = {"answer-unasked": "an answer nobody asked for may be one to what the capture missed"}
+
+
+@pytest.mark.parametrize("folds", [True, False])
+@pytest.mark.parametrize("name", PROVEN)
+def test_each_is_what_the_kernel_traced(
+    name: str, folds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every hit of each recording is the kernel's, and proven, folded and not."""
+    monkeypatch.setattr(intake, "FOLD_BYTES", 0 if folds else 1 << 60)
+    found = compare(correlator.load(INVALID / name).hits, INVALID / name / "truth" / "hits.csv")
+    assert (found.missing, found.wrong, found.extra, found.ambiguous) == ([], [], [], 0)
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_what_nothing_tells_is_open(name: str) -> None:
+    """Where wire and counters allow another reading, both are listed, and neither is claimed."""
+    analysis = correlator.load(INVALID / name)
+    found = compare(analysis.hits, INVALID / name / "truth" / "hits.csv")
+    assert (found.missing, found.wrong, found.extra) == ([], [], [])
+    assert set(analysis.hits["status"]) == {"ambiguous"}
+
+
+def test_every_recording_has_its_test() -> None:
+    """None is shipped without a claim."""
+    assert {path.name for path in INVALID.iterdir()} == {*PROVEN, *OPEN}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [("out-of-window", "tcp_be_liberal = 1"), ("wrong-checksum", "checksum = 0")],
+)
+def test_settings_are_heeded(name: str, setting: str, tmp_path: Path) -> None:
+    """Where the host's sysctls say that conntrack does not look, nothing is INVALID for that; these
+    counters then contradict, and nothing that they contradict is exact."""
+    folder = shutil.copytree(INVALID / name, tmp_path / name)
+    file = folder / "sysctl.txt"
+    lines = [line for line in file.read_text().splitlines() if setting.split(" ")[0] not in line]
+    file.write_text("\n".join([*lines, f"net.netfilter.nf_conntrack_{setting}"]) + "\n")
+    packets = correlator.load(folder).packets
+    assert "INVALID" in set(correlator.load(INVALID / name).packets["state"])
+    first = packets[packets["src"] == "172.31.32.1"]
+    assert "INVALID" not in set(first["state"])
