@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import correlator
-from correlator.reconcile.intake import packets as intake
+from correlator.flows.fold.plan import FOLDED, UNFOLDED, Plan
+from correlator.reconcile.loading import load_files
 from tests.conftest import CAPTURES
 from tests.truth import compare
 
@@ -27,14 +28,12 @@ PROVEN = {
 OPEN = {"answer-unasked": "an answer nobody asked for may be one to what the capture missed"}
 
 
-@pytest.mark.parametrize("folds", [True, False])
+@pytest.mark.parametrize("plan", [FOLDED, UNFOLDED], ids=["folded", "packet by packet"])
 @pytest.mark.parametrize("name", PROVEN)
-def test_each_is_what_the_kernel_traced(
-    name: str, folds: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_is_what_the_kernel_traced(name: str, plan: Plan) -> None:
     """Every hit of each recording is the kernel's, and proven, folded and not."""
-    monkeypatch.setattr(intake, "FOLD_BYTES", 0 if folds else 1 << 60)
-    found = compare(correlator.load(INVALID / name).hits, INVALID / name / "truth" / "hits.csv")
+    hits = load_files(INVALID / name, plan=plan).hits
+    found = compare(hits, INVALID / name / "truth" / "hits.csv")
     assert (found.missing, found.wrong, found.extra, found.ambiguous) == ([], [], [], 0)
 
 
