@@ -36,6 +36,7 @@ def datagram_and_error(error_came_in: bool = False) -> Crossings:
         kind=np.array([0, RELATED_KIND]),
         quoted_source=np.array([NOWHERE, PEER]),
         quoted_destination=np.array([NOWHERE, HOST]),
+        segment=np.zeros((2, 5), dtype=np.int64),
     )
 
 
