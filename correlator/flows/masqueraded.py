@@ -30,6 +30,33 @@ def join_masqueraded(
     stayed; ``server`` is the endpoint at the other side. Only pairs seen one way are asked."""
     one_way = _one_way(name, sent, answer)
     requests, answers = np.flatnonzero(sent & one_way), np.flatnonzero(answer & one_way)
+    return _join(packets, shown, name, (requests, server[requests]), (answers, server[answers]))
+
+
+def join_looped(
+    packets: pd.DataFrame, shown: Ints, name: Names, ends: tuple[Ints, Ints], up: Bools, loop: Bools
+) -> Names:
+    """The same on loopback, whose tap sits behind POSTROUTING: a request bears the address that
+    MASQUERADE wrote, its answer the one that was there before.
+
+    ``ends``: (source, destination) of every crossing; ``up`` tells the two directions of a pair
+    apart; ``loop`` marks those on loopback. Only pairs seen one way are asked."""
+    one_way = loop & _one_way(name, loop & up, loop & ~up)
+    rows = np.flatnonzero(one_way)
+    source, destination = (end[rows] for end in ends)
+    return _join(packets, shown, name, (rows, destination), (rows, source))
+
+
+def _join(
+    packets: pd.DataFrame,
+    shown: Ints,
+    name: Names,
+    asking: tuple[Ints, Ints],
+    answering: tuple[Ints, Ints],
+) -> Names:
+    """Names with those of answers replaced by the request's; ``asking`` and ``answering`` are
+    (crossings, their servers)."""
+    (requests, asked_of), (answers, told_by) = asking, answering
     if not len(requests) or not len(answers):
         return name
     fields = {
@@ -45,8 +72,8 @@ def join_masqueraded(
             "dport",
         )
     }
-    left = pd.DataFrame({"key": _asked(fields, requests, server), "request": name[requests]})
-    right = pd.DataFrame({"key": _answered(fields, answers, server), "answer": name[answers]})
+    left = pd.DataFrame({"key": _asked(fields, requests, asked_of), "request": name[requests]})
+    right = pd.DataFrame({"key": _answered(fields, answers, told_by), "answer": name[answers]})
     time = packets["time"].to_numpy()[shown]
     asked = left.assign(asked=time[requests]).groupby("request")["asked"].min()
     answered = right.assign(answered=time[answers]).groupby("answer")["answered"].min()
@@ -57,7 +84,7 @@ def join_masqueraded(
         .merge(right.drop_duplicates(), on="key")
         .join(asked, on="request")
         .join(answered, on="answer")
-        .query("asked <= answered")
+        .query("asked <= answered and request != answer")
         .groupby(["request", "answer"])
         .size()
     )
@@ -89,11 +116,11 @@ def _asked(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
     ) & 0xFFFFFFFF
     echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
     value = np.where(protocol == 6, following, np.where(protocol == 1, echo, f["sport"][rows]))
-    return mix(protocol, server[rows], value)
+    return mix(protocol, server, value)
 
 
 def _answered(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
     protocol = f["protocol"][rows]
     echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
     value = np.where(protocol == 6, f["ack"][rows], np.where(protocol == 1, echo, f["dport"][rows]))
-    return mix(protocol, server[rows], value)
+    return mix(protocol, server, value)

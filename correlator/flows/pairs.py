@@ -22,7 +22,7 @@ from correlator.flows.cut_quotes import complete_quotes
 from correlator.flows.frames.bridge_ports import ON_PORT
 from correlator.flows.frames.direction import BRIDGED, LOOP
 from correlator.flows.keys import pair_name
-from correlator.flows.masqueraded import join_masqueraded
+from correlator.flows.masqueraded import join_looped, join_masqueraded
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -130,6 +130,13 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
             hosts_own,
             restored,
         )
+    kind = _kinds(packets, shown, protocol, error)
+    loop = wire == LOOP
+    query = protocol == 1
+    looped = loop & ~error
+    up = np.where(query, kind == conntrack.QUERY, out_source < out_destination)
+    if looped.any():
+        name = join_looped(packets, shown, name, (out_source, out_destination), up, looped)
     known = ~error
     low, high, ends = _ends(name[known], one[known], other[known], both[known])
 
@@ -161,6 +168,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
     pair, _ = pd.factorize(name)
     lo, hi = _pair_ends(name, low, high, ends)
     forward = np.where(entered, one == lo, other == hi)
+    forward = np.where(looped, np.where(query, up, (one == lo) | (other == hi)), forward)
     if error.any():
         quoted_forward = np.where(
             entered[error],
@@ -168,7 +176,6 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
             inner_source[quoted] == lo[error],
         )
         forward[error] = ~quoted_forward
-    kind = _kinds(packets, shown, protocol, error)
     # of who talks to itself, both directions have the same endpoints: the type tells them apart
     forward = np.where((lo == hi) & (protocol == 1) & ~error, kind == conntrack.QUERY, forward)
     return Crossings(
