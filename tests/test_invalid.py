@@ -13,6 +13,7 @@ from correlator.reconcile.loading import load_files
 from tests.conftest import CAPTURES
 from tests.truth import compare
 
+UDP = 17
 INVALID = CAPTURES / "invalid"
 PROVEN = {
     "answer-without-syn": "SYN-ACKs whose SYN went another way are INVALID, and dropped as such",
@@ -44,6 +45,24 @@ def test_what_nothing_tells_is_open(name: str) -> None:
     found = compare(analysis.hits, INVALID / name / "truth" / "hits.csv")
     assert (found.missing, found.wrong, found.extra) == ([], [], [])
     assert set(analysis.hits["status"]) == {"ambiguous"}
+
+
+def test_a_quote_that_cannot_be_completed_is_open(tmp_path: Path) -> None:
+    """Where the capture lost what an error quotes, and the snap length its ports, nobody knows
+    whose it is: nothing of it is exact."""
+    folder = shutil.copytree(INVALID / "quote-cut", tmp_path / "case")
+    for pcap in folder.glob("*.pcap"):
+        data, position, kept = pcap.read_bytes(), 24, []
+        while position < len(data):
+            size = 16 + int.from_bytes(data[position + 8 : position + 12], "little")
+            frame = data[position : position + size]
+            kept += [frame] if frame[16 + 23] != UDP else []
+            position += size
+        pcap.write_bytes(data[:24] + b"".join(kept))
+    hits = correlator.load(folder).hits
+    errors = hits[(hits["sport"] == 0) & (hits["protocol"] == "udp")]
+    assert len(errors)
+    assert "exact" not in set(errors["status"])
 
 
 def test_every_recording_has_its_test() -> None:

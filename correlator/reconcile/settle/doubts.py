@@ -8,7 +8,8 @@ conntrack made of the packets before it. The reading is wrong where
 * a rule that a rejected reading hits counted more than is explained (``REJECTED``): the counters do
   not speak for the reading that was taken;
 * labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
-  packet, or never saw it, says what the next one is;
+  packet, or never saw it, says what the next one is; or an ICMP error quotes too little to tell
+  whose it is;
 * another packet of the connection fits no way at all, or no rule makes the translation that its
   packets show: they may be of two connections, as where a server answers from another of the
   host's addresses (``CONTRADICTED``);
@@ -61,6 +62,8 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
     unlike = np.zeros(int(pair.max(initial=-1)) + 1, dtype=bool)
     unlike[pair[explored.rows.crossing[rows[otherwise]]]] = True
     unlike |= explored.unsettled
+    if crossings.quote_cut is not None:
+        unlike[pair[crossings.quote_cut]] = True
     nowhere = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
     nowhere[connection[way == NO_WAY]] = True
     if decided.scene.witness is None:
