@@ -21,7 +21,7 @@ from correlator.firewall.samples.session import read_sample_logs
 from correlator.firewall.sets import parse_sets
 from correlator.firewall.walk.program import compile_ruleset
 from correlator.flows.conntrack_log import read_conntrack_log
-from correlator.reconcile.intake import packets as intake
+from correlator.flows.fold.plan import FOLDED, UNFOLDED
 from correlator.reconcile.loading import load_files
 from tests.conftest import CAPTURES
 from tests.fuzz.mutate import blocks, mutated
@@ -171,8 +171,7 @@ def reports(folder: Path, how: int, fold: bool) -> None:
     from correlator.report.show import render_connection
     from correlator.report.terminal import render_replay
 
-    intake.FOLD_BYTES = 0 if fold else 8 << 20
-    analysis = load_files(folder)
+    analysis = load_files(folder, plan=FOLDED if fold else UNFOLDED)
     text = render_replay(analysis, everything=True)
     assert all(line.isprintable() for line in text.split("\n")), "nothing unseen is printed"
     out = folder / "out"
