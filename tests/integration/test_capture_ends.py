@@ -36,6 +36,15 @@ def _alive(marker: str) -> list[int]:
     return found
 
 
+def _wait_until_there(marker: str, seconds: float = 15) -> None:
+    """Until the command has begun, and what it starts had the time to."""
+    until = time.monotonic() + seconds
+    while not _alive(marker):
+        assert time.monotonic() < until, "the command did not begin"
+        time.sleep(0.05)
+    time.sleep(0.5)
+
+
 def _wait_until_gone(marker: str, seconds: float = 15) -> None:
     until = time.monotonic() + seconds
     while _alive(marker):
@@ -166,10 +175,10 @@ def test_a_killed_terminal(tmp_path: Path) -> None:
         sleeper = f"{tmp_path}/sleeper"
         shutil.copy("/bin/sleep", sleeper)
         process, ours = _on_terminal(lab, session, "sh", "-c", f"{sleeper} 100 & {sleeper} 100")
-        time.sleep(0.5)
+        _wait_until_there(sleeper)
         os.close(ours)
         process.wait(60)
-    assert not _alive(sleeper)
+    _wait_until_gone(sleeper)
     manifest = _manifest(session)
     assert (manifest["stopped_by"], manifest["exit_status"]) == ("SIGHUP", 128 + signal.SIGHUP)
     assert manifest["complete"] is True
@@ -185,7 +194,7 @@ def test_a_deaf_command(tmp_path: Path) -> None:
         shutil.copy("/bin/sleep", sleeper)
         deaf = f"trap '' INT; {sleeper} 100 & {sleeper} 100"
         process, ours = _on_terminal(lab, session, "sh", "-c", deaf)
-        time.sleep(0.3)
+        _wait_until_there(sleeper)
         os.write(ours, b"\x03")
         _read_until(ours, b"Ctrl-C again ends the recording at once")
         assert process.poll() is None
@@ -195,7 +204,7 @@ def test_a_deaf_command(tmp_path: Path) -> None:
         os.write(ours, b"\x03")
         assert process.wait(60) == 128 + signal.SIGKILL
         os.close(ours)
-    assert not _alive(sleeper)
+    _wait_until_gone(sleeper)
 
 
 def test_signals_reach_all_that_was_started(tmp_path: Path) -> None:
