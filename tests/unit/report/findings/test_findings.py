@@ -65,7 +65,7 @@ SPEAKS = {
     older_than_rule: {"stale"},
     past_input: {"ufw"},
     through_proxy: {"proxy", "modern"},
-    client_hidden: {"balance", "proxy", "inside", "modern"},
+    client_hidden: {"balance", "proxy", "inside", "localhost", "modern"},
     hairpin: {"inside"},
     older_than_recording: {"older"},
     both_backends: set(),
