@@ -24,6 +24,7 @@ BYTES_OF_FILES = {
     "capturing/nft.py": "sequence numbers of netlink",
     "capturing/sniffer.py": "headers of AF_PACKET's ring",
     "dataset/commented.py": "option headers of pcapng",
+    "decode/checksums.py": "the 16-bit sums of RFC 1071",
     "decode/frames.py": "numbers of several bytes in frames",
     "decode/link.py": "the family ahead of a BSD loopback frame",
     "decode/pcap.py": "the link type in a pcap header",
