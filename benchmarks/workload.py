@@ -306,6 +306,11 @@ def _frames(
     _put(frame, 36, np.full(len(time), 0x4000), 2)
     _put(frame, 38, 64 - second.astype(np.int64), 1)
     _put(frame, 39, np.full(len(time), 6), 1)
+    # as between namespaces: the sum of the pseudo-header, which hardware would complete
+    words = [part for end in (source, target) for part in (end >> 16, end & 0xFFFF)]
+    pseudo = sum(words) + 6 + TCP + p.payload
+    for _ in range(2):
+        pseudo = (pseudo & 0xFFFF) + (pseudo >> 16)
     for at, values, width in (
         (42, source, 4),
         (46, target, 4),
@@ -316,6 +321,7 @@ def _frames(
         (62, np.full(len(time), 0x80), 1),
         (63, p.flags, 1),
         (64, np.full(len(time), 502), 2),
+        (66, pseudo, 2),
     ):
         _put(frame, at, values, width)
     frame[:, 70:82] = np.frombuffer(bytes((1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1)), dtype=np.uint8)
