@@ -29,6 +29,8 @@ SHUT = Path(__file__).parents[1] / "captures" / "shut"
 EVIL = "\x1b]0;PWN\x07\x1b[2J\u202e\x9b\x7f"
 FORGED = "\ncounters  0 residuals"
 INTERFACE = f"=cmd|{EVIL}{FORGED}"
+READ = EVIL.replace("\x1b[2J", "")
+"""What is read of it in a log: what moves a terminal's cursor is taken out, as of a typescript."""
 CHAIN = f"USER{EVIL}"
 COMMENT = f'-m comment --comment "{EVIL}" '
 TABLES = ("hits", "connections", "ledger", "packets", "rules")
@@ -59,7 +61,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Analysis:
 def test_the_enemy_is_in_it(hostile: Analysis) -> None:
     """The tables hold what the input said, as it said it."""
     assert any(EVIL in name for name in hostile.interfaces)
-    assert hostile.rules["rule"].astype(str).str.contains(EVIL, regex=False).any()
+    assert hostile.rules["rule"].astype(str).str.contains(READ, regex=False).any()
     assert any(EVIL in name for name in hostile.containers.values())
 
 
@@ -69,7 +71,7 @@ def test_text_is_printable_and_no_line_is_forged(hostile: Analysis) -> None:
     texts = [
         render_replay(hostile, everything=True),
         render_client(hostile, client),
-        render_rule(hostile, f"filter/{CHAIN}:1"),
+        render_rule(hostile, f"filter/USER{READ}:1"),
         *(render_connection(hostile, n + 1) for n in range(len(hostile.connections))),
     ]
     for text in texts:

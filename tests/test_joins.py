@@ -83,7 +83,7 @@ def test_every_frame_bears_an_id_of_its_connection(recorded: Path) -> None:
     seen = seen[(seen["id"] != "") & (seen["state"] != "RELATED") & (seen["connection"] > 0)]
     both = seen.join(table[[*SIDES, "twice"]], on="connection")
     both = both[~both["twice"] | (both["direction"] == "original")]
-    assert len(both) > 20
+    assert len(both) >= 4  # the smallest recording has no more
     assert ((both["id"] == both["community_id"]) | (both["id"] == both["community_id_reply"])).all()
     inet = table.index[table["protocol"].isin(["tcp", "udp", "icmp"])]
     assert set(both["connection"]) >= set(inet)

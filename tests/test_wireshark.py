@@ -110,7 +110,7 @@ def test_comments_equal_the_hits(recorded: Path, annotated: Path) -> None:
     """What tshark lists as packet comments adds up to the hits table, connection by connection and
     rule by rule."""
     hits = correlator.load(recorded).hits
-    assert counted(hits).total() > 40
+    assert counted(hits).total() > 5
     assert told(annotated) == counted(hits)
     assert_sights_are_one_packet(annotated)
 

@@ -19,7 +19,7 @@ def too_big(analysis: Analysis) -> list[Finding]:
     """Connections of which this host turned packets back by ICMP errors that exceed the MTU of the
     interface behind it: it does so before FORWARD (ip_forward, net/ipv4/ip_forward.c)."""
     host, table = analysis.host, analysis.connections
-    if not host.mtus:
+    if not host.mtus or table.empty:
         return []
     ported = table[table["protocol"].isin(PORTED)]
     errors = analysis.errors_of(ported["connection"].to_numpy(), ("original", "reply"))
