@@ -20,9 +20,9 @@ from correlator.errors import CorrelatorError, InputError
 from correlator.flows.fold import mac_votes
 from correlator.flows.fold import process as aside
 from correlator.flows.fold.plan import FOLDED, UNFOLDED, Plan
+from correlator.reconcile import build
 from correlator.reconcile.analysis import Analysis
 from correlator.reconcile.loading import load_files
-from correlator.reconcile.tables import tables as written
 from correlator.report.page.render import render_page
 from correlator.report.terminal import render_replay
 from tests.conftest import CAPTURES
@@ -303,7 +303,7 @@ def test_no_report_reads_packets_again(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = render_replay(other, everything=True), render_page(other)
     refused = folded.connections.loc[folded.connections["state"] == "refused", "connection"]
     assert refused.isin(folded.tables.numbering.ordinary).any()  # type: ignore[attr-defined]
-    monkeypatch.setattr(written, "PacketReader", None)
+    monkeypatch.setattr(build, "PacketReader", None)
     assert (render_replay(folded, everything=True), render_page(folded)) == expected
     with pytest.raises(TypeError):
         _ = folded.packets
