@@ -53,6 +53,11 @@ CONNECTIONS: Columns = {
         "connection that docker-proxy opened for this one, or the other way round; 0: none",
     ),
     "status": ("category", "exact, ambiguous or unverified: the worst of its hits"),
+    "open": (
+        "category",
+        "what is open of it or of any of its hits: rule, direction, src, dst, reply_src, "
+        "reply_dst, separated by commas; empty: nothing",
+    ),
     "reason": ("object", "why it is not exact; empty where it is"),
 }
 
@@ -74,6 +79,11 @@ HITS: Columns = {
     "last_seen": ("int64", "time of the last of them, epoch ns"),
     "evidence": ("category", "the witnesses that agree: rules, wire, counters"),
     "status": ("category", "exact, ambiguous or unverified"),
+    "open": (
+        "category",
+        "what is open of it: rule (whether, or how often, it was hit), direction, src, dst, "
+        "reply_src, reply_dst, separated by commas; empty: nothing",
+    ),
 }
 
 LEDGER: Columns = {

@@ -13,7 +13,7 @@ from correlator.reconcile.settle.judge import Fact, add_facts, where
 from correlator.reconcile.times import SLACK_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from correlator.arrays import Bools, Ints
     from correlator.reconcile.intake.counters import Counters
@@ -47,9 +47,9 @@ def place_own(hits: Hits, every: Tallies, books: Books | None) -> tuple[Ints, Fa
     """(interval, facts) of each of ``hits``, some of ``every``, as :func:`place_hits` tells
     them."""
     interval = np.full(len(hits), -1, dtype=np.int64)
-    facts = np.full(len(hits), Fact.UNCONFIRMED, dtype=np.uint16)
+    facts = np.full(len(hits), Fact.UNCONFIRMED, dtype=np.uint32)
     if books is None:
-        return interval, facts | np.uint16(Fact.UNCOUNTED)
+        return interval, facts | np.uint32(Fact.UNCOUNTED)
     places = {
         entry: np.searchsorted(hits.entry, [entry, entry + 1]).tolist()
         for entry in books.ledger.accounts
@@ -71,14 +71,14 @@ def place_hits(books: Books, entry: int, rank: Ints) -> tuple[Ints, Facts]:
     account, counters = books.ledger.accounts[entry], books.counters
     interval = np.searchsorted(account.upto, rank, side="right") - 1
     interval = np.where(interval >= counters.samples - 1, -1, interval)
-    said = np.r_[facts_of_intervals(account, counters, entry), np.uint16(Fact.UNCONFIRMED)]
+    said = np.r_[facts_of_intervals(account, counters, entry), np.uint32(Fact.UNCONFIRMED)]
     return interval, said[interval]
 
 
 def facts_of_intervals(account: Account, counters: Counters, entry: int) -> Facts:
     """What an entry's counter says of the hits that fall into each interval, (S-1,)."""
     return (
-        np.uint16(Fact.COVERED)
+        np.uint32(Fact.COVERED)
         | where(~confirmed(account, counters, entry), Fact.UNCONFIRMED)
         | where(account.residual < 0, Fact.FEWER)
         | where((account.residual != 0) | (account.residual_bytes != 0), Fact.RESIDUAL)
@@ -96,9 +96,9 @@ def confirmed(account: Account, counters: Counters, entry: int) -> Bools:
     return balanced & counters.known_of(entry) & (most < UNBOUNDED)
 
 
-def uncounted(books: Books | None) -> np.uint16:
+def uncounted(books: Books | None) -> np.uint32:
     """What the judge is told of everything where there are no books."""
-    return np.uint16(Fact.UNCOUNTED if books is None else 0)
+    return np.uint32(Fact.UNCOUNTED if books is None else 0)
 
 
 def doubted_entries(books: Books | None) -> list[int]:
@@ -156,16 +156,35 @@ def doubts_of(ordinary: Ordinary, books: Books, others: Hits, entries: Sequence[
         if any(entry in hits and unbalanced(books, entry) for entry in entries)
     }
     every = dict.fromkeys([*entries, *(entry for hits in beside.values() for entry in hits)])
-    found = {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint16) for entry in every}
+    found = {entry: np.zeros(2 * len(ordinary.kept), dtype=np.uint32) for entry in every}
     for part in placed(ordinary, books, others, entries):
         side = part.owner * 2 + ordinary.reply[part.combination]
         add_facts(found[part.entry], side, part.facts)
-        residual = part.facts & np.uint16(Fact.RESIDUAL) > 0
+        residual = part.facts & np.uint32(Fact.RESIDUAL) > 0
         for combination in np.unique(part.combination[residual]).tolist():
             doubted = side[residual & (part.combination == combination)]
             for entry in beside[combination]:
-                found[entry][doubted] |= np.uint16(Fact.RESIDUAL)
+                found[entry][doubted] |= np.uint32(Fact.RESIDUAL)
     return found
+
+
+NO_RESIDUAL = 1 << 62
+
+
+def residual_at(books: Books, entry: int | Ints, interval: Ints, facts: Facts) -> Ints:
+    """A number for the residual that each hit's interval has, :data:`NO_RESIDUAL` where it has
+    none, so that the least of several is that of the first entry; (h,)."""
+    number = np.asarray(entry) * books.counters.samples + interval
+    return np.where(facts & np.uint32(Fact.RESIDUAL) > 0, number, NO_RESIDUAL)
+
+
+def residual_in_words(books: Books, number: int, name: Callable[[int], str]) -> str:
+    """Such a residual: the rule's ``name``, and how much it counted beside what is explained."""
+    entry, interval = divmod(number, books.counters.samples)
+    account = books.ledger.accounts[entry]
+    packets, size = int(account.residual[interval]), int(account.residual_bytes[interval])
+    much, what = (packets, "") if packets else (size, " bytes")
+    return f"{name(entry)} counted {abs(much)}{what} {'more' if much > 0 else 'fewer'}"
 
 
 def unbalanced(books: Books, entry: int) -> bool:

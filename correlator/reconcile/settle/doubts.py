@@ -47,7 +47,7 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
     ``connection`` (numbers from 1)."""
     decided, books, (_, counted) = verdict.decided, verdict.books, verdict.placed
     explored, crossings = decided.explored, decided.scene.crossings
-    residual = together(counted & np.uint16(Fact.RESIDUAL), decided.hits.row, len(explored.rows))
+    residual = together(counted & np.uint32(Fact.RESIDUAL), decided.hits.row, len(explored.rows))
     crossing = explored.rows.crossing[row]
     facts = residual[row]
     if books is not None:

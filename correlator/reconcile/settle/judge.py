@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    Facts = npt.NDArray[np.uint16]
+    Facts = npt.NDArray[np.uint32]
     Grounds = npt.NDArray[np.int8]
 
 STATUSES = ("exact", "ambiguous", "unverified")
@@ -70,10 +70,32 @@ class Fact(IntFlag):
     translation that its packets show."""
     NAT_UNLISTED = auto()
     """No tap saw what was dialled, and nobody listed the nat that may have rewritten it."""
+    RULE_OPEN = auto()
+    """What is left to choose from hits other rules, or other than as often."""
+    DIRECTION_OPEN = auto()
+    """It differs in the direction, or in whether conntrack followed it at all."""
+    SRC_OPEN = auto()
+    """It differs in the client."""
+    DST_OPEN = auto()
+    """It differs in what was dialled."""
+    REPLY_SRC_OPEN = auto()
+    """It differs in the server."""
+    REPLY_DST_OPEN = auto()
+    """It differs in what the server saw of the client."""
 
 
 NOTHING = Fact(0)
-UNDECIDED = Fact.DIFFERS | Fact.CAPPED | Fact.NO_WAY | Fact.CROWDED
+FIELDS = {
+    "rule": Fact.RULE_OPEN,
+    "direction": Fact.DIRECTION_OPEN,
+    "src": Fact.SRC_OPEN,
+    "dst": Fact.DST_OPEN,
+    "reply_src": Fact.REPLY_SRC_OPEN,
+    "reply_dst": Fact.REPLY_DST_OPEN,
+}
+"""What tables call that which is open, in the order in which they do."""
+_NAMED = Fact(sum(FIELDS.values()))
+UNDECIDED = Fact.DIFFERS | Fact.CAPPED | Fact.NO_WAY | Fact.CROWDED | _NAMED
 """What is open of a packet, whatever the counters say of its hits."""
 
 
@@ -81,12 +103,14 @@ UNDECIDED = Fact.DIFFERS | Fact.CAPPED | Fact.NO_WAY | Fact.CROWDED
 class Ground:
     """A doubt: ``status`` (number in :data:`STATUSES`) where all facts of ``needs`` hold and none
     of ``lacks``. ``reason``: in words; with the placeholder ``{candidates}`` where whoever asks
-    can name them."""
+    can name them. ``opens``: the fields that it leaves open, beside those that are told by facts
+    of their own."""
 
     status: int
     needs: Fact
     lacks: Fact
     reason: str
+    opens: Fact = Fact.RULE_OPEN
 
 
 GROUNDS = (
@@ -97,19 +121,21 @@ GROUNDS = (
         "more ways through the rules, or rules on one, than are followed",
     ),
     Ground(AMBIGUOUS, Fact.NO_WAY, NOTHING, "no way through the rules fits what was seen"),
-    Ground(AMBIGUOUS, Fact.DIFFERS, NOTHING, "{candidates}"),
+    Ground(AMBIGUOUS, Fact.DIFFERS, NOTHING, "{candidates}", NOTHING),
     Ground(AMBIGUOUS, Fact.CAPPED, NOTHING, "{candidates}"),
     Ground(
         AMBIGUOUS,
         Fact.ONE_SIDED | Fact.UNCONFIRMED,
         NOTHING,
         "an interface was not captured, and no counter confirms what its packets seem to have hit",
+        Fact.RULE_OPEN | Fact.SRC_OPEN | Fact.DST_OPEN,
     ),
     Ground(
         AMBIGUOUS,
         Fact.DIALLED_GUESSED,
         NOTHING,
         "an interface was not captured, and no counter confirms what its packets seem to have hit",
+        Fact.RULE_OPEN | Fact.DST_OPEN,
     ),
     Ground(
         AMBIGUOUS, Fact.FEWER, NOTHING, "its rules counted fewer hits than it seems to have made"
@@ -131,6 +157,7 @@ GROUNDS = (
         Fact.LABELS,
         NOTHING,
         "what conntrack made of its packets depends on a choice that is open",
+        Fact.RULE_OPEN | Fact.DIRECTION_OPEN,
     ),
     Ground(
         AMBIGUOUS,
@@ -143,12 +170,15 @@ GROUNDS = (
         Fact.NAT_UNLISTED,
         NOTHING,
         "what it dialled was not seen, and the table nat was not listed",
+        Fact.DST_OPEN,
     ),
-    Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters"),
-    Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log"),
+    Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters", NOTHING),
+    Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log", NOTHING),
 )
 """Worst first."""
 NO_DOUBT = len(GROUNDS)
+RESIDUAL = next(number for number, one in enumerate(GROUNDS) if one.needs is Fact.RESIDUAL)
+"""The ground of which the number can be told."""
 _STATUS = np.array([*(ground.status for ground in GROUNDS), EXACT], dtype=np.int8)
 _REASON = np.array([*(ground.reason for ground in GROUNDS), ""], dtype=object)
 
@@ -158,7 +188,7 @@ def grounds_of(facts: Facts) -> Grounds:
     none does; (n,)."""
     result = np.full(len(facts), NO_DOUBT, dtype=np.int8)
     for number in reversed(range(NO_DOUBT)):
-        needs, lacks = (np.uint16(part) for part in (GROUNDS[number].needs, GROUNDS[number].lacks))
+        needs, lacks = (np.uint32(part) for part in (GROUNDS[number].needs, GROUNDS[number].lacks))
         result[facts & (needs | lacks) == needs] = number
     return result
 
@@ -175,34 +205,48 @@ def reasons_of(grounds: Grounds) -> npt.NDArray[np.object_]:
     return result
 
 
+def open_of(facts: Facts) -> Facts:
+    """The facts of :data:`FIELDS` that tell what is open of each; (n,)."""
+    result = facts & np.uint32(_NAMED)
+    for ground in GROUNDS:
+        needs, lacks = np.uint32(ground.needs), np.uint32(ground.lacks)
+        result |= where(facts & (needs | lacks) == needs, ground.opens)
+    return result
+
+
+def open_in_words(facts: int) -> str:
+    """The names of the fields that facts of :data:`FIELDS` tell to be open."""
+    return ",".join(name for name, fact in FIELDS.items() if facts & fact)
+
+
 def judge(facts: int, candidates: str = "") -> tuple[str, str]:
     """(status, reason) of one thing."""
-    grounds = grounds_of(np.array([facts], dtype=np.uint16))
+    grounds = grounds_of(np.array([facts], dtype=np.uint32))
     reason: str = reasons_of(grounds)[0]
     return STATUSES[int(statuses_of(grounds)[0])], reason.format(candidates=candidates)
 
 
 def evidence_of(facts: Facts) -> npt.NDArray[np.int8]:
     """Numbers in :data:`EVIDENCE`: what bears witness to all of it; (n,)."""
-    wire = facts & np.uint16(Fact.UNSHOWN) == 0
-    counters = facts & np.uint16(Fact.UNCONFIRMED | Fact.UNCOUNTED) == 0
+    wire = facts & np.uint32(Fact.UNSHOWN) == 0
+    counters = facts & np.uint32(Fact.UNCONFIRMED | Fact.UNCOUNTED) == 0
     result: npt.NDArray[np.int8] = wire.astype(np.int8) + np.int8(2) * counters.astype(np.int8)
     return result
 
 
 def evidence_in_words(facts: int) -> str:
     """The same of one thing, as :data:`EVIDENCE` names it."""
-    return EVIDENCE[int(evidence_of(np.array([facts], dtype=np.uint16))[0])]
+    return EVIDENCE[int(evidence_of(np.array([facts], dtype=np.uint32))[0])]
 
 
 def where(holds: npt.NDArray[np.bool_], fact: Fact) -> Facts:
     """A fact of those of which it ``holds``, as facts; (n,)."""
-    return np.where(holds, np.uint16(fact), np.uint16(0))
+    return np.where(holds, np.uint32(fact), np.uint32(0))
 
 
 def together(facts: Facts, owner: npt.NDArray[np.integer[Any]], count: int) -> Facts:
     """The facts of every one of ``count`` owners: the union of what its parts (n,) bear."""
-    result = np.zeros(count, dtype=np.uint16)
+    result = np.zeros(count, dtype=np.uint32)
     add_facts(result, owner, facts)
     return result
 
@@ -212,7 +256,7 @@ def add_facts(into: Facts, owner: npt.NDArray[np.integer[Any]], facts: Facts) ->
     borne = int(np.bitwise_or.reduce(facts, initial=0))
     for fact in Fact:
         if borne & fact:
-            into[owner[facts & np.uint16(fact) > 0]] |= np.uint16(fact)
+            into[owner[facts & np.uint32(fact) > 0]] |= np.uint32(fact)
 
 
 def worst(grounds: Grounds, owner: npt.NDArray[np.integer[Any]], count: int) -> Grounds:

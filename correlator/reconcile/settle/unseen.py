@@ -34,12 +34,12 @@ def is_blind(scene: Scene, rulesets: tuple[Ruleset, ...]) -> bool:
 def unseen(decided: Decided, row: Ints, connection: Ints) -> Facts:
     """What an interface that was not captured leaves open of every connection, by the number (from
     1) that each explored ``row`` (k,) has it under, where :func:`is_blind`."""
-    facts = np.zeros(int(connection.max(initial=0)) + 1, dtype=np.uint16)
+    facts = np.zeros(int(connection.max(initial=0)) + 1, dtype=np.uint32)
     crossings, explored = decided.scene.crossings, decided.explored
     lonely = ~(crossings.entered & crossings.sent) & ~crossings.loop
     one_sided = lonely[explored.rows.crossing[row]]
-    facts[connection[one_sided]] |= np.uint16(Fact.ONE_SIDED)
+    facts[connection[one_sided]] |= np.uint32(Fact.ONE_SIDED)
     if decided.broken:
         guessed = explored.alternatives.dialled[explored.rows.alternative[row]] >= 0
-        facts[connection[guessed]] |= np.uint16(Fact.DIALLED_GUESSED)
+        facts[connection[guessed]] |= np.uint32(Fact.DIALLED_GUESSED)
     return facts

@@ -19,6 +19,8 @@ from correlator.reconcile.settle.unseen import unseen
 from correlator.reconcile.tables.numbering import place, sight_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from correlator.arrays import Bools, Ints
     from correlator.reconcile.possible.choices import Option, Unit
     from correlator.reconcile.settle.judge import Facts
@@ -33,7 +35,7 @@ class Attribution:
     too many), ``open``: still undecided (the likeliest is shown), ``connection`` from 1 in order of
     first packet. ``client`` ... ``server`` are endpoints: client ->
     dialled is the original tuple, server -> seen the reply tuple; for direction untracked, the
-    packet's own source and destination. ``facts`` uint16: what the judge is told of each packet,
+    packet's own source and destination. ``facts`` uint32: what the judge is told of each packet,
     apart from what the counters say of its hits."""
 
     row: Ints
@@ -126,8 +128,25 @@ def undecided(decided: Decided, row: Ints, way: Ints) -> Facts:
         for crossing, several in candidates_of(decided, unit).items():
             if crossing in place:
                 differs = Fact.DIFFERS if len(set(several)) > 1 else Fact(0)
+                rule = Fact.RULE_OPEN if len({hits for _, hits in several}) > 1 else Fact(0)
+                differs |= rule | open_fields([key for key, _ in several])
                 facts[place[crossing]] |= differs | (Fact.CAPPED if unit.capped else Fact(0))
     return facts
+
+
+def open_fields(tuples: Sequence[tuple[int, ...]]) -> Fact:
+    """In what tuples with a direction (direction, client, dialled, server, seen) differ."""
+    facts = (
+        Fact.DIRECTION_OPEN,
+        Fact.SRC_OPEN,
+        Fact.DST_OPEN,
+        Fact.REPLY_SRC_OPEN,
+        Fact.REPLY_DST_OPEN,
+    )
+    found = Fact(0)
+    for fact, values in zip(facts, zip(*tuples, strict=True), strict=True):
+        found |= fact if len(set(values)) > 1 else Fact(0)
+    return found
 
 
 def facts_of_packets(verdict: Verdict, attribution: Attribution) -> Facts:

@@ -9,14 +9,20 @@ import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
-from correlator.reconcile.settle.judge import STATUSES, reasons_of, statuses_of
+from correlator.reconcile.settle.judge import (
+    RESIDUAL,
+    STATUSES,
+    open_in_words,
+    reasons_of,
+    statuses_of,
+)
 from correlator.reconcile.tables.columns import categorical, table, tuple_columns
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from correlator.arrays import Ints
-    from correlator.reconcile.settle.judge import Grounds
+    from correlator.reconcile.settle.judge import Facts, Grounds
     from correlator.reconcile.tables.outcomes import Outcome
 
     Integers = npt.NDArray[np.integer[Any]]
@@ -31,8 +37,9 @@ class ConnectionRows:
     ``ends``: client, dialled, server, seen; ``packets`` and ``bytes`` (2, n) of the original and
     the reply direction; ``in_code`` and ``out_code`` index ``interfaces`` (-1 none), ``outcome``
     indexes ``outcomes``, ``state`` :data:`STATES`; ``linked``: docker-proxy's other half (0 none);
-    ``grounds``: the worst ground against any hit; ``candidates``: what is left to choose from, by
-    row."""
+    ``grounds``: the worst ground against any hit, ``open``: the facts that tell what is open of
+    any; ``candidates``: what is left to choose from, by
+    row; ``residual`` indexes ``residuals``: what a rule on its way counted beside (-1 none)."""
 
     connection: Integers
     protocol: Integers
@@ -49,7 +56,10 @@ class ConnectionRows:
     state: Integers
     linked: Integers
     grounds: Grounds
+    open: Facts
     candidates: dict[int, str]
+    residual: Ints
+    residuals: list[str]
 
 
 def connections_table(rows: ConnectionRows) -> pd.DataFrame:
@@ -57,6 +67,9 @@ def connections_table(rows: ConnectionRows) -> pd.DataFrame:
     reason = reasons_of(rows.grounds)
     for at, text in rows.candidates.items():
         reason[at] = reason[at].format(candidates=text)
+    told = np.flatnonzero((rows.grounds == RESIDUAL) & (rows.residual >= 0))
+    if len(told):
+        reason[told] += ": " + np.array(rows.residuals, dtype=object)[rows.residual[told]]
     words, rules = (
         np.array([one[part] for one in rows.outcomes] or [""], dtype=object) for part in (0, 1)
     )
@@ -78,6 +91,7 @@ def connections_table(rows: ConnectionRows) -> pd.DataFrame:
         ).remove_unused_categories(),
         "linked": rows.linked,
         "status": pd.Categorical.from_codes(statuses_of(rows.grounds), categories=list(STATUSES)),
+        "open": categorical(rows.open, open_in_words),
         "reason": reason,
     }
     return table(columns, schema.CONNECTIONS)

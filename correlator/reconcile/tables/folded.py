@@ -10,13 +10,16 @@ import numpy as np
 
 from correlator.reconcile.possible.folded_rows import expand_rows
 from correlator.reconcile.settle.confirm import (
+    NO_RESIDUAL,
     doubted_entries,
     doubts_of,
     placed,
+    residual_at,
     unbalanced,
     uncounted,
 )
-from correlator.reconcile.settle.judge import grounds_of
+from correlator.reconcile.settle.judge import grounds_of, open_of
+from correlator.reconcile.tables.candidates import residuals_in_words
 from correlator.reconcile.tables.connections import STATES, ConnectionRows
 from correlator.reconcile.tables.folded_hits import add_up
 from correlator.reconcile.tables.folded_ways import OrdinaryPackets, PacketFacts, all_alike
@@ -77,6 +80,8 @@ class Folded:
             [np.int8(STATES.index(name)) for name in ("refused", "established", "half-open")],
             np.int8(STATES.index("one-way")),
         )
+        grounds, opened = self._judged()
+        residual, residuals = self._residuals()
         return ConnectionRows(
             self.numbering.ordinary[at],
             c["protocol"],
@@ -92,8 +97,11 @@ class Folded:
             self._outcomes(),
             state,
             np.zeros(len(at), dtype=np.int64),
-            self._grounds()[at],
+            grounds[at],
+            opened[at],
             {},
+            residual[at],
+            residuals,
         )
 
     def _outcomes(self) -> list[Outcome]:
@@ -115,12 +123,14 @@ class Folded:
             for row, way in enumerate(self.ordinary.way)
         ]
 
-    def _grounds(self) -> Grounds:
-        """The worst ground against any hit of every connection, (c,)."""
+    def _judged(self) -> tuple[Grounds, Facts]:
+        """(the worst ground against any hit of every connection, what is open of any), both
+        (c,)."""
         count, books = len(self.ordinary.kept), self.verdict.books
         grounds = np.repeat(grounds_of(np.array([uncounted(books)])), count)
+        opened = np.zeros(count, dtype=np.uint32)
         if books is None:
-            return grounds
+            return grounds, opened
         wanting = [
             entry
             for entry in doubted_entries(books)
@@ -130,7 +140,21 @@ class Folded:
             either = facts.reshape(-1, 2)
             for side in (0, 1):
                 np.minimum(grounds, grounds_of(either[:, side]), out=grounds)
-        return grounds
+                opened |= open_of(either[:, side])
+        return grounds, opened
+
+    def _residuals(self) -> tuple[Ints, list[str]]:
+        """(index of each connection's first residual among its rules, -1 none; all of them, in
+        words)."""
+        books, register = self.verdict.books, self.verdict.stages.register
+        found = np.full(len(self.ordinary.kept), NO_RESIDUAL, dtype=np.int64)
+        if books is not None:
+            entries = [entry for entry in doubted_entries(books) if unbalanced(books, entry)]
+            others = self.verdict.decided.hits
+            for part in placed(self.ordinary, books, others, entries):
+                told = residual_at(books, part.entry, part.interval, part.facts)
+                np.minimum.at(found, part.owner, told)
+        return residuals_in_words(found, books, register)
 
     def _doubts_of(self, entries: list[int]) -> Doubts:
         books, others = self.verdict.books, self.verdict.decided.hits
@@ -177,7 +201,7 @@ class Folded:
 
     def _facts(self, sums: HitSums) -> Facts:
         """What the judge is told of these hits, (h,)."""
-        facts = np.full(len(sums), uncounted(self.verdict.books), dtype=np.uint16)
+        facts = np.full(len(sums), uncounted(self.verdict.books), dtype=np.uint32)
         for entry, told in self._doubts.items():
             mine = np.flatnonzero(sums.entry == entry)
             facts[mine] |= told[sums.owner[mine] * 2 + sums.direction[mine]]

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from correlator.reconcile.settle.hits import Hits
     from correlator.reconcile.settle.judge import Facts
 
-FACTS = 1 << 16
-"""How many sets of facts uint16 tells apart."""
+FACTS = 1 << 32
+"""How many sets of facts uint32 tells apart."""
 
 
 @dataclass(frozen=True)
 class PacketFacts:
-    """What the judge is told of packets: of each combination uint16 (rows,), and besides of each
-    packet uint16 (n,), where some rule's hits are not plainly confirmed."""
+    """What the judge is told of packets: of each combination uint32 (rows,), and besides of each
+    packet uint32 (n,), where some rule's hits are not plainly confirmed."""
 
     of_combination: Facts
     of_packet: Facts | None
@@ -41,11 +41,11 @@ class PacketFacts:
             nothing | Fact.COVERED if way is not None and not set(way.hits) <= some else nothing
             for way in ordinary.way
         ]
-        told = np.zeros(int(ordinary.taken.sum()), dtype=np.uint16) if doubted else None
+        told = np.zeros(int(ordinary.taken.sum()), dtype=np.uint32) if doubted else None
         for part in placed(ordinary, books, others, doubted) if books is not None else ():
             assert told is not None
             add_facts(told, part.packet, part.facts)
-        return PacketFacts(np.array(sure, dtype=np.uint16), told)
+        return PacketFacts(np.array(sure, dtype=np.uint32), told)
 
     def at(self, block: Block, which: Ints | slice) -> Facts:
         """The facts of some packets of a block."""

@@ -13,6 +13,8 @@ from correlator.reconcile.settle.judge import (
     STATUSES,
     evidence_of,
     grounds_of,
+    open_in_words,
+    open_of,
     statuses_of,
 )
 from correlator.reconcile.tables.columns import DIRECTIONS, categorical, table, tuple_columns
@@ -74,5 +76,6 @@ def hits_table(rows: HitRows, register: Register) -> pd.DataFrame:
         "status": pd.Categorical.from_codes(
             statuses_of(grounds_of(rows.facts)), categories=list(STATUSES)
         ),
+        "open": categorical(open_of(rows.facts), open_in_words),
     }
     return table(columns, schema.HITS)

@@ -11,9 +11,10 @@ import numpy as np
 from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY, UNTRACKED
 from correlator.flows.keys import mix
 from correlator.reconcile.possible.walks import NO_WAY
-from correlator.reconcile.settle.judge import UNDECIDED, grounds_of, together, worst
+from correlator.reconcile.settle.confirm import NO_RESIDUAL, residual_at
+from correlator.reconcile.settle.judge import UNDECIDED, grounds_of, open_of, together, worst
 from correlator.reconcile.tables.attribution import facts_of_packets
-from correlator.reconcile.tables.candidates import candidates_in_words
+from correlator.reconcile.tables.candidates import candidates_in_words, residuals_in_words
 from correlator.reconcile.tables.connections import STATES, ConnectionRows
 from correlator.reconcile.tables.grouped import Grouped
 from correlator.reconcile.tables.hits import HitRows
@@ -113,8 +114,9 @@ class Walked:
             list(outcomes),
             self._states(),
             numbers[linked],
-            self._grounds(),
+            *self._judged(),
             {number - 1: text for number, text in self._candidates.items()},
+            *self._residuals(),
         )
 
     @cached_property
@@ -123,16 +125,29 @@ class Walked:
             self.verdict.decided, self.verdict.stages.register, self.attribution
         )
 
-    def _grounds(self) -> Grounds:
-        """The worst ground against any hit of each connection, or against what is open of its
-        packets."""
-        rows, own = self.hit_rows, np.zeros(self.numbering.total + 1, dtype=np.int64)
-        own[self.numbering.attributed[1:]] = np.arange(self.count)
-        undecided = self.attribution.facts & np.uint16(UNDECIDED)
-        return np.minimum(
-            worst(grounds_of(rows.facts), own[rows.connection], self.count),
-            grounds_of(together(undecided, self.attribution.connection - 1, self.count)),
-        )
+    def _judged(self) -> tuple[Grounds, Facts]:
+        """(the worst ground against any hit of each connection, or against what is open of its
+        packets; what is open of any)."""
+        rows, of_number = self.hit_rows, np.zeros(self.numbering.total + 1, dtype=np.int64)
+        of_number[self.numbering.attributed[1:]] = np.arange(self.count)
+        owner, packet_owner = of_number[rows.connection], self.attribution.connection - 1
+        undecided = self.attribution.facts & np.uint32(UNDECIDED)
+        packets = together(undecided, packet_owner, self.count)
+        grounds = np.minimum(worst(grounds_of(rows.facts), owner, self.count), grounds_of(packets))
+        return grounds, open_of(packets) | together(open_of(rows.facts), owner, self.count)
+
+    def _residuals(self) -> tuple[Ints, list[str]]:
+        """(index of each connection's first residual among its rules, -1 none; all of them, in
+        words)."""
+        decided, books = self.verdict.decided, self.verdict.books
+        found = np.full(self.count, NO_RESIDUAL, dtype=np.int64)
+        if books is not None:
+            interval, facts = self.verdict.placed
+            of_number = np.zeros(self.numbering.total + 1, dtype=np.int64)
+            of_number[self.numbering.attributed[1:]] = np.arange(self.count)
+            owner = of_number[self.numbering.of_rows[decided.hits.row]]
+            np.minimum.at(found, owner, residual_at(books, decided.hits.entry, interval, facts))
+        return residuals_in_words(found, books, self.verdict.stages.register)
 
     def way_at(self, at: int) -> Way | None:
         """The way of a row of the attribution; None where it has none."""

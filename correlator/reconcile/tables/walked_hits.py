@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from correlator.reconcile.settle.confirm import uncounted
-from correlator.reconcile.settle.judge import Fact, together
-from correlator.reconcile.tables.attribution import Attribution, option_tuples
+from correlator.reconcile.settle.judge import FIELDS, Fact, together
+from correlator.reconcile.tables.attribution import Attribution, open_fields, option_tuples
 from correlator.reconcile.tables.hits import HitRows
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.tables.rule_numbers import RuleNumbers
     from correlator.reconcile.verdict import Verdict
 
+ALL_OPEN = Fact(sum(FIELDS.values()))
 OPEN = Fact.UNCONFIRMED | Fact.COVERED | Fact.UNSHOWN
 """What is known of the hits of packets that are still open: neither wire nor counters chose."""
 KEYS = ["connection", "direction", "protocol", "client", "dialled", "server", "seen", "entry"]
@@ -39,7 +40,7 @@ def add_up_hits(
         stage=("stage", "first"),
     ).reset_index()
     number = groups.ngroup().to_numpy()
-    facts = together(rows["facts"].to_numpy().astype(np.uint16), number, len(grouped))
+    facts = together(rows["facts"].to_numpy().astype(np.uint32), number, len(grouped))
     grouped = grouped.assign(facts=facts)
     grouped = grouped.sort_values(
         ["connection", "direction", "first_seen", "entry"], kind="stable", ignore_index=True
@@ -106,6 +107,7 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
                     part[0] += 1
                     part[1] += length
             tallies.append(tally)
+        unlike = _open_fields(tallies)
         for place in dict.fromkeys(key for tally in tallies for key in tally):
             seen = [tally.get(place, [0, 0, 0])[:2] for tally in tallies]
             most, row = max(seen), next(tally[place][2] for tally in tallies if place in tally)
@@ -123,11 +125,27 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
                     "packets": most[0],
                     "bytes": most[1],
                     "time": int(verdict.decided.scene.crossings.time[crossing]),
-                    "facts": (known[crossing] & ~Fact.DIFFERS)
+                    "facts": (known[crossing] & ~(Fact.DIFFERS | ALL_OPEN))
                     | OPEN
-                    | (Fact.DIFFERS if any(one != seen[0] for one in seen) else Fact(0))
+                    | (unlike[crossing, entry] if any(one != seen[0] for one in seen) else 0)
                     | int(uncounted(verdict.books)),
                     "stage": int(verdict.decided.explored.rows.program[row]),
                 }
             )
     return pd.DataFrame(lines)
+
+
+def _open_fields(tallies: list[dict[tuple[int, ...], list[int]]]) -> dict[tuple[int, int], int]:
+    """(crossing, entry) -> what differs of its hits under a unit's options."""
+    found: dict[tuple[int, int], int] = {}
+    tuples: dict[int, list[tuple[int, ...]]] = {}
+    counts: dict[tuple[int, int], list[tuple[int, int]]] = {}
+    for number, tally in enumerate(tallies):
+        for (crossing, *key, entry), (packets, size, _) in tally.items():
+            tuples.setdefault(crossing, []).append(tuple(key))
+            several = counts.setdefault((crossing, entry), [(0, 0)] * len(tallies))
+            several[number] = (several[number][0] + packets, several[number][1] + size)
+    for (crossing, entry), several in counts.items():
+        rule = Fact.RULE_OPEN if len(set(several)) > 1 else Fact(0)
+        found[crossing, entry] = Fact.DIFFERS | rule | open_fields(tuples[crossing])
+    return found
