@@ -95,7 +95,7 @@ def attribute(verdict: Verdict, blind: bool) -> Attribution:
         direction,
         state,
         time,
-        _protocol(decided, row, direction),
+        protocols_of(decided, row, direction),
         *ends,
         facts,
     )
@@ -195,7 +195,7 @@ def endpoints_of(decided: Decided, row: Ints, direction: Ints) -> tuple[Ints, In
     return client, dialled, server, seen
 
 
-def _protocol(decided: Decided, row: Ints, direction: Ints) -> Ints:
+def protocols_of(decided: Decided, row: Ints, direction: Ints) -> Ints:
     """The connection's protocol; an ICMP error that belongs to one bears that one's, a stray one
     its own."""
     crossing = decided.explored.rows.crossing[row]

@@ -9,7 +9,12 @@ import pandas as pd
 
 from correlator.reconcile.settle.confirm import uncounted
 from correlator.reconcile.settle.judge import FIELDS, Fact, together
-from correlator.reconcile.tables.attribution import Attribution, open_fields, option_tuples
+from correlator.reconcile.tables.attribution import (
+    Attribution,
+    open_fields,
+    option_tuples,
+    protocols_of,
+)
 from correlator.reconcile.tables.hits import HitRows
 
 if TYPE_CHECKING:
@@ -93,8 +98,17 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
     """Hits of open units: what all options share is certain, the rest is the union of what they
     hit."""
     number = dict(zip(attribution.crossing.tolist(), attribution.connection.tolist(), strict=True))
-    proto = dict(zip(attribution.crossing.tolist(), attribution.protocol.tolist(), strict=True))
     known = dict(zip(attribution.crossing.tolist(), attribution.facts.tolist(), strict=True))
+    hits, (_, placed) = verdict.decided.hits, verdict.placed
+    of_open = np.isin(hits.row, attribution.row[attribution.open])
+    said: dict[tuple[int, int], int] = {}
+    for row, entry, facts in zip(
+        hits.row[of_open].tolist(),
+        hits.entry[of_open].tolist(),
+        placed[of_open].tolist(),
+        strict=True,
+    ):
+        said[row, entry] = said.get((row, entry), 0) | facts
     lines: list[dict[str, Any]] = []
     for unit in verdict.decided.open:
         tallies: list[dict[tuple[int, ...], list[int]]] = []
@@ -108,15 +122,27 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
                     part[1] += length
             tallies.append(tally)
         unlike = _open_fields(tallies)
+        standing = {
+            int(verdict.decided.explored.rows.crossing[row]): row for row, _ in unit.options[0]
+        }
         for place in dict.fromkeys(key for tally in tallies for key in tally):
             seen = [tally.get(place, [0, 0, 0])[:2] for tally in tallies]
             most, row = max(seen), next(tally[place][2] for tally in tallies if place in tally)
             crossing, direction, client, dialled, server, back, entry = place
+            differs = unlike[crossing, entry] if any(one != seen[0] for one in seen) else 0
+            # where all options hit the rule alike, its counter speaks for all of them
+            counted = (
+                OPEN
+                if differs & Fact.RULE_OPEN
+                else said.get((standing.get(crossing, -1), entry), OPEN)
+            )
             lines.append(
                 {
                     "connection": number[crossing],
                     "direction": direction,
-                    "protocol": proto[crossing],
+                    "protocol": int(
+                        protocols_of(verdict.decided, np.array([row]), np.array([direction]))[0]
+                    ),
                     "client": client,
                     "dialled": dialled,
                     "server": server,
@@ -126,8 +152,8 @@ def _open_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:
                     "bytes": most[1],
                     "time": int(verdict.decided.scene.crossings.time[crossing]),
                     "facts": (known[crossing] & ~(Fact.DIFFERS | ALL_OPEN))
-                    | OPEN
-                    | (unlike[crossing, entry] if any(one != seen[0] for one in seen) else 0)
+                    | counted
+                    | differs
                     | int(uncounted(verdict.books)),
                     "stage": int(verdict.decided.explored.rows.program[row]),
                 }
