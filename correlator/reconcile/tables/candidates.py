@@ -35,6 +35,11 @@ def candidates_in_words(
 def _why(explored: Explored, register: Register, options: tuple[Option, ...]) -> str:
     """The candidates of an open unit, in words."""
     v = explored.rows.columns
+    dialled = list(dict.fromkeys(int(v["dialled"][row]) for option in options for row, _ in option))
+    if len(dialled) > 1:
+        return "what it dialled was not seen: " + " or ".join(
+            endpoint(value) for value in dialled[:4]
+        )
     counts: list[dict[int, int]] = []
     for option in options:
         tally: dict[int, int] = {}
@@ -48,11 +53,6 @@ def _why(explored: Explored, register: Register, options: tuple[Option, ...]) ->
         for e in dict.fromkeys(e for c in counts for e in c)
         if len({c.get(e, 0) for c in counts}) > 1
     ]
-    dialled = list(dict.fromkeys(int(v["dialled"][row]) for option in options for row, _ in option))
-    if len(dialled) > 1:
-        alike = "" if differing else ", only that it hit the same rules"
-        several = " or ".join(endpoint(value) for value in dialled[:4])
-        return f"what it dialled was not seen{alike}: {several}"
     names = [register.entries[entry].name for entry in differing[:4]]
     if not names:
         return "it may have begun before the capture"

@@ -12,6 +12,7 @@ from correlator.dataset import schema
 from correlator.reconcile.settle.judge import (
     RESIDUAL,
     STATUSES,
+    Fact,
     open_in_words,
     reasons_of,
     statuses_of,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.integer[Any]]
 
+CERTAIN = "; it hit the same rules either way"
 STATES = ("untracked", "older", "refused", "established", "half-open", "one-way")
 UNTRACKED, OLDER, REFUSED, ESTABLISHED, HALF_OPEN, ONE_WAY = range(6)
 
@@ -66,7 +68,9 @@ def connections_table(rows: ConnectionRows) -> pd.DataFrame:
     """One row a connection, as :data:`correlator.dataset.schema.CONNECTIONS` declares it."""
     reason = reasons_of(rows.grounds)
     for at, text in rows.candidates.items():
-        reason[at] = reason[at].format(candidates=text)
+        opened = Fact(int(rows.open[at]))
+        certain = CERTAIN if Fact.DST_OPEN in opened and Fact.RULE_OPEN not in opened else ""
+        reason[at] = reason[at].format(candidates=text + certain)
     told = np.flatnonzero((rows.grounds == RESIDUAL) & (rows.residual >= 0))
     if len(told):
         reason[told] += ": " + np.array(rows.residuals, dtype=object)[rows.residual[told]]
