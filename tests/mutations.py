@@ -15,7 +15,7 @@ Mutation = Callable[[Path, random.Random], str]
 FILE_HEADER, FRAME_HEADER = 24, 16
 
 
-def _frames(path: Path) -> tuple[bytes, list[bytes]]:
+def frames_of(path: Path) -> tuple[bytes, list[bytes]]:
     """(the file's header, its frames with their headers) of a pcap in this machine's byte order."""
     data, at, frames = path.read_bytes(), FILE_HEADER, []
     while at + FRAME_HEADER <= len(data):
@@ -33,7 +33,7 @@ def _pcap(folder: Path, r: random.Random) -> Path:
 def lose_frames(folder: Path, r: random.Random) -> str:
     """A capture loses one frame, or one in twenty."""
     path = _pcap(folder, r)
-    head, frames = _frames(path)
+    head, frames = frames_of(path)
     gone = set(r.sample(range(len(frames)), max(1, r.choice([0, len(frames) // 20]))))
     path.write_bytes(head + b"".join(f for i, f in enumerate(frames) if i not in gone))
     return f"{path.name} without frames {sorted(gone)[:9]}"
@@ -42,7 +42,7 @@ def lose_frames(folder: Path, r: random.Random) -> str:
 def repeat_frame(folder: Path, r: random.Random) -> str:
     """A frame stands there a second time, right behind the first."""
     path = _pcap(folder, r)
-    head, frames = _frames(path)
+    head, frames = frames_of(path)
     at = r.randrange(len(frames))
     path.write_bytes(head + b"".join([*frames[: at + 1], *frames[at:]]))
     return f"{path.name} with frame {at} twice"

@@ -15,6 +15,7 @@ import pytest
 
 from correlator.dataset.schema import EXPORTS
 from tests.conftest import CAPTURES
+from tests.mutations import frames_of
 
 CASE = CAPTURES / "published"
 
@@ -210,6 +211,20 @@ def test_files_named_one_by_one_are_the_folder() -> None:
 def test_clock_offset_can_be_given() -> None:
     """--clock-offset is taken and said."""
     assert "as given" in run("replay", CASE, "--clock-offset", "2ms").stdout
+
+
+def test_a_ring_of_files_is_one_capture(case: Path) -> None:
+    """`tcpdump -C` writes eth0.pcap, eth0.pcap1, and so on, and a ring (`-W`) begins anew at its
+    first file: the report is that of the one file, whichever file is the oldest."""
+    whole = run("replay", case).stdout
+    path = case / "eth0.pcap"
+    head, frames = frames_of(path)
+    third = len(frames) // 3
+    parts = (frames[2 * third :], frames[:third], frames[third : 2 * third])
+    path.unlink()
+    for number, part in enumerate(parts):
+        (case / f"eth0.pcap{number or ''}").write_bytes(head + b"".join(part))
+    assert run("replay", case).stdout == whole
 
 
 def test_gzipped_pcaps_are_read(case: Path) -> None:

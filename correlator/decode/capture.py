@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,12 +49,13 @@ class Capture:
         return tuple(interface.name for interface in self.interfaces)
 
 
+ENDING = re.compile(r"\.(?:pcapng|pcap|cap|dmp)[0-9]{0,9}$")
+
+
 def interface_name(path: Path) -> str:
-    """The interface that a file is named after: ``docker0.pcap.gz`` is docker0."""
-    name = path.name
-    for ending in (".gz", ".pcapng", ".pcap", ".cap", ".dmp"):
-        name = name.removesuffix(ending)
-    return encodable(name)
+    """The interface that a file is named after: ``docker0.pcap.gz`` is docker0, and so is
+    ``docker0.pcap12``, the twelfth file of a ring (``tcpdump -C``, ``-W``)."""
+    return encodable(ENDING.sub("", path.name.removesuffix(".gz")))
 
 
 def read_packets(

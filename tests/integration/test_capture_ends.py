@@ -140,7 +140,8 @@ def _on_terminal(lab: Lab, session: Path, *command: str) -> tuple[subprocess.Pop
     """(a capture on a terminal of its own, our end of that), once it records."""
     ours, theirs = pty.openpty()
     words = ("-i", "eth0", "-o", str(session), "--", *command)
-    inside = ("ip", "netns", "exec", lab.space("host"), "setsid", "-c", "-w")
+    heard = ("env", "--default-signal=HUP")  # whoever runs the tests may be deaf to it (nohup)
+    inside = (*heard, "ip", "netns", "exec", lab.space("host"), "setsid", "-c", "-w")
     process = subprocess.Popen(
         [*inside, *CORRELATOR, "capture", *words],
         cwd=ROOT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from correlator.reconcile.intake.strangers import without_strangers
 if TYPE_CHECKING:
     from correlator.firewall.model import Ruleset
 
-PCAP_ENDINGS = (".pcap", ".pcapng", ".cap", ".pcap.gz", ".pcapng.gz")
+PCAP = re.compile(r"(.*)\.(?:pcapng|pcap|cap)([0-9]{0,9})(?:\.gz)?")
+"""Names of captures, and which file of a ring it is (``tcpdump -C``, ``-W`` number them)."""
 COUNTER_LOGS = ("counters.log", "listing.log")
 RULES = ("rules.v4",)
 CONNTRACK_LOGS = ("conntrack.log", "conntrack.txt")
@@ -218,7 +220,8 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
     if path is None:
         return []
     files = sorted(
-        file for file in path.iterdir() if file.name.endswith(PCAP_ENDINGS) and not file.is_dir()
+        (file for file in path.iterdir() if PCAP.fullmatch(file.name) and not file.is_dir()),
+        key=_place,
     )
     if len(files) > MOST_FILES:
         raise InputError(
@@ -231,6 +234,13 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
         file for file in files if not is_exported(file)
     ] or files  # an export beside its input is no second capture
     return [(None if "pcapng" in file.name else interface_name(file), file) for file in files]
+
+
+def _place(file: Path) -> tuple[str, int, str]:
+    """Where it stands among its folder's: the files of one ring in their order."""
+    found = PCAP.fullmatch(file.name)
+    assert found is not None
+    return found[1], int(found[2] or 0), file.name
 
 
 def _find_rules(

@@ -128,6 +128,18 @@ class Tables:
             drop=True
         )
 
+    def errors_of(self, connections: Ints) -> pd.DataFrame:
+        """The frames of ICMP among those, with their ``icmp_type`` and ``icmp_code`` (int16)."""
+        packets = self.verdict.decided.scene.packets
+        frames = packets_table(self.verdict.decided.scene, self.attribution)
+        frames = frames.assign(
+            connection=self.numbering.attributed[frames["connection"].to_numpy()],
+            icmp_type=packets["icmp_type"].to_numpy(),
+            icmp_code=packets["icmp_code"].to_numpy(),
+        )
+        mine = np.isin(frames["connection"].to_numpy(), connections)
+        return frames[mine & (frames["protocol"] == "icmp")].reset_index(drop=True)
+
     def packet_paths(self) -> PacketPaths:
         """The rules that each frame's packet traversed, as text."""
         whole = self._whole

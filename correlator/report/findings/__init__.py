@@ -19,6 +19,7 @@ from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
 from correlator.report.findings.too_big import too_big
 from correlator.report.findings.unserved import refused, unanswered
+from correlator.report.findings.untranslated import past_conntrack, untranslated
 
 if TYPE_CHECKING:
     from correlator.reconcile.analysis import Analysis
@@ -31,6 +32,8 @@ CHECKS: tuple[Callable[[Analysis], list[Finding]], ...] = (
     lost,
     too_big,
     refused,
+    untranslated,
+    past_conntrack,
     unanswered,
     dropped_later,
     expired,

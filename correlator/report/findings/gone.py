@@ -29,21 +29,56 @@ def lost(analysis: Analysis) -> list[Finding]:
     reasons = {
         tuple(row): _reason(analysis, *map(str, row)) for row in keys.itertuples(index=False)
     }
+    codes = prohibited(analysis, mine)
     said = [
-        reasons[row]
-        for row in mine[["src", "reply_src", "in_interface"]].itertuples(index=False, name=None)
+        (_prohibited(codes[number]), "recorded ") if number in codes else (reasons[row], "")
+        for number, row in zip(
+            mine["connection"].tolist(),
+            mine[["src", "reply_src", "in_interface"]].itertuples(index=False, name=None),
+            strict=True,
+        )
     ]
-    for (reason, status), frame in mine.groupby(
-        [said, mine["status"].astype(str).to_numpy()], sort=False
+    why, which = zip(*said, strict=True) if said else ((), ())
+    for (reason, recorded, status), frame in mine.groupby(
+        [list(why), list(which), mine["status"].astype(str).to_numpy()], sort=False
     ):
         text = (
             f"{connections_of(analysis, frame)} came in by {_interfaces(frame)} and never left, "
-            f"and no rule dropped "
+            f"and no {recorded}rule dropped "
             f"{'it' if len(frame) == 1 else 'them'}: "
-            f"{reason or _possible(analysis, frame, str(status))}.{_told(analysis, frame)}"
+            f"{reason or _possible(analysis, frame, str(status))}."
+            f"{'' if recorded else _told(analysis, frame)}"
         )
         findings.append(Finding("lost", text, numbers(frame)))
     return findings
+
+
+PROHIBITED = (9, 10, 13)
+"""Codes of "destination unreachable" that say "administratively prohibited" (RFC 1812, 5.2.7.1).
+This host sends them for REJECT rules and for routes of type prohibit (ip_error,
+net/ipv4/route.c) only."""
+UNREACHABLE = 3
+
+
+def prohibited(analysis: Analysis, frame: pd.DataFrame) -> dict[int, int]:
+    """connection -> the code by which this host told that it is administratively prohibited."""
+    errors = analysis.errors_of(frame["connection"].to_numpy())
+    errors = errors[(errors["icmp_type"] == UNREACHABLE) & errors["icmp_code"].isin(PROHIBITED)]
+    return {
+        int(number): int(code)
+        for number, source, code in zip(
+            errors["connection"], errors["src"], errors["icmp_code"], strict=True
+        )
+        if analysis.host.is_local(value(str(source)))
+    }
+
+
+def _prohibited(code: int) -> str:
+    return (
+        f"this host answered that it is administratively prohibited (ICMP type {UNREACHABLE}, "
+        f"code {code}), as only a rule that rejects or a route of type prohibit does: look at "
+        f"firewall tables that were not recorded (nft list ruleset)"
+    )
 
 
 def _interfaces(frame: pd.DataFrame) -> str:
@@ -108,9 +143,10 @@ def _reason(analysis: Analysis, source: str, target: str, interface: str) -> str
 
 SINGLE = ("LOCAL", "UNICAST", "BLACKHOLE")
 CHECKSUMS = (
-    "a wrong IP checksum (dropped before any rule) or a wrong TCP or UDP checksum "
-    "(INVALID to conntrack, so not translated)"
+    "a wrong IP checksum (dropped before any rule)",
+    "a wrong TCP or UDP checksum (INVALID to conntrack, so not translated)",
 )
+UNLISTED = "a rule of a firewall table that was not recorded (nft list ruleset)"
 BEHIND = (
     "nobody answered ARP for the address, traffic control dropped {it}, or the capture lost {it}"
 )
@@ -122,7 +158,7 @@ def _possible(analysis: Analysis, frame: pd.DataFrame, status: str) -> str:
     if status == "ambiguous":
         return (
             f"the rules counted fewer packets than came in, so some did not get there; "
-            f"possible are {CHECKSUMS}"
+            f"possible are {', '.join(CHECKSUMS)} or {UNLISTED}"
         )
     route = "no route is missing and the time to live had not run out"
     if status == "exact":
@@ -136,7 +172,11 @@ def _possible(analysis: Analysis, frame: pd.DataFrame, status: str) -> str:
         "" if analysis.host.reverse_path is not None else "rp_filter (its setting was not saved), "
     )
     routes = "the time to live had not run out" if not analysis.host.certain else route
-    return said(analysis, f"{routes}; possible are {settings}{CHECKSUMS}, or that {BEHIND}", frame)
+    return said(
+        analysis,
+        f"{routes}; possible are {settings}{', '.join((*CHECKSUMS, UNLISTED))}, or that {BEHIND}",
+        frame,
+    )
 
 
 def expired(analysis: Analysis) -> list[Finding]:

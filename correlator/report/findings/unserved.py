@@ -20,6 +20,7 @@ from correlator.report.findings.phrases import (
 )
 from correlator.report.findings.published import published, why_not_dnat
 from correlator.report.findings.rules import Why, hits_of, value
+from correlator.report.findings.untranslated import PATIENCE_NS, left_untranslated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,9 +29,7 @@ if TYPE_CHECKING:
 
 STOPPED = ("dropped", "rejected", "lost", "expired", "unknown", "untracked")
 NOBODY = "as where nothing listens"
-PATIENCE_NS = 1_000_000_000
-"""How long an answer may be awaited before it is missed: a SYN is sent again after a second (RFC
-6298)."""
+UNLISTED = "at its way back, or at firewall tables that were not recorded (nft list ruleset)"
 
 
 def refused(analysis: Analysis) -> list[Finding]:
@@ -107,6 +106,7 @@ def unanswered(analysis: Analysis) -> list[Finding]:
         return []
     end = int(table["last_seen"].max())
     mine = mine[(mine["packets_original"] > 1) | (mine["first_seen"] < end - PATIENCE_NS)]
+    mine = mine[~mine["connection"].isin(left_untranslated(analysis)["connection"])]
     hits = hits_of(analysis, mine["connection"])
     mine = mine[
         ~mine["connection"].isin(hits[hits["target"].isin(("DROP", "REJECT"))]["connection"])
@@ -133,6 +133,6 @@ def unanswered(analysis: Analysis) -> list[Finding]:
             f"{connections_of(analysis, frame)} passed every rule and {where}, and no answer "
             f"was seen: look at the server, "
         )
-        text += f"or at its way back.{unproven(frame)}"
+        text += f"{UNLISTED if at_home else 'or at its way back'}.{unproven(frame)}"
         findings.append(Finding("unanswered", said(analysis, text, frame), numbers(frame)))
     return findings

@@ -27,6 +27,7 @@ from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
 from correlator.report.findings.too_big import too_big
 from correlator.report.findings.unserved import refused, unanswered
+from correlator.report.findings.untranslated import past_conntrack, untranslated
 from correlator.report.findings_text import findings_block
 from tests.conftest import CAPTURES
 from tests.lab.asked import OTHER_HOST
@@ -59,6 +60,8 @@ SPEAKS = {
     lost: {"gone", "localnet", "noforward"},
     too_big: {"mtu"},
     refused: {"published", "replaced", "shut", "modern", "proxy"},
+    untranslated: set(),
+    past_conntrack: set(),
     unanswered: {"modern"},
     dropped_later: {"modern"},
     expired: {"ttl"},
@@ -297,6 +300,50 @@ def test_gone_with_no_rule_to_blame() -> None:
         f"rule up to POST"
     )
     assert "possibly nobody answered ARP for the address" in by[B, HOST]
+
+
+def test_a_containers_own_address_that_nothing_translates() -> None:
+    """Without any MASQUERADE the kernel's trace has no nat rule at all, and the frames on eth0 bear
+    the container's address: the missing rule is named, and the server is not blamed."""
+    analysis = load("findings/untranslated")
+    assert texts(untranslated(analysis)) == [
+        f"2 connections from 172.17.0.2 to {A}:8080 and {A} (icmp) passed every rule and left by "
+        "eth0 with the container's own address 172.17.0.2, which no rule of nat/POSTROUTING "
+        "translated, and no answer was seen: whoever is to answer needs a route back to 172.17.0.2 "
+        "by this host, or this host a MASQUERADE rule for 172.17.0.2."
+    ]
+    assert unanswered(analysis) == []
+
+
+def test_kept_from_conntrack_and_so_from_nat() -> None:
+    """Where raw/PREROUTING:1 says --notrack, the kernel's trace has no row of nat for that
+    connection: the rule is named."""
+    analysis = load("findings/past-conntrack")
+    (finding,) = past_conntrack(analysis)
+    assert finding.text == (
+        f"2 packets of 1 connection from 172.17.0.2 to {A}:15672 left by eth0 untranslated: "
+        "raw/PREROUTING:1 (-p tcp -m tcp --dport 10000:19999 -j CT --notrack) keeps it from "
+        "conntrack, so no rule of nat saw a packet."
+    )
+    with (CAPTURES / "findings/past-conntrack/truth/hits.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["dport"] == "15672"]
+    assert {(row["table"], row["packets"]) for row in rows} == {("raw", "2"), ("filter", "2")}
+
+
+def test_a_table_that_nobody_recorded() -> None:
+    """`inet firewalld` rejected one connection and `inet mine` dropped another, and only iptables
+    was recorded: the code of the ICMP error proves a filter, no checksum is blamed, and of the
+    other only what is possible is said."""
+    analysis = load("findings/unrecorded-table")
+    (finding,) = lost(analysis)
+    assert finding.text == (
+        f"1 connection from {A} to {HOST}:80 came in by eth0 and never left, and no recorded rule "
+        "dropped it: this host answered that it is administratively prohibited (ICMP type 3, code "
+        "13), as only a rule that rejects or a route of type prohibit does: look at firewall "
+        "tables that were not recorded (nft list ruleset)."
+    )
+    (waiting,) = unanswered(analysis)
+    assert waiting.text.endswith("or at firewall tables that were not recorded (nft list ruleset).")
 
 
 def test_gone_without_facts_is_only_possible(tmp_path: Path) -> None:
