@@ -68,14 +68,22 @@ class Tracker:
     """Follows one pair of endpoints.
 
     ``older``: the first packet belongs to a connection that began before the capture;
-    ``forward_first`` then says whether its original direction is the forward one."""
+    ``forward_first`` then says whether its original direction is the forward one. ``complete``:
+    conntrack knows of no connection but by packets that are here, so that an ICMP error that
+    quotes another one is INVALID; else such an error is taken to show that there is one."""
 
     def __init__(
-        self, protocol: int, older: bool, forward_first: bool, limits: tuple[int, ...] | None = None
+        self,
+        protocol: int,
+        older: bool,
+        forward_first: bool,
+        limits: tuple[int, ...] | None = None,
+        complete: bool = False,
     ) -> None:
         self.entry = Entry(protocol)
         self.limits = limits_of(DEFAULT_SETTINGS) if limits is None else limits
         self.older, self.forward_first = older, forward_first
+        self.complete = complete
         self.number, self.opened = 0, False
         self.from_before = False
         self.two_way = False
@@ -110,7 +118,7 @@ class Tracker:
                 labels.append(Label(self.number, UNTRACKED, S_INVALID))
                 continue
             if kinds[i] == RELATED_KIND:
-                labels.append(self._related(forward[i], i == 0))
+                labels.append(self._error(time, forward[i], i == 0, sent_by_host[i]))
                 continue
             if lost[i]:
                 self.entry.exists = 0
@@ -124,7 +132,14 @@ class Tracker:
             )
         return labels
 
-    def _related(self, forward: bool, first: bool) -> Label:
+    def _error(self, time: int, forward: bool, first: bool, by_host: int) -> Label:
+        """Of an ICMP error: it is RELATED to the connection of the packet that it quotes. The
+        host's own shares the entry of that packet (nf_ct_attach), even if it was dropped; any other
+        looks it up (nf_conntrack_inet_error)."""
+        attached = by_host and self.entry.forgotten == 2 - forward
+        known = self.entry.exists and time <= self.entry.expires
+        if self.complete and not (attached or known):
+            return Label(self.number, UNTRACKED, S_INVALID)
         if first and not self.entry.exists:
             self.entry.original_forward = int(not forward)
         return self._said(forward, S_RELATED)
@@ -193,13 +208,15 @@ def track(
     before: Labels | None = None,
     settings: ConntrackSettings = DEFAULT_SETTINGS,
     lost: Bools | None = None,
+    complete: bool = False,
 ) -> Labels:
     """Follow every pair (those in ``only`` (pairs,), where given; the others stay as ``before``, or
     0) on a host with these conntrack ``settings``.
 
     ``opening`` (pairs,): FRESH the first packet opens its connection, OLDER_FORWARD an older
     connection whose original direction is forward, OLDER_BACKWARD an older one the other way round.
-    ``unconfirmed``, ``untracked`` and ``lost`` (n,): see :meth:`Tracker.run`."""
+    ``unconfirmed``, ``untracked`` and ``lost`` (n,): see :meth:`Tracker.run`; ``complete``: see
+    :class:`Tracker`."""
     n = len(crossings)
     zero, no = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     result = before if before is not None else Labels(zero, zero, zero, no, no, no, no)
@@ -227,7 +244,7 @@ def track(
     labels: list[Label] = []
     for begin, end in pairwise([*starts, len(order)]):
         tracker = Tracker(
-            protocols[begin], how[begin] != FRESH, how[begin] == OLDER_FORWARD, limits
+            protocols[begin], how[begin] != FRESH, how[begin] == OLDER_FORWARD, limits, complete
         )
         labels += tracker.run(*(column[begin:end] for column in each))
     values = zip(*labels, strict=True) if labels else [()] * len(fields(Labels))

@@ -16,7 +16,7 @@ from correlator.endpoints import NOWHERE, address_of, pack
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.published import doors
 from correlator.firewall.walk.path import End
-from correlator.flows.conntrack import S_ESTABLISHED, S_INVALID, S_NEW, TCP
+from correlator.flows.conntrack import RELATED_KIND, S_ESTABLISHED, S_INVALID, S_NEW, TCP
 from correlator.flows.labels import FRESH, Labels, last_alone, track
 from correlator.reconcile.possible.alternatives import (
     Alternatives,
@@ -154,12 +154,15 @@ def explore(
 class Assumption:
     """What a hypothesis takes for given: how pairs open, int8 (pairs,) (-1: it is not about that
     one); that the host has ``joined`` multicast groups; that conntrack checks neither
-    windows nor checksums (``liberal``); crossings (n,) before which it had ``lost`` their entry."""
+    windows nor checksums (``liberal``); crossings (n,) before which it had ``lost`` their entry;
+    that the capture is ``complete``: what nobody captured is no connection to which an ICMP error
+    could belong."""
 
     opening: Bytes
     joined: bool = True
     liberal: bool = False
     lost: Bools | None = None
+    complete: bool = False
 
 
 def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption]:
@@ -168,7 +171,8 @@ def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption
     A segment that seems out of its window may be one that follows others which the capture lost; a
     checksum may be wrong in the capture only, where hardware has seen to it. An
     entry may be gone before its time (``conntrack -D``, a table that was full): who waits for an
-    answer then sends on, and nothing of it leaves."""
+    answer then sends on, and nothing of it leaves. An ICMP error that quotes what nobody captured
+    may be about a connection from before, or about none at all: then it is INVALID."""
     c = scene.crossings
     found = []
     base = _label(scene, Assumption(opening, joined=False), hints, None, None).labels
@@ -184,6 +188,15 @@ def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption
         concerned = np.full(len(opening), -1, dtype=np.int8)
         concerned[c.pair[lost]] = opening[c.pair[lost]]
         found += [Assumption(concerned, lost=lost)]
+    errors = c.kind == RELATED_KIND
+    if errors.any():
+        complete = Assumption(opening, joined=False, complete=True)
+        strict = _label(scene, complete, hints, None, None).labels
+        unknown = np.zeros(len(opening), dtype=bool)
+        unknown[c.pair[errors & (strict.state != base.state)]] = True
+        if unknown.any():
+            concerned = np.where(unknown, opening, -1).astype(np.int8)
+            found += [Assumption(concerned, complete=True)]
     return found
 
 
@@ -202,6 +215,7 @@ def _label(
         before,
         replace(settings, tcp_be_liberal=1, checksum=0) if one.liberal else settings,
         one.lost,
+        one.complete,
     )
     errors = about_untracked(scene.crossings, scene.packets, hints.untracked)
     labels = without_connection(labels, errors)

@@ -10,11 +10,13 @@ from correlator.flows.conntrack import (
     NONE,
     ORIGINAL,
     QUERY,
+    RELATED_KIND,
     REPLY,
     RST,
     S_ESTABLISHED,
     S_INVALID,
     S_NEW,
+    S_RELATED,
     SYN,
     SYNACK,
     UNTRACKED,
@@ -30,10 +32,12 @@ def run(
     protocol: int = 6,
     dropped: tuple[int, ...] = (),
     older: bool = False,
+    complete: bool = False,
+    by_host: tuple[int, ...] = (),
 ) -> list[Label]:
     """Labels of (milliseconds, forward, kind); ``dropped`` are those that never reached the end of
-    their way."""
-    tracker = Tracker(protocol, older, True)
+    their way, ``by_host`` those that the host sent itself."""
+    tracker = Tracker(protocol, older, True, complete=complete)
     count = len(packets)
     return tracker.run(
         [t * MS for t, _, _ in packets],
@@ -41,7 +45,7 @@ def run(
         [k for _, _, k in packets],
         [i in dropped for i in range(count)],
         [False] * count,
-        [0] * count,
+        [int(i in by_host) for i in range(count)],
         [(0, 0, 0, 0, -1)] * count,
         [False] * count,
         [False] * count,
@@ -111,6 +115,38 @@ def test_a_lost_answer_costs_nothing_else() -> None:
     """An ACK behind a SYN whose SYN-ACK the capture lost is not INVALID: the host saw it."""
     labels = run([(0, True, SYN), (2, True, ACK), (3, False, ACK)])
     assert [label.state for label in labels] == [S_NEW, S_ESTABLISHED, S_ESTABLISHED]
+
+
+@pytest.mark.parametrize(
+    ("before", "dropped", "by_host", "state"),
+    [
+        ([], (), (), S_INVALID),
+        ([], (), (0,), S_INVALID),
+        ([(0, True, SYN)], (), (), S_RELATED),
+        ([(0, True, SYN)], (0,), (), S_INVALID),
+        ([(0, True, SYN)], (0,), (1,), S_RELATED),
+        ([(-121_000, True, SYN)], (), (), S_INVALID),
+    ],
+)
+def test_an_error_about_what_conntrack_does_not_know_is_invalid(
+    before: list[tuple[int, bool, int]],
+    dropped: tuple[int, ...],
+    by_host: tuple[int, ...],
+    state: int,
+) -> None:
+    """nf_conntrack_inet_error looks the quoted tuple up: nothing is there of what never came, of
+    what was dropped, or of what is older than its timeout (SYN_SENT: 120 s). The host's own error
+    about a packet that it rejects shares that packet's entry (nf_ct_attach)."""
+    packets = [*before, (1, False, RELATED_KIND)]
+    label = run(packets, dropped=dropped, complete=True, by_host=by_host)[-1]
+    assert label.state == state
+    assert label.direction == (UNTRACKED if state == S_INVALID else REPLY)
+
+
+def test_an_error_may_be_about_a_connection_from_before_the_capture() -> None:
+    """Where the capture may have missed it, the error is taken to be RELATED to it."""
+    (label,) = run([(0, False, RELATED_KIND)])
+    assert (label.state, label.direction) == (S_RELATED, REPLY)
 
 
 def test_silence_ends_a_udp_flow() -> None:
