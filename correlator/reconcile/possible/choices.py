@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.firewall.walk.path import End
+from correlator.flows.conntrack import S_INVALID, S_UNTRACKED
 from correlator.reconcile.possible.rows import LEAVES_NO
 
 if TYPE_CHECKING:
@@ -123,8 +124,8 @@ def _pair_units(explored: Explored, alive: Bools, several: Bools, forks: Ints) -
 
 
 def _distinct(options: list[Option], explored: Explored) -> tuple[Option, ...]:
-    """Options that differ in hits, tuple or state; what cannot be told apart by anything reported
-    is one option."""
+    """Options that differ in hits, tuple, direction, or whether conntrack followed the packet; what
+    cannot be told apart by anything reported is one option."""
     seen: dict[tuple[object, ...], Option] = {}
     rows, walked = explored.rows, explored.walked
     for option in options:
@@ -139,6 +140,7 @@ def _distinct(options: list[Option], explored: Explored) -> tuple[Option, ...]:
                     int(v["client"][row]),
                     int(v["dialled"][row]),
                     int(v["reply"][row]),
+                    int(v["state"][row]) in (S_INVALID, S_UNTRACKED),
                     walked.kind[row] if found is None else 0,
                 )
             )

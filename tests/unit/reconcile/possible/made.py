@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from correlator.firewall.walk.path import End, Path
+from correlator.flows.conntrack import S_NEW
 from correlator.reconcile.possible.alternatives import Alternatives
 from correlator.reconcile.possible.explore import Explored, Hints
 from correlator.reconcile.possible.rows import LEAVES_NO, LEAVES_YES, Rows
@@ -28,11 +29,13 @@ def explored_of(
     *,
     left: bool = True,
     dialled: Sequence[int] | None = None,
+    states: Sequence[int] | None = None,
     too_many: frozenset[int] = frozenset(),
     program: int = 0,
 ) -> Explored:
     """``rows`` are (crossing, alternative, kind), ``pairs`` the pair of each alternative;
-    ``left``: every packet was seen leaving; ``dialled``: by alternative."""
+    ``left``: every packet was seen leaving; ``dialled``: by alternative;
+    ``states`` of conntrack by row."""
     crossing, alternative, kind = np.array(rows, dtype=np.int64).reshape(-1, 3).T
     same = np.full(len(rows), 7, dtype=np.int64)
     by_alternative = np.array(dialled or [7] * len(pairs), dtype=np.int64)
@@ -41,6 +44,7 @@ def explored_of(
         "client": same,
         "dialled": by_alternative[alternative],
         "reply": np.zeros(len(rows), dtype=np.int64),
+        "state": np.array(states or [S_NEW] * len(rows), dtype=np.int64),
     }
     count = len(pairs)
     alternatives = Alternatives(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from correlator.firewall.walk.path import End
+from correlator.flows.conntrack import S_INVALID, S_RELATED
 from correlator.reconcile.possible.choices import Unit, find_choices
 from tests.unit.reconcile.possible.made import explored_of, way
 
@@ -46,6 +47,16 @@ def test_what_nothing_reported_tells_apart_is_one_option() -> None:
     rows = [(0, 0, 0), (0, 1, 1)]
     (unit,) = find_choices(explored_of(kinds, rows, [0, 0]), WATCHED, counted=True).units
     assert unit.options == (((0, 0),),)
+
+
+def test_whether_conntrack_followed_a_packet_is_a_choice() -> None:
+    """The same hits of the same endpoints are reported apart, as one of a connection or as one of
+    none: a counter cannot tell, so neither is exact."""
+    kinds = [[way(1)], [way(1)]]
+    rows = [(0, 0, 0), (0, 1, 1)]
+    explored = explored_of(kinds, rows, [0, 0], states=[S_RELATED, S_INVALID])
+    (unit,) = find_choices(explored, WATCHED, counted=True).units
+    assert unit.options == (((0, 0),), ((1, 0),))
 
 
 def test_what_should_have_been_seen_leaving_and_was_not_is_unlikely() -> None:
