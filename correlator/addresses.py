@@ -77,6 +77,12 @@ def is_multicast(address: int | Ints) -> bool | Bools:
     return (address >= MULTICAST[0]) & (address < MULTICAST[1])
 
 
+def is_no_source(address: int) -> bool:
+    """Whether no single host sends from it: a group's, or everybody's (a martian source,
+    ip_route_input_slow and ip_mc_validate_source, net/ipv4/route.c)."""
+    return is_multicast(address) or address == LIMITED_BROADCAST
+
+
 def network_range(network: int, length: int) -> tuple[int, int]:
     """First and last address of the IPv4 network that ``network``/``length`` lies in."""
     size = 1 << (32 - length)

@@ -1,6 +1,13 @@
 """pcap and pcapng bytes -> one columnar packet table."""
 
-from correlator.decode.capture import Capture, concat, interface_name, read_frames, read_packets
+from correlator.decode.capture import (
+    Capture,
+    concat,
+    interface_name,
+    place_in_ring,
+    read_frames,
+    read_packets,
+)
 from correlator.decode.columns import COLUMNS
 from correlator.decode.frames import Frames, Interface
 
@@ -11,6 +18,7 @@ __all__ = [
     "Interface",
     "concat",
     "interface_name",
+    "place_in_ring",
     "read_frames",
     "read_packets",
 ]

@@ -49,13 +49,22 @@ class Capture:
         return tuple(interface.name for interface in self.interfaces)
 
 
-ENDING = re.compile(r"\.(?:pcapng|pcap|cap|dmp)[0-9]{0,9}$")
+NAME = re.compile(r"(.*)\.(?:pcapng|pcap|cap|dmp)([0-9]{0,9})(?:\.gz)?", re.DOTALL)
+"""(what a capture is named after, which file of a ring it is: ``tcpdump -C`` and ``-W`` number
+them)."""
 
 
 def interface_name(path: Path) -> str:
     """The interface that a file is named after: ``docker0.pcap.gz`` is docker0, and so is
-    ``docker0.pcap12``, the twelfth file of a ring (``tcpdump -C``, ``-W``)."""
-    return encodable(ENDING.sub("", path.name.removesuffix(".gz")))
+    ``docker0.pcap12``, of a ring."""
+    found = NAME.fullmatch(path.name)
+    return encodable(found[1] if found else path.name.removesuffix(".gz"))
+
+
+def place_in_ring(path: Path) -> int:
+    """The number behind the ending of a capture's name; 0 where there is none."""
+    found = NAME.fullmatch(path.name)
+    return int(found[2] or 0) if found else 0
 
 
 def read_packets(

@@ -18,7 +18,7 @@ from correlator.report.findings.blocked import dropped, dropped_later
 from correlator.report.findings.gone import lost
 from correlator.report.findings.hidden import client_hidden
 from correlator.report.findings.proxied import through_proxy
-from tests.lab.asked import ASKED, ask, gone
+from tests.lab.asked import ASKED, ahead, ask, gone
 from tests.lab.cases import client, published_rules, serve
 from tests.lab.docker import docker_lab
 from tests.lab.net import HOST, OUTSIDE, ROOT, Lab
@@ -40,6 +40,19 @@ def test_hits_equal_the_kernels_trace(name: str, tmp_path: Path) -> None:
     assert not (analysis.ledger["residual_packets"] != 0).any()
     assert not (analysis.ledger["residual_bytes"] != 0).any()
     assert find(analysis)
+
+
+def test_an_answer_that_raw_drops_is_of_no_connection(tmp_path: Path) -> None:
+    """The kernel's trace has the SYN-ACKs under their own tuple, and conntrack never saw them:
+    those hits are open, with the tuple that the trace has, and every other row is proven."""
+    ahead(tmp_path)
+    hits = correlator.load(tmp_path).hits
+    found = compare(hits, tmp_path / "truth" / "hits.csv")
+    assert (found.wrong, found.extra) == ([], [])
+    dropped_ones = hits[(hits["table"] == "raw") & (hits["rule_number"] == 1)]
+    assert set(dropped_ones["src"]) == {B}
+    assert set(dropped_ones["open"]) == {"direction"}
+    assert set(hits[~hits.index.isin(dropped_ones.index)]["status"]) == {"exact"}
 
 
 def test_the_missing_rule_was_all_that_was_missing(tmp_path: Path) -> None:

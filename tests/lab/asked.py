@@ -345,6 +345,39 @@ def gone(folder: Path, bad: str = "") -> None:
                 lab.run("out", PY, "-c", FORGED, mac, A, HOST, "80", bad)
 
 
+GROUPS = """
+import sys
+from scapy.all import Ether, IP, UDP, get_if_hwaddr, sendp
+mac, target, port = sys.argv[1:4]
+head = Ether(dst=mac, src=get_if_hwaddr("eth0"))
+for source in ("224.0.0.5", "255.255.255.255"):
+    datagram = IP(src=source, dst=target) / UDP(sport=50001, dport=int(port)) / b"hello"
+    sendp(head / datagram, iface="eth0", verbose=False)
+"""
+
+
+def unrouted(folder: Path) -> None:
+    """Datagrams that a group and everybody seem to have sent, which nothing routes."""
+    with Lab() as lab:
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)))
+        serve(lab, "host", "udp:5353")
+        mac = lab.run("host", "cat", "/sys/class/net/eth0/address").strip()
+        with Recorder(lab, folder, interval=SLOW):
+            assert client(lab, "c1", "tcp", A, 8080) == 0
+            lab.run("out", PY, "-c", GROUPS, mac, HOST, "5353")
+
+
+def ahead(folder: Path) -> None:
+    """Answers that a rule ahead of conntrack drops."""
+    drop = f"*raw\n-A PREROUTING -s {B}/32 -i eth0 -p tcp -m tcp --sport 8080 -j DROP\nCOMMIT\n"
+    with Lab() as lab:
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)) + drop)
+        serve(lab, "out", "tcp:8080")
+        with Recorder(lab, folder, interval=SLOW):
+            assert client(lab, "c1", "tcp", A, 8080) == 1
+            ask(lab, "c1", "tcp", B, 8080).wait(20)
+
+
 ASKED: dict[str, Callable[[Path], None]] = {
-    f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone)
+    f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone, unrouted)
 }

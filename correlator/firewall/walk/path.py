@@ -66,7 +66,7 @@ _LABELS = {
     End.REJECTED: "rejected",
     End.TTL: "dropped: its time to live ran out (before FORWARD)",
     End.NO_ROUTE: "dropped: no route leads there",
-    End.MARTIAN: "dropped: its source is this host's own address (martian)",
+    End.MARTIAN: "dropped: its source is this host's own address, or no single host's (martian)",
     End.REVERSE_PATH: "dropped: no route back to its source by the interface it came in by "
     "(rp_filter)",
     End.NOT_FORWARDED: "dropped: this host does not forward what comes in there (ip_forward)",
@@ -148,7 +148,8 @@ class Path:
     ``decider`` is the entry whose verdict ended it (-1: none). ``destination`` and ``source`` are
     (address, port) after NAT as far as it got, -1 unknown. ``dnat_entry``/``snat_entry``: the rule
     that translated (-1: none). ``unseen``: a chain that nobody listed may have ended it sooner, and
-    nothing that counts came behind."""
+    nothing that counts came behind. ``ahead``: a rule ahead of conntrack ended it, so that it is of
+    no connection."""
 
     hits: tuple[int, ...]
     end: End
@@ -164,3 +165,4 @@ class Path:
     out_interface: str = ""
     last: Hook = Hook.PREROUTING
     unseen: bool = False
+    ahead: bool = False

@@ -32,7 +32,8 @@ class Effort:
 @dataclass(slots=True)
 class State:
     """``view`` is what the next rule sees; ``forked``: some condition on the way was unknown;
-    ``unseen``: a chain that nobody listed may have stopped it, and no rule behind counted it."""
+    ``unseen``: a chain that nobody listed may have stopped it, and no rule behind counted it;
+    ``ahead``: a rule ahead of conntrack ended it."""
 
     view: View
     hook: Hook = Hook.PREROUTING
@@ -42,6 +43,7 @@ class State:
     forked: bool = False
     decider: int = -1
     unseen: bool = False
+    ahead: bool = False
     effort: Effort = field(default_factory=Effort)
 
     def fork(self) -> State:
@@ -55,6 +57,7 @@ class State:
             self.forked,
             self.decider,
             self.unseen,
+            self.ahead,
             self.effort,
         )
 
@@ -107,4 +110,5 @@ class State:
             view.out_interface or "",
             self.hook,
             self.unseen,
+            self.ahead,
         )

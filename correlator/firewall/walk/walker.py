@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from correlator.addresses import is_no_source
 from correlator.firewall.effects.nat import Rewrite
 from correlator.firewall.hooks import Hook
 from correlator.firewall.view import INVALID, NEW, UNKNOWN_ADDRESS, UNKNOWN_PORT, UNTRACKED, Host
@@ -132,6 +133,8 @@ class Walker:
         routed = not (passage.loops or passage.bridged)
         if routed and self.host.keeps_out(view.dst, view.in_interface):
             return [state.finish(End.MARTIAN_DESTINATION)]
+        if routed and is_no_source(view.src):
+            return [state.finish(End.MARTIAN)]
         kind = self.host.address_type(view.dst)
         refused = None
         if routed:
@@ -280,6 +283,9 @@ class Walker:
             state.view.state = INVALID
         outcomes = through_base(self.program, self.host, state, chain)
         for outcome in outcomes:
+            outcome.state.ahead = (
+                station.before_conntrack and outcome.end is not None and not looped
+            )
             if station.before_conntrack and outcome.state.view.state == INVALID:
                 outcome.state.view.state = tracked
         return outcomes

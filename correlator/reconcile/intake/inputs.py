@@ -12,7 +12,7 @@ from correlator.dataset.facts import Facts, read_facts, read_session_facts
 from correlator.dataset.files import available, check_file, is_there, read_file
 from correlator.dataset.pcapng import is_exported
 from correlator.dataset.session import EVENTS, PACKETS, is_session, read_manifest
-from correlator.decode import interface_name
+from correlator.decode import interface_name, place_in_ring
 from correlator.decode.events import ConntrackEvents, read_events
 from correlator.errors import InputError
 from correlator.firewall.languages.iptables_save import dumped_phantoms, parse_iptables_save
@@ -26,8 +26,7 @@ from correlator.reconcile.intake.strangers import without_strangers
 if TYPE_CHECKING:
     from correlator.firewall.model import Ruleset
 
-PCAP = re.compile(r"(.*)\.(?:pcapng|pcap|cap)([0-9]{0,9})(?:\.gz)?")
-"""Names of captures, and which file of a ring it is (``tcpdump -C``, ``-W`` number them)."""
+PCAP_ENDING = re.compile(r"\.(?:pcapng|pcap|cap)[0-9]{0,9}(?:\.gz)?\Z")
 COUNTER_LOGS = ("counters.log", "listing.log")
 RULES = ("rules.v4",)
 CONNTRACK_LOGS = ("conntrack.log", "conntrack.txt")
@@ -220,8 +219,8 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
     if path is None:
         return []
     files = sorted(
-        (file for file in path.iterdir() if PCAP.fullmatch(file.name) and not file.is_dir()),
-        key=_place,
+        (file for file in path.iterdir() if PCAP_ENDING.search(file.name) and not file.is_dir()),
+        key=lambda file: (interface_name(file), place_in_ring(file), file.name),
     )
     if len(files) > MOST_FILES:
         raise InputError(
@@ -234,13 +233,6 @@ def _find_pcaps(path: Path | None) -> list[tuple[str | None, Path]]:
         file for file in files if not is_exported(file)
     ] or files  # an export beside its input is no second capture
     return [(None if "pcapng" in file.name else interface_name(file), file) for file in files]
-
-
-def _place(file: Path) -> tuple[str, int, str]:
-    """Where it stands among its folder's: the files of one ring in their order."""
-    found = PCAP.fullmatch(file.name)
-    assert found is not None
-    return found[1], int(found[2] or 0), file.name
 
 
 def _find_rules(

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from correlator.endpoints import NOWHERE, address_of, pack
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.published import doors
-from correlator.firewall.walk.path import End
+from correlator.firewall.walk.path import End, Endpoint
 from correlator.flows.conntrack import RELATED_KIND, S_ESTABLISHED, S_INVALID, S_NEW, TCP
 from correlator.flows.labels import FRESH, Labels, last_alone, track
 from correlator.reconcile.possible.alternatives import (
@@ -190,8 +190,10 @@ def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption
         found += [Assumption(concerned, lost=lost)]
     errors = c.kind == RELATED_KIND
     if errors.any():
+        told = np.zeros(len(opening), dtype=bool)
+        told[c.pair[errors]] = True
         complete = Assumption(opening, joined=False, complete=True)
-        strict = _label(scene, complete, hints, None, None).labels
+        strict = _label(scene, complete, hints, told, base).labels
         unknown = np.zeros(len(opening), dtype=bool)
         unknown[c.pair[errors & (strict.state != base.state)]] = True
         if unknown.any():
@@ -242,8 +244,8 @@ def _learn(
     at = np.flatnonzero(likeliest[rows.alternative])
     crossing, kind = rows.crossing[at], walked.kind[at]
     facts = [_facts(ways) for ways in walked.ways]
-    forgotten = np.array([f[0] for f in facts], dtype=bool)
-    untracked = np.array([f[1] for f in facts], dtype=bool)
+    forgotten = np.array([f.forgotten for f in facts], dtype=bool)
+    untracked = np.array([f.untracked for f in facts], dtype=bool)
     result = Hints(
         np.zeros_like(hints.unconfirmed),
         np.zeros_like(hints.untracked),
@@ -252,19 +254,31 @@ def _learn(
     )
     opened = base.labels.destination_nat[crossing] | (base.labels.state[crossing] == S_NEW)
     result.unconfirmed[crossing] = forgotten[kind] & opened
-    result.untracked[crossing] = untracked[kind]
+    # A request that ends ahead of conntrack opens nothing, and is told as the connection that it
+    # would have been; an answer belongs to none.
+    ahead = np.array([f.ahead for f in facts], dtype=bool)
+    answers = (rows.columns["reply"][at] == 1) | hints.untracked[crossing]
+    result.untracked[crossing] = untracked[kind] | (ahead[kind] & answers)
     _learn_servers(result, rows, walked, at, facts)
     if marks:
         _learn_marks(result, rows, walked, at, base)
     return result
 
 
-def _facts(ways: tuple[object, ...]) -> tuple[bool, bool, tuple[int, int] | None]:
-    """(all ways end before conntrack confirms, all ways untracked, the one destination that all
-    ways lead to)."""
+class Agreed(NamedTuple):
+    """What all ways of a kind have in common: they end before conntrack confirms (``forgotten``),
+    are ``untracked``, or end ``ahead`` of conntrack; the one destination that they lead to."""
+
+    forgotten: bool = False
+    untracked: bool = False
+    ahead: bool = False
+    target: Endpoint | None = None
+
+
+def _facts(ways: tuple[object, ...]) -> Agreed:
     paths = [way.path for way in ways]  # type: ignore[attr-defined]
     if not paths:
-        return False, False, None
+        return Agreed()
     # where a chain that nobody listed may have ended it, it leads where the others lead
     onward = [path for path in paths if path.end is not End.UNLISTED]
     targets = {path.destination for path in onward if path.dnat_entry >= 0}
@@ -273,22 +287,23 @@ def _facts(ways: tuple[object, ...]) -> tuple[bool, bool, tuple[int, int] | None
         if len(targets) == 1 and all(path.dnat_entry >= 0 for path in onward)
         else None
     )
-    return all(p.end.forgotten for p in paths), all(p.untracked for p in paths), single
+    return Agreed(
+        all(p.end.forgotten for p in paths),
+        all(p.untracked for p in paths),
+        all(p.ahead for p in paths),
+        single,
+    )
 
 
 def _learn_servers(
-    result: Hints,
-    rows: Rows,
-    walked: Walked,
-    at: Ints,
-    facts: list[tuple[bool, bool, tuple[int, int] | None]],
+    result: Hints, rows: Rows, walked: Walked, at: Ints, facts: list[Agreed]
 ) -> None:
     """Where DNAT led packets that no tap saw behind it."""
     v = rows.columns
     unseen = at[(v["to"][at] < 0) & (v["destination_nat"][at] == 1)]
     for row in unseen.tolist():
         kind = int(walked.kind[row])
-        target = facts[kind][2]
+        target = facts[kind].target
         if target is None:
             continue
         example = int(walked.example[kind])

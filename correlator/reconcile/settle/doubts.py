@@ -10,6 +10,7 @@ conntrack made of the packets before it. The reading is wrong where
 * labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
   packet, or never saw it, says what the next one is; or an ICMP error quotes too little to tell
   whose it is;
+* a rule ahead of conntrack ended an answer, which to the kernel is of no connection (``AHEAD``);
 * another packet of the connection fits no way at all, or no rule makes the translation that its
   packets show: they may be of two connections, as where a server answers from another of the
   host's addresses (``CONTRADICTED``);
@@ -71,6 +72,7 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
     return (
         facts
         | where(unlike[pair[crossing]], Fact.LABELS)
+        | where(ended_ahead(explored, row, way), Fact.AHEAD)
         | where(nowhere[connection], Fact.CONTRADICTED)
         | where(_undialled(verdict, row, connection)[connection], Fact.NAT_UNLISTED)
     )
@@ -117,22 +119,39 @@ def _undialled(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
 def labelled_otherwise(explored: Explored, row: Ints, way: Ints) -> Bools:
     """Which rows (k,) went a way that conntrack remembers otherwise than their labels, and those of
     the packets after them, take it to."""
-    walked, hints, columns = explored.walked, explored.hints, explored.rows.columns
-    width = max((len(ways) for ways in walked.ways), default=1) or 1
-    forgotten = np.zeros((len(walked.ways), width), dtype=bool)
-    untracked = np.zeros((len(walked.ways), width), dtype=bool)
-    for kind, ways in enumerate(walked.ways):
-        forgotten[kind, : len(ways)] = [found.path.end.forgotten for found in ways]
-        untracked[kind, : len(ways)] = [found.path.untracked for found in ways]
-    there = (way >= 0) & (way < walked.forks[walked.kind[row]])
-    at = (walked.kind[row], np.where(there, way, 0))
+    hints, columns = explored.hints, explored.rows.columns
+    there, forgotten, untracked, ahead = _told_by_ways(explored, row, way)
     crossing = explored.rows.crossing[row]
     opened = (columns["destination_nat"][row] == 1) | (columns["state"][row] == 0)
     joined = explored.alternatives.hypothesis[explored.rows.alternative[row]] > 0
     assumed = hints.unconfirmed[crossing] & ~(joined & explored.groups[crossing])
-    unlike = untracked[at] != (columns["state"][row] == S_UNTRACKED)
-    result: Bools = there & (unlike | (opened & (forgotten[at] != assumed)))
+    apart = columns["state"][row] == S_UNTRACKED
+    unlike = np.where(apart, ~(untracked | ahead), untracked)
+    result: Bools = there & (unlike | (opened & (forgotten != assumed)))
     return result
+
+
+def ended_ahead(explored: Explored, row: Ints, way: Ints) -> Bools:
+    """Which rows (k,) are of answers that ended ahead of conntrack, with no rule that says so."""
+    there, _, untracked, ahead = _told_by_ways(explored, row, way)
+    apart = explored.rows.columns["state"][row] == S_UNTRACKED
+    result: Bools = there & ahead & ~untracked & apart
+    return result
+
+
+def _told_by_ways(explored: Explored, row: Ints, way: Ints) -> tuple[Bools, Bools, Bools, Bools]:
+    """(there is such a way, conntrack forgot the packet on it, was told not to follow it, never saw
+    it), each (k,)."""
+    walked = explored.walked
+    width = max((len(ways) for ways in walked.ways), default=1) or 1
+    table = np.zeros((3, len(walked.ways), width), dtype=bool)
+    for kind, ways in enumerate(walked.ways):
+        for at, found in enumerate(ways):
+            path = found.path
+            table[:, kind, at] = path.end.forgotten, path.untracked, path.ahead
+    there = (way >= 0) & (way < walked.forks[walked.kind[row]])
+    forgotten, untracked, ahead = table[:, walked.kind[row], np.where(there, way, 0)]
+    return there, forgotten, untracked, ahead
 
 
 class Intervals:

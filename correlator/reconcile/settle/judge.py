@@ -70,6 +70,8 @@ class Fact(IntFlag):
     translation that its packets show."""
     NAT_UNLISTED = auto()
     """No tap saw what was dialled, and nobody listed the nat that may have rewritten it."""
+    AHEAD = auto()
+    """A rule ahead of conntrack ended an answer: to the kernel it is of no connection."""
     RULE_OPEN = auto()
     """What is left to choose from hits other rules, or other than as often."""
     DIRECTION_OPEN = auto()
@@ -171,6 +173,13 @@ GROUNDS = (
         NOTHING,
         "what it dialled was not seen, and the table nat was not listed",
         Fact.DST_OPEN,
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.AHEAD,
+        NOTHING,
+        "a rule ahead of conntrack ended packets that answer it, which are of no connection",
+        Fact.DIRECTION_OPEN,
     ),
     Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters", NOTHING),
     Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log", NOTHING),

@@ -118,27 +118,22 @@ class Tables:
     def packets_of(self, connections: Ints) -> pd.DataFrame:
         """The frames of these connections."""
         folded = np.isin(self.numbering.ordinary, connections).any()
-        return (self._whole if folded else self).unfolded_of(connections)
-
-    def unfolded_of(self, connections: Ints) -> pd.DataFrame:
-        """Those of them that were looked at one by one."""
-        frames = packets_table(self.verdict.decided.scene, self.attribution)
-        numbers = self.numbering.attributed[frames["connection"].to_numpy()]
-        return frames.assign(connection=numbers)[np.isin(numbers, connections)].reset_index(
-            drop=True
-        )
+        return (self._whole if folded else self)._unfolded_of(connections)
 
     def errors_of(self, connections: Ints) -> pd.DataFrame:
-        """The frames of ICMP among those, with their ``icmp_type`` and ``icmp_code`` (int16)."""
-        packets = self.verdict.decided.scene.packets
-        frames = packets_table(self.verdict.decided.scene, self.attribution)
-        frames = frames.assign(
-            connection=self.numbering.attributed[frames["connection"].to_numpy()],
-            icmp_type=packets["icmp_type"].to_numpy(),
-            icmp_code=packets["icmp_code"].to_numpy(),
-        )
-        mine = np.isin(frames["connection"].to_numpy(), connections)
-        return frames[mine & (frames["protocol"] == "icmp")].reset_index(drop=True)
+        """The frames of ICMP among those that were looked at one by one, with their ``icmp_type``
+        and ``icmp_code`` (int16)."""
+        frames = self._unfolded_of(connections, "icmp_type", "icmp_code")
+        return frames[frames["protocol"] == "icmp"].reset_index(drop=True)
+
+    def _unfolded_of(self, connections: Ints, *more: str) -> pd.DataFrame:
+        """Those of them that were looked at one by one, with ``more`` columns of the decoder's."""
+        scene = self.verdict.decided.scene
+        frames = packets_table(scene, self.attribution)
+        numbers = self.numbering.attributed[frames["connection"].to_numpy()]
+        decoded = {name: scene.packets[name].to_numpy() for name in more}
+        mine = np.isin(numbers, connections)
+        return frames.assign(connection=numbers, **decoded)[mine].reset_index(drop=True)
 
     def packet_paths(self) -> PacketPaths:
         """The rules that each frame's packet traversed, as text."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from correlator.addresses import is_no_source
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.phrases import connections_of, listed, numbers, picked, said, was
 from correlator.report.findings.rules import device_of, value
@@ -29,25 +30,26 @@ def lost(analysis: Analysis) -> list[Finding]:
     reasons = {
         tuple(row): _reason(analysis, *map(str, row)) for row in keys.itertuples(index=False)
     }
-    codes = prohibited(analysis, mine)
+    codes = _prohibited(analysis, mine)
     said = [
-        (_prohibited(codes[number]), "recorded ") if number in codes else (reasons[row], "")
+        _filtered(codes[number]) if number in codes else reasons[row]
         for number, row in zip(
             mine["connection"].tolist(),
             mine[["src", "reply_src", "in_interface"]].itertuples(index=False, name=None),
             strict=True,
         )
     ]
-    why, which = zip(*said, strict=True) if said else ((), ())
-    for (reason, recorded, status), frame in mine.groupby(
-        [list(why), list(which), mine["status"].astype(str).to_numpy()], sort=False
+    told = mine["connection"].isin(codes).to_numpy()
+    for (reason, filtered, status), frame in mine.groupby(
+        [said, told, mine["status"].astype(str).to_numpy()], sort=False
     ):
+        known = bool(reason) and not filtered  # routing did it: no rule, recorded or not
         text = (
             f"{connections_of(analysis, frame)} came in by {_interfaces(frame)} and never left, "
-            f"and no {recorded}rule dropped "
+            f"and no {'' if known else 'recorded '}rule dropped "
             f"{'it' if len(frame) == 1 else 'them'}: "
             f"{reason or _possible(analysis, frame, str(status))}."
-            f"{'' if recorded else _told(analysis, frame)}"
+            f"{'' if filtered else _told(analysis, frame)}"
         )
         findings.append(Finding("lost", text, numbers(frame)))
     return findings
@@ -55,12 +57,12 @@ def lost(analysis: Analysis) -> list[Finding]:
 
 PROHIBITED = (9, 10, 13)
 """Codes of "destination unreachable" that say "administratively prohibited" (RFC 1812, 5.2.7.1).
-This host sends them for REJECT rules and for routes of type prohibit (ip_error,
-net/ipv4/route.c) only."""
+The kernel sends them for rules that reject and for routes of type prohibit (ip_error,
+net/ipv4/route.c)."""
 UNREACHABLE = 3
 
 
-def prohibited(analysis: Analysis, frame: pd.DataFrame) -> dict[int, int]:
+def _prohibited(analysis: Analysis, frame: pd.DataFrame) -> dict[int, int]:
     """connection -> the code by which this host told that it is administratively prohibited."""
     errors = analysis.errors_of(frame["connection"].to_numpy())
     errors = errors[(errors["icmp_type"] == UNREACHABLE) & errors["icmp_code"].isin(PROHIBITED)]
@@ -73,11 +75,11 @@ def prohibited(analysis: Analysis, frame: pd.DataFrame) -> dict[int, int]:
     }
 
 
-def _prohibited(code: int) -> str:
+def _filtered(code: int) -> str:
     return (
         f"this host answered that it is administratively prohibited (ICMP type {UNREACHABLE}, "
-        f"code {code}), as only a rule that rejects or a route of type prohibit does: look at "
-        f"firewall tables that were not recorded (nft list ruleset)"
+        f"code {code}), as a rule that rejects does, or a route of type prohibit: look at firewall "
+        f"tables that were not recorded (nft list ruleset)"
     )
 
 
@@ -105,6 +107,11 @@ def _told(analysis: Analysis, frame: pd.DataFrame) -> str:
 def _reason(analysis: Analysis, source: str, target: str, interface: str) -> str:
     """What the kernel did, where routes and settings leave no choice; empty where they do."""
     host = analysis.host
+    if is_no_source(value(source)):
+        return (
+            f"the source {source} is a group's or everybody's address, and nothing from there is "
+            f"routed: the kernel drops it after PREROUTING"
+        )
     if not host.certain:
         return ""
     route = host.route(value(target))
@@ -146,9 +153,9 @@ CHECKSUMS = (
     "a wrong IP checksum (dropped before any rule)",
     "a wrong TCP or UDP checksum (INVALID to conntrack, so not translated)",
 )
-UNLISTED = "a rule of a firewall table that was not recorded (nft list ruleset)"
 BEHIND = (
-    "nobody answered ARP for the address, traffic control dropped {it}, or the capture lost {it}"
+    "nobody answered ARP for the address, traffic control or a firewall table that was not "
+    "recorded dropped {it}, or the capture lost {it}"
 )
 
 
@@ -158,7 +165,8 @@ def _possible(analysis: Analysis, frame: pd.DataFrame, status: str) -> str:
     if status == "ambiguous":
         return (
             f"the rules counted fewer packets than came in, so some did not get there; "
-            f"possible are {', '.join(CHECKSUMS)} or {UNLISTED}"
+            f"possible are {', '.join(CHECKSUMS)}, or a rule of a firewall table that was not "
+            f"recorded (nft list ruleset)"
         )
     route = "no route is missing and the time to live had not run out"
     if status == "exact":
@@ -174,7 +182,7 @@ def _possible(analysis: Analysis, frame: pd.DataFrame, status: str) -> str:
     routes = "the time to live had not run out" if not analysis.host.certain else route
     return said(
         analysis,
-        f"{routes}; possible are {settings}{', '.join((*CHECKSUMS, UNLISTED))}, or that {BEHIND}",
+        f"{routes}; possible are {settings}{', '.join(CHECKSUMS)}, or that {BEHIND}",
         frame,
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.patience import overdue
 from correlator.report.findings.phrases import (
     PORTED,
     connections_of,
@@ -20,7 +21,7 @@ from correlator.report.findings.phrases import (
 )
 from correlator.report.findings.published import published, why_not_dnat
 from correlator.report.findings.rules import Why, hits_of, value
-from correlator.report.findings.untranslated import PATIENCE_NS, left_untranslated
+from correlator.report.findings.untranslated import left_untranslated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +105,7 @@ def unanswered(analysis: Analysis) -> list[Finding]:
     mine = mine[(mine["status"] != "ambiguous") & (mine["protocol"] == "tcp")]
     if not len(mine):
         return []
-    end = int(table["last_seen"].max())
-    mine = mine[(mine["packets_original"] > 1) | (mine["first_seen"] < end - PATIENCE_NS)]
+    mine = overdue(analysis, mine)
     mine = mine[~mine["connection"].isin(left_untranslated(analysis)["connection"])]
     hits = hits_of(analysis, mine["connection"])
     mine = mine[
@@ -124,15 +124,12 @@ def unanswered(analysis: Analysis) -> list[Finding]:
     for (at_home, leaves), frame in mine.groupby(
         [here, mine["out_interface"].astype(str)], sort=False
     ):
-        where = (
-            "reached this host"
-            if at_home
-            else f"{f'left by {leaves}' if leaves else 'went on'} to {{server}}"
-        )
+        gone = f"{f'left by {leaves}' if leaves else 'went on'} to {{server}}"
+        passed = "recorded rule and reached this host" if at_home else f"rule and {gone}"
+        look = UNLISTED if at_home else "or at its way back"
         text = (
-            f"{connections_of(analysis, frame)} passed every rule and {where}, and no answer "
-            f"was seen: look at the server, "
+            f"{connections_of(analysis, frame)} passed every {passed}, and no answer was seen: "
+            f"look at the server, {look}.{unproven(frame)}"
         )
-        text += f"{UNLISTED if at_home else 'or at its way back'}.{unproven(frame)}"
         findings.append(Finding("unanswered", said(analysis, text, frame), numbers(frame)))
     return findings

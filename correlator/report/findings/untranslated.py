@@ -1,11 +1,12 @@
-"""A container's own connections that left the host with the container's address: no rule translated
-it, so whoever is to answer needs a route back to it."""
+"""Connections that left the host with the address that they came with, out of a bridge's subnet: no
+rule of nat translated it, or a rule of raw kept them from nat."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from correlator.report.findings.finding import Finding
+from correlator.report.findings.patience import overdue
 from correlator.report.findings.phrases import connections_of, listed, numbers, picked, unproven
 from correlator.report.findings.rules import behind_bridge, hits_of, quoted
 from correlator.report.units import plural
@@ -15,10 +16,6 @@ if TYPE_CHECKING:
 
     from correlator.reconcile.analysis import Analysis
 
-PATIENCE_NS = 1_000_000_000
-"""How long an answer may be awaited before it is missed: a SYN is sent again after a second (RFC
-6298)."""
-
 
 def untranslated(analysis: Analysis) -> list[Finding]:
     """Connections from a bridge's subnet to a place outside that every rule let through with their
@@ -27,10 +24,11 @@ def untranslated(analysis: Analysis) -> list[Finding]:
     findings = []
     for (source, leaves), frame in mine.groupby(["src", "out_interface"], observed=True):
         text = (
-            f"{connections_of(analysis, frame)} passed every rule and left by {leaves} with the "
-            f"container's own address {source}, which no rule of nat/POSTROUTING translated, and "
-            f"no answer was seen: whoever is to answer needs a route back to {source} by this "
-            f"host, or this host a MASQUERADE rule for {source}."
+            f"{connections_of(analysis, frame)} passed every rule and left by {leaves} with "
+            f"{'its' if len(frame) == 1 else 'their'} own source address {source}, which no rule "
+            f"of nat/POSTROUTING translated, and no answer was seen: whoever is to answer needs a "
+            f"route back to {source} by this host, or this host a MASQUERADE rule for {source}; "
+            f"where there is one, look at the server."
         )
         findings.append(Finding("untranslated", text + unproven(frame), numbers(frame)))
     return findings
@@ -46,10 +44,7 @@ def left_untranslated(analysis: Analysis) -> pd.DataFrame:
         & table["protocol"].isin(("tcp", "udp", "icmp"))
         & table["state"].isin(("half-open", "one-way"))
     ]
-    mine = mine[mine["src"].astype(str) == mine["reply_dst"].astype(str)]
-    end = int(table["last_seen"].max()) if len(table) else 0
-    waited = (mine["packets_original"] > 1) | (mine["first_seen"] < end - PATIENCE_NS)
-    mine = mine[waited]
+    mine = overdue(analysis, mine[mine["src"].astype(str) == mine["reply_dst"].astype(str)])
     pairs = mine[["src", "dst", "in_interface", "out_interface"]].astype(str)
     return picked(mine, (_outward(analysis, *row) for row in pairs.itertuples(index=False)))
 

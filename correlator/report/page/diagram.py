@@ -28,7 +28,8 @@ ENDS = {
     "ignored: not for this host": "not for this host",
     "dropped: no route leads there": "dropped: no route",
     "goes on out of sight: the target is unknown": "out of sight: unknown target",
-    "dropped: its source is this host's own address (martian)": "dropped: martian source",
+    "dropped: its source is this host's own address, or no single host's (martian)": "dropped: "
+    "martian source",
     "dropped: no route back to its source by the interface it came in by (rp_filter)": "dropped: "
     "rp_filter",
 }

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from correlator.addresses import is_no_source
 from correlator.firewall import parse_iptables_save
 from correlator.firewall.view import Host, Route, View
 from correlator.firewall.walk.path import Passage, Path
@@ -194,6 +195,23 @@ def test_sources_are_checked_as_the_settings_say(
     assert (
         HOST.turned_away(int(IPv4Address(source)), "eth0") == ""
     )  # where no setting tells, nothing is claimed
+
+
+@pytest.mark.parametrize(
+    ("source", "none"),
+    [
+        ("224.0.0.5", True),
+        ("239.255.255.255", True),
+        ("255.255.255.255", True),
+        ("240.0.0.1", False),
+        ("10.0.0.9", False),
+    ],
+)
+def test_nothing_is_routed_that_a_group_seems_to_have_sent(source: str, none: bool) -> None:
+    """Behind PREROUTING the kernel drops it whatever the settings (ip_route_input_slow). Its trace
+    of a datagram from 224.0.0.5 to this host's DNAT ended with the policy of nat/PREROUTING, and no
+    rule of INPUT saw it; 240.0.0.0/4 is no such source."""
+    assert is_no_source(int(IPv4Address(source))) == none
 
 
 @pytest.mark.parametrize(

@@ -57,12 +57,12 @@ def dialled(analysis: Analysis, finding: Finding) -> set[tuple[str, str, int]]:
 SPEAKS = {
     dropped: {"published", "user", "shut", "modern", "ufw"},
     rejected: {"user"},
-    lost: {"gone", "localnet", "noforward"},
+    lost: {"gone", "localnet", "noforward", "findings/unrecorded-table"},
     too_big: {"mtu"},
     refused: {"published", "replaced", "shut", "modern", "proxy"},
-    untranslated: set(),
-    past_conntrack: set(),
-    unanswered: {"modern"},
+    untranslated: {"findings/untranslated"},
+    past_conntrack: {"findings/past-conntrack"},
+    unanswered: {"modern", "findings/unrecorded-table"},
     dropped_later: {"modern"},
     expired: {"ttl"},
     older_than_rule: {"stale"},
@@ -85,7 +85,8 @@ def test_every_check_is_run_and_tried() -> None:
 @pytest.mark.parametrize("check", CHECKS)
 def test_nothing_is_said_where_it_does_not_apply(check: object) -> None:
     """Each check speaks in the recordings that hold its case, and in no other."""
-    names = sorted(path.parent.name for path in CAPTURES.glob("*/truth"))
+    names = [path.parent.name for path in CAPTURES.glob("*/truth")]
+    names += [f"findings/{path.name}" for path in CAPTURES.glob("findings/*")]
     assert {name for name in names if check(load(name))} == SPEAKS[check]  # type: ignore[operator,index]
 
 
@@ -296,8 +297,8 @@ def test_gone_with_no_rule_to_blame() -> None:
         f"client so by an ICMP error (from {HOST})."
     )
     assert by[B, HOST].startswith(
-        f"1 connection from {B} to {HOST}:81 {came} it: by the counters the packets met every "
-        f"rule up to POST"
+        f"1 connection from {B} to {HOST}:81 {came.replace('no rule', 'no recorded rule')} it: "
+        "by the counters the packets met every rule up to POST"
     )
     assert "possibly nobody answered ARP for the address" in by[B, HOST]
 
@@ -308,9 +309,10 @@ def test_a_containers_own_address_that_nothing_translates() -> None:
     analysis = load("findings/untranslated")
     assert texts(untranslated(analysis)) == [
         f"2 connections from 172.17.0.2 to {A}:8080 and {A} (icmp) passed every rule and left by "
-        "eth0 with the container's own address 172.17.0.2, which no rule of nat/POSTROUTING "
+        "eth0 with their own source address 172.17.0.2, which no rule of nat/POSTROUTING "
         "translated, and no answer was seen: whoever is to answer needs a route back to 172.17.0.2 "
-        "by this host, or this host a MASQUERADE rule for 172.17.0.2."
+        "by this host, or this host a MASQUERADE rule for 172.17.0.2; where there is one, look at "
+        "the server."
     ]
     assert unanswered(analysis) == []
 
@@ -332,17 +334,18 @@ def test_kept_from_conntrack_and_so_from_nat() -> None:
 
 def test_a_table_that_nobody_recorded() -> None:
     """`inet firewalld` rejected one connection and `inet mine` dropped another, and only iptables
-    was recorded: the code of the ICMP error proves a filter, no checksum is blamed, and of the
-    other only what is possible is said."""
+    was recorded: the code of the ICMP error is said, no checksum is blamed, and of the other only
+    what is possible."""
     analysis = load("findings/unrecorded-table")
     (finding,) = lost(analysis)
     assert finding.text == (
         f"1 connection from {A} to {HOST}:80 came in by eth0 and never left, and no recorded rule "
         "dropped it: this host answered that it is administratively prohibited (ICMP type 3, code "
-        "13), as only a rule that rejects or a route of type prohibit does: look at firewall "
-        "tables that were not recorded (nft list ruleset)."
+        "13), as a rule that rejects does, or a route of type prohibit: look at firewall tables "
+        "that were not recorded (nft list ruleset)."
     )
     (waiting,) = unanswered(analysis)
+    assert "passed every recorded rule and reached this host" in waiting.text
     assert waiting.text.endswith("or at firewall tables that were not recorded (nft list ruleset).")
 
 
