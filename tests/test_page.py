@@ -697,6 +697,7 @@ def test_a_session_without_counters_or_packets_has_its_page(driver: Any, tmp_pat
         packets=lambda: full.packets.iloc[:0],
         ways=tuple,
         hits_of=lambda *_: full.hits.iloc[:0],
+        errors_of=lambda *_: full.packets.iloc[:0].assign(icmp_type=0, icmp_code=0),
         packets_of=lambda _: full.packets.iloc[:0],
         explain=lambda numbers: [""] * len(numbers),
         paths_of=lambda _: iter(()),

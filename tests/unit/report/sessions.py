@@ -19,7 +19,7 @@ CLIENTS, DENIED = bytes((172, 31, 32)), bytes((172, 31, 40, 9))
 """Clients outside; the one that a rule of the recording drops, which keeps its address and moves on
 in its ports."""
 
-IGMP, ICMP, ECHO = 2, 1, (0, 8)
+IGMP, ICMP, ECHO, ERRORS = 2, 1, (0, 8), (3, 11)
 
 
 @lru_cache(maxsize=16)
@@ -73,18 +73,27 @@ def tile(folder: Path, copies: int) -> Path:
 
 
 def _moved(frame: bytes, copy: int) -> bytes:
-    """Another client's frame: checksums are not mended, nobody looks at them."""
+    """Another client's frame, and another's in what an ICMP error quotes: checksums are not mended,
+    nobody looks at them."""
     moved = bytearray(frame)
-    for place, port in ((26, 34), (30, 36)):
-        if bytes(moved[place : place + 3]) == CLIENTS:
-            moved[place + 2] = (32 + 3 * copy) % 250 + 1
-        if bytes(moved[place : place + 4]) == DENIED and moved[23] in (6, 17):
-            moved[port : port + 2] = _later(moved[port : port + 2], copy)
+    _move(moved, 14, copy)
+    if moved[23] == ICMP and moved[34] in ERRORS:
+        _move(moved, 42, copy)
     if moved[23] == IGMP:
         moved[32] = copy % 250
     if moved[23] == ICMP and moved[34] in ECHO:
         moved[38:40] = _later(moved[38:40], copy)
     return bytes(moved)
+
+
+def _move(moved: bytearray, header: int, copy: int) -> None:
+    """Another client's addresses and ports in the IPv4 header that begins at ``header``."""
+    ports = moved[header + 9] in (6, 17)
+    for place, port in ((header + 12, header + 20), (header + 16, header + 22)):
+        if bytes(moved[place : place + 3]) == CLIENTS:
+            moved[place + 2] = (32 + 3 * copy) % 250 + 1
+        if bytes(moved[place : place + 4]) == DENIED and ports:
+            moved[port : port + 2] = _later(moved[port : port + 2], copy)
 
 
 def _later(number: bytes | bytearray, copy: int) -> bytes:
