@@ -107,8 +107,9 @@ class Tracker:
         see :func:`correlator.flows.conntrack.judge`. ``lost``: conntrack had lost its entry before
         that packet. ``broken``: it has a wrong checksum, and conntrack looks at that."""
         labels: list[Label] = []
+        seen = zip(forward, kinds, untracked, broken, strict=True)
         self.two_way = (
-            len({f for f, kind in zip(forward, kinds, strict=True) if kind != RELATED_KIND}) > 1
+            len({f for f, kind, *apart in seen if kind != RELATED_KIND and not any(apart)}) > 1
         )
         for i, time in enumerate(times):
             if untracked[i]:

@@ -1,8 +1,10 @@
-"""The host's own connections whose source was rewritten out of sight, joined to their replies.
+"""Connections that were rewritten out of sight, joined to their replies: an answer acknowledges
+what was sent.
 
 What the host sends to a container may leave as the bridge's address (MASQUERADE), while a bridge's
-tap shows the answer with its destination restored already: the two share the server only. An answer
-acknowledges what was sent."""
+tap shows the answer with its destination restored already: the two share the server only. What a
+container sends may be led to the host itself (REDIRECT, DNAT) ahead of the bridge's tap, while the
+answer bears the address that was dialled: the two share the client only."""
 
 from __future__ import annotations
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     Names = npt.NDArray[np.uint64]
 
+UDP = 17
+
 
 def join_masqueraded(
     packets: pd.DataFrame, shown: Ints, name: Names, server: Ints, sent: Bools, answer: Bools
@@ -31,6 +35,18 @@ def join_masqueraded(
     one_way = _one_way(name, sent, answer)
     requests, answers = np.flatnonzero(sent & one_way), np.flatnonzero(answer & one_way)
     return _join(packets, shown, name, (requests, server[requests]), (answers, server[answers]))
+
+
+def join_redirected(
+    packets: pd.DataFrame, shown: Ints, name: Names, client: Ints, came: Bools, answer: Bools
+) -> Names:
+    """The same of what ``came`` to a bridge and stayed, with each ``answer`` that the host sent;
+    ``client`` is the endpoint at the other side. UDP is left out: nothing in it tells an answer to
+    what was led here from one that goes out from another of the host's addresses."""
+    proves = packets["protocol"].to_numpy()[shown] != UDP
+    one_way = proves & _one_way(name, came, answer)
+    requests, answers = np.flatnonzero(came & one_way), np.flatnonzero(answer & one_way)
+    return _join(packets, shown, name, (requests, client[requests]), (answers, client[answers]))
 
 
 def join_looped(

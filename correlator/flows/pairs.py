@@ -22,7 +22,7 @@ from correlator.flows.cut_quotes import complete_quotes
 from correlator.flows.frames.bridge_ports import ON_PORT
 from correlator.flows.frames.direction import BRIDGED, LOOP
 from correlator.flows.keys import pair_name
-from correlator.flows.masqueraded import join_looped, join_masqueraded
+from correlator.flows.masqueraded import join_looped, join_masqueraded, join_redirected
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -122,14 +122,9 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
     hosts_own = ~entered & sent & ~error
     restored = after & ~sent & ~error
     if hosts_own.any() and restored.any():
-        name = join_masqueraded(
-            packets,
-            shown,
-            name,
-            np.where(hosts_own, out_destination, in_source),
-            hosts_own,
-            restored,
-        )
+        far = np.where(hosts_own, out_destination, in_source)
+        name = join_masqueraded(packets, shown, name, far, hosts_own, restored)
+        name = join_redirected(packets, shown, name, far, restored, hosts_own)
     kind = _kinds(packets, shown, protocol, error)
     loop = wire == LOOP
     query = protocol == 1

@@ -378,6 +378,44 @@ def ahead(folder: Path) -> None:
             ask(lab, "c1", "tcp", B, 8080).wait(20)
 
 
+def redirected(folder: Path) -> None:
+    """What a container sends elsewhere is led to the host itself, as a cache or a proxy does it,
+    ahead of the bridge's tap; the answers bear the address that was dialled."""
+    rules = published_rules(("tcp", 80, "172.17.0.2", 80))
+    lead = "-A PREROUTING -i docker0 -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n"
+    rules = rules.replace("-A OUTPUT ! -d", f"{lead}-A OUTPUT ! -d", 1)
+    with Lab() as lab:
+        lab.rules(rules)
+        serve(lab, "host", "tcp:3128")
+        with Recorder(lab, folder, interval=SLOW):
+            assert client(lab, "c1", "tcp", A, 80, count=2) == 2
+            assert client(lab, "c1", "tcp", "198.51.100.7", 80) == 1
+
+
+def marked(folder: Path) -> None:
+    """The first datagram marks its connection; the ICMP error that answers it bears the mark."""
+    marks = (
+        "*mangle\n-A PREROUTING -m connmark --mark 0x2/0x2\n"
+        "-A FORWARD -i eth0 -j CONNMARK --set-xmark 0x2/0x2\nCOMMIT\n"
+    )
+    with Lab() as lab:
+        lab.rules(published_rules(("udp", 53, "172.17.0.2", 53)) + marks)
+        with Recorder(lab, folder, interval=SLOW):
+            lab.run("out", PY, "-c", FLOW, A, HOST, "53", "45005", "2")
+
+
+def answers_untracked(folder: Path) -> None:
+    """Answers to the host that conntrack is told not to follow: what acknowledges them is
+    INVALID."""
+    apart = f"*raw\n-A PREROUTING -s {B}/32 -i eth0 -p tcp -m tcp --sport 8080 -j NOTRACK\nCOMMIT\n"
+    count = "*mangle\n-A OUTPUT -m conntrack --ctstate INVALID\nCOMMIT\n"
+    with Lab() as lab:
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)) + apart + count)
+        serve(lab, "out", "tcp:8080")
+        with Recorder(lab, folder, interval=SLOW):
+            assert client(lab, "host", "tcp", B, 8080, count=2) == 2
+
+
 ASKED: dict[str, Callable[[Path], None]] = {
     f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone, unrouted)
 }

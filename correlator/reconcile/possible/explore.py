@@ -261,7 +261,7 @@ def _learn(
     result.untracked[crossing] = untracked[kind] | (ahead[kind] & answers)
     _learn_servers(result, rows, walked, at, facts)
     if marks:
-        _learn_marks(result, rows, walked, at, base)
+        _learn_marks(result, rows, walked, at, pair << 20 | base.labels.connection)
     return result
 
 
@@ -311,9 +311,9 @@ def _learn_servers(
         result.server[rows.crossing[row]] = pack(target[0], port)
 
 
-def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, base: Hypothesis) -> None:
+def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, connection: Ints) -> None:
     """The connection mark that each packet finds: what the packet before it left (-1 where ways
-    differ)."""
+    differ); ``connection`` (n,): a number for each crossing's, that of an ICMP error's too."""
     left = []
     for ways in walked.ways:
         marks = {way.path.connmark for way in ways}
@@ -321,26 +321,11 @@ def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, base: Hypo
         left.append(-1 if mark is None else mark)
     after = np.array(left, dtype=np.int64)[walked.kind[at]]
     crossing = rows.crossing[at]
-    codes = connection_codes_of(base, rows, at)
+    codes = connection[crossing]
     order = np.lexsort((crossing, codes))
     shifted = np.r_[0, after[order][:-1]]
     begins = np.r_[True, np.diff(codes[order]) != 0]
     result.connmark[crossing[order]] = np.where(begins, 0, shifted)
-
-
-def connection_codes_of(base: Hypothesis, rows: Rows, at: Ints) -> Ints:
-    """A number for each row's connection, by its endpoints and its number within their pair."""
-    v = rows.columns
-    ends = np.stack(
-        [
-            v["client"][at],
-            v["server"][at],
-            v["protocol"][at],
-            base.labels.connection[rows.crossing[at]],
-        ]
-    )
-    _, inverse = np.unique(ends, axis=1, return_inverse=True)
-    return inverse.astype(np.int64)
 
 
 def _unlike(a: Hints, b: Hints) -> Bools:

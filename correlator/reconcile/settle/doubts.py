@@ -15,13 +15,16 @@ conntrack made of the packets before it. The reading is wrong where
   packets show: they may be of two connections, as where a server answers from another of the
   host's addresses (``CONTRADICTED``);
 * what was dialled was not seen, and nobody listed the nat that may have rewritten it
-  (``NAT_UNLISTED``)."""
+  (``NAT_UNLISTED``);
+* two connections would have one original tuple at one time, which conntrack does not allow
+  (``SAME_TUPLE``): packets of the one are of the other, or what was dialled was something else."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from correlator.endpoints import NOWHERE, address_of, port_of
 from correlator.firewall.published import may_lead_to, shows_as
@@ -32,7 +35,7 @@ from correlator.reconcile.settle.judge import Fact, together, where
 from correlator.reconcile.times import SLACK_NS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from correlator.arrays import Bools, Ints
     from correlator.reconcile.clocks import Clock
@@ -76,6 +79,24 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
         | where(nowhere[connection], Fact.CONTRADICTED)
         | where(_undialled(verdict, row, connection)[connection], Fact.NAT_UNLISTED)
     )
+
+
+def twice(tuples: Sequence[Ints], time: Ints, connection: Ints) -> Bools:
+    """Connections (by their numbers from 1) whose original tuple is one that others have, too, of
+    which some go on at the same time.
+
+    ``tuples``: columns (k,) that make the original tuple of each packet, ``time`` its time (ns),
+    ``connection`` its number."""
+    found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    columns: dict[object, Ints] = dict(enumerate(tuples))
+    packets = pd.DataFrame({**columns, "time": time, "number": connection})
+    lives = packets.groupby([*range(len(tuples)), "number"])["time"].agg(["min", "max"])
+    lives = lives.reset_index().sort_values("min", kind="stable")
+    others = lives.groupby([*range(len(tuples))])
+    before = others["max"].cummax().groupby(others.ngroup()).shift()
+    meets = (lives["min"] <= before).groupby(others.ngroup()).transform("any")
+    found[lives["number"][meets].to_numpy()] = True
+    return found
 
 
 def untranslatable(verdict: Verdict, row: Ints, connection: Ints) -> Bools:

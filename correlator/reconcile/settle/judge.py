@@ -72,6 +72,8 @@ class Fact(IntFlag):
     """No tap saw what was dialled, and nobody listed the nat that may have rewritten it."""
     AHEAD = auto()
     """A rule ahead of conntrack ended an answer: to the kernel it is of no connection."""
+    SAME_TUPLE = auto()
+    """Another connection is taken to have had its original tuple at the same time."""
     RULE_OPEN = auto()
     """What is left to choose from hits other rules, or other than as often."""
     DIRECTION_OPEN = auto()
@@ -180,6 +182,13 @@ GROUNDS = (
         NOTHING,
         "a rule ahead of conntrack ended packets that answer it, which are of no connection",
         Fact.DIRECTION_OPEN,
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.SAME_TUPLE,
+        NOTHING,
+        "another connection seems to have had its addresses and ports at the same time",
+        Fact.RULE_OPEN | Fact.DIRECTION_OPEN,
     ),
     Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters", NOTHING),
     Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log", NOTHING),

@@ -13,7 +13,7 @@ from correlator.firewall.walk.path import End
 from correlator.flows.conntrack import UNTRACKED
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.confirm import uncounted
-from correlator.reconcile.settle.doubts import doubts_of_packets
+from correlator.reconcile.settle.doubts import doubts_of_packets, twice
 from correlator.reconcile.settle.judge import Fact, together, where
 from correlator.reconcile.settle.unseen import unseen
 from correlator.reconcile.tables.numbering import place, sight_of
@@ -84,21 +84,25 @@ def attribute(verdict: Verdict, blind: bool) -> Attribution:
     connection = rank[inverse] if len(row) else code
     facts = unshown(decided, row, way) | undecided(decided, row, way)
     facts |= doubts_of_packets(verdict, row, way, connection)
+    protocol = protocols_of(decided, row, direction)
+    facts |= same_tuples(protocol, ends[0], ends[1], direction, time, connection)
     if blind:
         facts |= unseen(decided, row, connection)[connection]
     return Attribution(
-        row,
-        way,
-        still_open,
-        crossing,
-        connection,
-        direction,
-        state,
-        time,
-        protocols_of(decided, row, direction),
-        *ends,
-        facts,
+        row, way, still_open, crossing, connection, direction, state, time, protocol, *ends, facts
     )
+
+
+def same_tuples(
+    protocol: Ints, client: Ints, dialled: Ints, direction: Ints, time: Ints, connection: Ints
+) -> Facts:
+    """Which packets (k,) are of a connection whose original tuple another has at that time."""
+    followed = direction != UNTRACKED
+    tuples = [column[followed] for column in (protocol, client, dialled)]
+    found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    shared = twice(tuples, time[followed], connection[followed])
+    found[: len(shared)] = shared
+    return where(followed & found[connection], Fact.SAME_TUPLE)
 
 
 def unshown(decided: Decided, row: Ints, way: Ints) -> Facts:

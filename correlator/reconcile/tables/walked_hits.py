@@ -11,13 +11,17 @@ from correlator.reconcile.settle.confirm import uncounted
 from correlator.reconcile.settle.judge import FIELDS, Fact, together
 from correlator.reconcile.tables.attribution import (
     Attribution,
+    facts_of_packets,
     open_fields,
     option_tuples,
     protocols_of,
 )
+from correlator.reconcile.tables.columns import DIRECTIONS
 from correlator.reconcile.tables.hits import HitRows
 
 if TYPE_CHECKING:
+    from correlator.arrays import Ints
+    from correlator.reconcile.settle.judge import Facts
     from correlator.reconcile.tables.numbering import Numbering
     from correlator.reconcile.tables.rule_numbers import RuleNumbers
     from correlator.reconcile.verdict import Verdict
@@ -46,7 +50,7 @@ def add_up_hits(
     ).reset_index()
     number = groups.ngroup().to_numpy()
     facts = together(rows["facts"].to_numpy().astype(np.uint32), number, len(grouped))
-    grouped = grouped.assign(facts=facts)
+    grouped = grouped.assign(facts=facts | _of_others(verdict, attribution, grouped))
     grouped = grouped.sort_values(
         ["connection", "direction", "first_seen", "entry"], kind="stable", ignore_index=True
     )
@@ -65,6 +69,35 @@ def add_up_hits(
         column["last_seen"],
         column["facts"],
     )
+
+
+def _of_others(verdict: Verdict, attribution: Attribution, grouped: pd.DataFrame) -> Facts:
+    """What speaks against how often each connection hit a rule (h,): doubts about packets of its
+    that are not counted there, and would be under another reading of them."""
+    explored, facts = verdict.decided.explored, facts_of_packets(verdict, attribution)
+    doubts = facts & np.uint32(Fact.RESIDUAL | Fact.REJECTED)
+    doubted = np.flatnonzero(doubts)
+    place = np.full(len(verdict.decided.scene.crossings), -1, dtype=np.int64)
+    place[attribution.crossing[doubted]] = doubted
+    at = place[explored.rows.crossing]
+    kinds = np.unique(np.stack([at[at >= 0], explored.walked.kind[at >= 0]]), axis=1)
+    hit = [sorted({entry for way in ways for entry in way.hits}) for ways in explored.walked.ways]
+    width = np.array([len(entries) for entries in hit], dtype=np.int64)[kinds[1]]
+    entry = np.array([e for kind in kinds[1].tolist() for e in hit[kind]], dtype=np.int64)
+    packet = np.repeat(kinds[0], width)
+    count = len(verdict.stages.register.entries)
+
+    def code(connection: Ints, direction: Ints, entry: Ints) -> Ints:
+        return (connection * len(DIRECTIONS) + direction) * count + entry
+
+    told = code(attribution.connection[packet], attribution.direction[packet], entry)
+    asked = code(*(grouped[name].to_numpy() for name in ("connection", "direction", "entry")))
+    known, number = np.unique(told, return_inverse=True)
+    said = np.r_[together(doubts[packet], number, len(known)), np.uint32(0)]
+    where = np.searchsorted(known, asked)
+    found = (where < len(known)) & (np.r_[known, -1][where] == asked)
+    result: Facts = np.where(found, said[where], np.uint32(0))
+    return result
 
 
 def _hit_rows(verdict: Verdict, attribution: Attribution) -> pd.DataFrame:

@@ -1,5 +1,4 @@
-"""pcap and pcapng readers, against scapy and tshark as independent readers, and against damage.
-What holds of both decoders stands in test_both_decoders.py."""
+"""pcap and pcapng readers, against scapy and tshark as independent readers, and against damage."""
 
 from __future__ import annotations
 
@@ -62,6 +61,17 @@ def read_or_refuse(path: Path) -> Capture | None:
 def option(code: int, value: bytes, order: str) -> bytes:
     """A pcapng option."""
     return struct.pack(f"{order}HH", code, len(value)) + value + bytes(-len(value) % 4)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(("nano", "expected"), [(True, 7_000_000_123), (False, 7_000_123_000)])
+def test_pcap_times_and_orders(order: str, nano: bool, expected: int, tmp_path: Path) -> None:
+    """Micro- and nanoseconds in either byte order are epoch nanoseconds."""
+    path = tmp_path / "eth0.pcap"
+    path.write_bytes(pcap([(7, 123, FRAME)], order, nano))
+    capture = read_packets(path)
+    assert capture.names == ("eth0",)
+    assert capture.packets["time"].tolist() == [expected]
 
 
 def test_fields_are_those_of_the_headers(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_many_at_once_are_one_by_one(step: int) -> None:
             refused[isinstance(assert_same(log), str)] += 1
 
     check()
-    assert min(refused) > 15  # both were tried
+    assert refused[0] > refused[1]
 
 
 @pytest.mark.parametrize(
