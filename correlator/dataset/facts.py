@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from correlator.addresses import WIDTH6
 from correlator.addresses import value as number_of
 from correlator.dataset.files import is_there, read_text
 from correlator.dataset.session import FACTS
@@ -22,7 +23,7 @@ VERSION = re.compile(r"[0-9]{1,9}")
 @dataclass(frozen=True, slots=True)
 class InterfaceFact:
     """One interface. ``mac`` as an integer (0 none), ``master`` the bridge it is a port of,
-    ``addresses`` as (IPv4 value, prefix length); ``mtu`` 0 where it is not known."""
+    ``addresses`` as (number, prefix length); ``mtu`` 0 where it is not known."""
 
     name: str
     index: int = 0
@@ -35,8 +36,7 @@ class InterfaceFact:
 
 @dataclass(frozen=True, slots=True)
 class RouteFact:
-    """One IPv4 route; ``kind`` as ip-route(8) calls its type, addresses as 32-bit values (0
-    none)."""
+    """One route; ``kind`` as ip-route(8) calls its type, addresses as numbers (0 none)."""
 
     destination: int
     length: int
@@ -51,7 +51,8 @@ class RouteFact:
 @dataclass(frozen=True)
 class Facts:
     """What is known of the host; ``present`` names the files that were there. ``sets``: what `ipset
-    save` printed, once a version; ``containers``: address -> name, as Docker told."""
+    save` printed, once a version; ``containers``: address -> name, as Docker told. ``family`` (4,
+    6): that of the addresses and routes."""
 
     interfaces: dict[str, InterfaceFact] = field(default_factory=dict)
     routes: tuple[RouteFact, ...] = ()
@@ -59,6 +60,13 @@ class Facts:
     present: frozenset[str] = frozenset()
     sets: tuple[str, ...] = ()
     containers: dict[str, str] = field(default_factory=dict)
+    family: int = 4
+
+    @property
+    def bridges_filter(self) -> bool:
+        """Whether rules see what bridges carry (br_netfilter); so where no setting was saved."""
+        name = "iptables" if self.family == 4 else "ip6tables"
+        return self.sysctls.get(f"net.bridge.bridge-nf-call-{name}", "1").strip() != "0"
 
     def is_bridge(self, name: str) -> bool:
         """Whether an interface is a bridge: by its kind, by its ports, or (nothing known of it) by
@@ -73,9 +81,10 @@ class Facts:
         return name == "docker0" or name.startswith("br-")
 
 
-def read_facts(folder: Path | None, inside: Path | None = None) -> Facts:
+def read_facts(folder: Path | None, inside: Path | None = None, family: int = 4) -> Facts:
     """The facts in a folder: ``addr.json``, ``link.json``, ``route.json``, ``sysctl.txt``, those
-    that are there. They lie in ``inside``, or in the folder itself.
+    that are there; of addresses and routes those of one ``family`` (4, 6), as numbers of the
+    address book in force. They lie in ``inside``, or in the folder itself.
 
     Raises :class:`~correlator.errors.InputError` where one of them is not what its name says.
     """
@@ -108,8 +117,8 @@ def read_facts(folder: Path | None, inside: Path | None = None) -> Facts:
             if found:
                 sysctls[key.strip()] = value.strip()
     try:
-        interfaces = {name: _interface(name, item) for name, item in links.items()}
-        known = tuple(route for item in routes or [] if (route := _route(item)) is not None)
+        interfaces = {name: _interface(name, item, family) for name, item in links.items()}
+        known = tuple(_route(item, family) for item in routes or [] if _family(item) == family)
     except ValueError as error:
         raise InputError(
             f"{folder}: its JSON is not what `ip -j addr|link|route` prints: {error}"
@@ -122,16 +131,17 @@ def read_facts(folder: Path | None, inside: Path | None = None) -> Facts:
         frozenset(present),
         (read_text(sets, inside),) if is_there(sets) else (),
         _containers(folder, inside),
+        family,
     )
 
 
-def read_session_facts(folder: Path) -> Facts:
+def read_session_facts(folder: Path, family: int = 4) -> Facts:
     """The facts of a session, all their versions in one: what was there at any time was there, the
     last word counts."""
     versions = sorted(
         (int(one.name), one) for one in (folder / FACTS).glob("*") if VERSION.fullmatch(one.name)
     )
-    found = [read_facts(one, folder) for _, one in versions]
+    found = [read_facts(one, folder, family) for _, one in versions]
     if not found:
         return Facts()
     interfaces = {name: fact for facts in found for name, fact in facts.interfaces.items()}
@@ -143,6 +153,7 @@ def read_session_facts(folder: Path) -> Facts:
         frozenset[str]().union(*(facts.present for facts in found)),
         tuple(text for facts in found for text in facts.sets),
         {address: name for facts in found for address, name in facts.containers.items()},
+        family,
     )
 
 
@@ -174,14 +185,15 @@ def _read_json(path: Path, inside: Path, shape: str) -> list[dict[str, Any]] | N
     return found
 
 
-def _interface(name: str, item: dict[str, Any]) -> InterfaceFact:
+def _interface(name: str, item: dict[str, Any], family: int) -> InterfaceFact:
     mac = item.get("address", "") if item.get("link_type", "ether") == "ether" else ""
     if mac and not MAC.fullmatch(mac):
         raise ValueError(f"{mac!r} is no MAC address")
+    wanted, width = ("inet", 32) if family == 4 else ("inet6", WIDTH6)
     addresses = tuple(
-        (number_of(a["local"]), _bits(a.get("prefixlen", 32), 32))
+        (number_of(a["local"]), _bits(a.get("prefixlen", width), width))
         for a in item.get("addr_info", [])
-        if a.get("family", "inet") == "inet" and "local" in a
+        if a.get("family", "inet") == wanted and "local" in a
     )
     return InterfaceFact(
         name,
@@ -201,18 +213,25 @@ def _bits(length: int, width: int) -> int:
     return length
 
 
-def _route(item: dict[str, Any]) -> RouteFact | None:
+def _family(item: dict[str, Any]) -> int:
+    """The family of a route (4, 6). A default route does not name it, but every route of IPv6 has a
+    preference (RFC 4191; RTA_PREF)."""
+    named = (item.get(key) or "" for key in ("dst", "gateway", "prefsrc"))
+    return 6 if "pref" in item or any(":" in text for text in named) else 4
+
+
+def _route(item: dict[str, Any], family: int) -> RouteFact:
     text = item.get("dst", "default")
-    if ":" in text:
-        return None
-    network = ipaddress.IPv4Network("0.0.0.0/0" if text == "default" else text, strict=False)
+    everywhere = "0.0.0.0/0" if family == 4 else "::/0"
+    kind = ipaddress.IPv4Network if family == 4 else ipaddress.IPv6Network
+    network = kind(everywhere if text == "default" else text, strict=False)
 
     def address(key: str) -> int:
         found = item.get(key)
-        return number_of(found) if found and ":" not in found else 0
+        return number_of(found) if found and (":" in found) == (family == 6) else 0
 
     return RouteFact(
-        int(network.network_address),
+        number_of(str(network.network_address)),
         network.prefixlen,
         item.get("dev", ""),
         address("gateway"),

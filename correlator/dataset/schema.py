@@ -68,7 +68,7 @@ HITS: Columns = {
         "category",
         "original, reply, or untracked: packets that conntrack calls INVALID or does not track",
     ),
-    "table": ("category", "iptables table"),
+    "table": ("category", "table; of another family than IPv4 behind its family: ip6 filter"),
     "chain": ("category", "chain"),
     "rule_number": ("int32", "as iptables -L --line-numbers numbers it; 0 for a policy"),
     "rule": ("category", "the text after -A CHAIN in iptables-save, or policy"),
@@ -202,5 +202,14 @@ TABLES: dict[str, Columns] = {
     "rules": RULES,
 }
 
-EXPORTS: dict[str, Columns] = {**TABLES, "connections": {**CONNECTIONS, **COMMUNITY}}
+FAMILY: Columns = {
+    "family": ("category", "family of the rule's table: ip (IPv4), ip6 (IPv6) or inet (both)")
+}
+"""Ahead of all others in exports of hits, whose ``table`` then is without its family."""
+
+EXPORTS: dict[str, Columns] = {
+    **TABLES,
+    "connections": {**CONNECTIONS, **COMMUNITY},
+    "hits": {**FAMILY, **HITS},
+}
 """The tables as they are exported."""

@@ -61,6 +61,7 @@ class Route(TypedDict, total=False):
     type: Name
     metric: Word
     table: Name | Word
+    pref: Name
 
 
 class Container(TypedDict, total=False):

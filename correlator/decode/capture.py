@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import END_OF_IPV4, AddressBook
 from correlator.dataset.files import available, read_file
 from correlator.decode import pcap, pcapng
 from correlator.decode.columns import COLUMNS
@@ -31,15 +32,16 @@ class Capture:
     """``packets``: a DataFrame as :data:`~correlator.decode.columns.COLUMNS` declares it, in order
     of time.
 
-    ``addresses`` are what values from 2**32 on stand for. ``skipped`` counts frames that hold no
-    IPv4, by what they hold; ``warnings`` are losses and damage, one line each. ``files`` are what
+    ``addresses`` are what addresses from 2**32 on stand for: values of 128 bits, in order.
+    ``skipped`` counts frames that are not of the family, by what they hold; ``warnings`` are losses
+    and damage, one line each. ``files`` are what
     was read: the interface that its packets were said to be of (None: as the file says) and the
     path."""
 
     interfaces: tuple[Interface, ...]
     packets: pd.DataFrame
     warnings: tuple[str, ...] = ()
-    addresses: tuple[str, ...] = ()
+    addresses: tuple[int, ...] = ()
     skipped: tuple[tuple[str, int], ...] = ()
     files: tuple[tuple[str | None, str], ...] = ()
 
@@ -68,16 +70,17 @@ def place_in_ring(path: Path) -> int:
 
 
 def read_packets(
-    path: str | Path, interface: str | None = None, most: int = MOST_FRAMES
+    path: str | Path, interface: str | None = None, most: int = MOST_FRAMES, family: int = 4
 ) -> Capture:
     """Read a pcap or pcapng file, plain or gzipped, of the link types that ``decode.link`` knows.
 
-    ``interface`` names it where the file does not; without it, the file's name does. Raises
+    ``interface`` names it where the file does not; without it, the file's name does. ``family``: 4,
+    or 6, whose packets are in the table. Raises
     :class:`~correlator.errors.InputError` where the file is missing, empty, or of another kind, or
     holds more than ``most`` frames; a file that was cut short is read up to there, with a
     warning."""
     frames = read_frames(path, interface, most)
-    return replace(decode(frames), files=((interface, str(path)),))
+    return replace(decode(frames, family), files=((interface, str(path)),))
 
 
 def read_frames(path: str | Path, interface: str | None = None, most: int = MOST_FRAMES) -> Frames:
@@ -106,12 +109,12 @@ def _bytes(path: Path) -> bytes:
     return data
 
 
-def decode(frames: Frames) -> Capture:
-    """Frames as a packet table, in order of time."""
+def decode(frames: Frames, family: int = 4) -> Capture:
+    """Frames of a family (4, 6) as a packet table, in order of time."""
     import pandas as pd
 
     network = find_network(frames)
-    columns, addresses, skipped = decode_network(frames, network)
+    columns, addresses, skipped = decode_network(frames, network, family)
     columns["file"] = np.zeros(len(columns["frame"]), dtype=np.int16)
     table = {name: np.asarray(columns[name], dtype=dtype) for name, (dtype, _) in COLUMNS.items()}
     packets = pd.DataFrame(table, copy=False).sort_values("time", kind="stable", ignore_index=True)
@@ -130,6 +133,22 @@ def _used(
     return tuple(first[name] for name in names), position[codes]
 
 
+ADDRESSES = ("src", "dst", "inner_src", "inner_dst")
+
+
+def renumbered(capture: Capture, book: AddressBook) -> Capture:
+    """The capture with its IPv6 addresses as numbers of a book that holds them all."""
+    if not capture.addresses:
+        return capture
+    numbers = np.array([book.number(value) for value in capture.addresses], dtype=np.uint64)
+    moved = {}
+    for name in ADDRESSES:
+        column = capture.packets[name].to_numpy()
+        place = np.maximum(column, np.uint64(END_OF_IPV4)) - np.uint64(END_OF_IPV4)
+        moved[name] = np.where(column < END_OF_IPV4, column, numbers[place.astype(np.int64)])
+    return replace(capture, packets=capture.packets.assign(**moved), addresses=book.values)
+
+
 def concat(captures: Sequence[Capture]) -> Capture:
     """All captures in one, in order of time; interfaces of the same name become one."""
     import pandas as pd
@@ -140,6 +159,9 @@ def concat(captures: Sequence[Capture]) -> Capture:
     for capture in captures:
         for interface in capture.interfaces:
             interfaces.setdefault(interface.name, interface)
+    if any(capture.addresses for capture in captures):
+        book = AddressBook.of(value for capture in captures for value in capture.addresses)
+        captures = [renumbered(capture, book) for capture in captures]
     names = list(interfaces)
     files: list[tuple[str | None, str]] = []
     for capture in captures:
@@ -154,6 +176,12 @@ def concat(captures: Sequence[Capture]) -> Capture:
         "time", kind="stable", ignore_index=True
     )
     warnings = tuple(warning for capture in captures for warning in capture.warnings)
+    addresses = next((one.addresses for one in captures if one.addresses), ())
     return Capture(
-        tuple(interfaces.values()), packets, warnings, (), tuple(skipped.items()), tuple(files)
+        tuple(interfaces.values()),
+        packets,
+        warnings,
+        addresses,
+        tuple(skipped.items()),
+        tuple(files),
     )

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from correlator.arrays import Bools, Ints
 
-ICMP, TCP, UDP = 1, 6, 17
-FIELD = {ICMP: 2, TCP: 16, UDP: 6}
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
+FIELD = {ICMP: 2, TCP: 16, UDP: 6, ICMP6: 2}
 """Where the checksum stands in its header."""
 LARGEST = 1500
 """Bytes of L3."""
@@ -28,32 +28,35 @@ def wrong_checksums(
     room: Ints,
     end: Ints,
     protocol: npt.NDArray[np.uint8],
-    ends: tuple[Ints, Ints],
+    sums: Ints,
+    control: int = ICMP,
 ) -> Bools:
     """Which packets have a wrong one, (n,); False where that cannot be told.
 
     ``at``: where the transport header begins in ``data`` (two bytes more than any frame are there),
-    ``room``: bytes from there to the packet's end, ``end``: of what was captured; ``ends``: source
-    and destination address, IPv4."""
+    ``room``: bytes from there to the packet's end, ``end``: of what was captured; ``sums`` of both
+    addresses' words; ``control``: the protocol number of the family's ICMP."""
     result = np.zeros(len(at), dtype=bool)
-    rows = np.flatnonzero(
-        np.isin(protocol, list(FIELD)) & (room >= 8) & (room <= LARGEST - 20) & (at + room <= end)
-    )
+    largest = LARGEST - (20 if control == ICMP else 40)
+    known = np.isin(protocol, (TCP, UDP, control))
+    rows = np.flatnonzero(known & (room >= 8) & (room <= largest) & (at + room <= end))
     rows = rows[(protocol[rows] != TCP) | (room[rows] >= 20)]
     if not len(rows):
         return result
     at, room, kind = at[rows], room[rows], protocol[rows].astype(np.int64)
     place = at + np.select([kind == one for one in FIELD], list(FIELD.values()))
     field = data[place].astype(np.int64) << 8 | data[place + 1]
-    pseudo = np.where(kind == ICMP, 0, kind + room)
-    for address in ends:
-        value = np.where(kind == ICMP, 0, address[rows].astype(np.int64))
-        pseudo += (value >> 16) + (value & 0xFFFF)
-    pseudo = _folded(pseudo)
+    pseudo = _folded(np.where(kind == ICMP, 0, kind + room + sums[rows].astype(np.int64)))
     right = _folded(_summed(data, at, room) + pseudo) == 0xFFFF
     left = (kind != ICMP) & ((field == pseudo) | ((kind == UDP) & (field == 0)))
     result[rows] = ~right & ~left
     return result
+
+
+def address_sums(source: Ints, target: Ints) -> Ints:
+    """The sums of the words of IPv4 addresses, for the pseudo-header (n,)."""
+    sums: Ints = (source >> 16) + (source & 0xFFFF) + (target >> 16) + (target & 0xFFFF)
+    return sums
 
 
 def _folded(total: Ints) -> Ints:

@@ -1,7 +1,8 @@
-"""IPv4 headers and what lies behind them, for all frames at once.
+"""IP headers and what lies behind them, for all frames of a family at once.
 
-RFC 791 (IPv4), 9293 (TCP), 768 (UDP), 792 (ICMP). A field that the snap length cut off is 0 and the
-row ``truncated``."""
+RFC 791 (IPv4), 9293 (TCP), 768 (UDP), 792 (ICMP), 4443 (ICMPv6); IPv6's own headers are read by
+:mod:`correlator.decode.network6`. A field that the snap length cut off is 0 and the row
+``truncated``."""
 
 from __future__ import annotations
 
@@ -9,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from correlator.decode.checksums import wrong_checksums
+from correlator.addresses import END_OF_IPV4
+from correlator.decode.checksums import address_sums, wrong_checksums
 from correlator.decode.frames import Bytes, Frames
 from correlator.decode.link import IPV4, IPV6, Network
+from correlator.decode.network6 import (
+    BASE,
+    ROUTING,
+    address_sums6,
+    addresses6,
+    bit,
+    follow,
+    header6,
+)
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -19,11 +30,14 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 PORTED = (6, 17, 33, 132, 136)
 ICMP_QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
 ICMP_ERRORS = (3, 4, 5, 11, 12)
-L4_HEADER = {ICMP: 8, UDP: 8, 33: 12, 132: 12, 136: 8}
+ICMP6_QUERIES = (128, 129, 139, 140)
+ICMP6_INFORMS = 128
+"""The first type of ICMPv6 that is no error (RFC 4443, 2.1)."""
+L4_HEADER = {ICMP: 8, UDP: 8, 33: 12, 132: 12, 136: 8, ICMP6: 8}
 WINDOW_SCALE, MOST_SCALE = 3, 14
 LADDER = (8, 4, 2, 1)
 """Words of payload that are hashed: as many as were captured of every sight of the packet, in
@@ -31,14 +45,16 @@ coarse steps."""
 
 
 def decode_network(
-    frames: Frames, network: Network
-) -> tuple[dict[str, npt.NDArray[Any]], tuple[str, ...], tuple[tuple[str, int], ...]]:
-    """(columns of the IPv4 frames, addresses, what was skipped and how often)."""
+    frames: Frames, network: Network, family: int = 4
+) -> tuple[dict[str, npt.NDArray[Any]], tuple[int, ...], tuple[tuple[str, int], ...]]:
+    """(columns of the frames of IPv4, or of IPv6 where ``family`` is 6; what their addresses from
+    2**32 on stand for, in order; what else there was, and how often)."""
     data = Bytes(frames.data)
     end = frames.start + frames.captured
     room = end - network.position
     version = data.u8(network.position) >> 4
-    whole = (network.ethertype == IPV4) & (version == 4) & (room >= 20)
+    kind, least = (IPV6, BASE) if family == 6 else (IPV4, 20)
+    whole = (network.ethertype == kind) & (version == family) & (room >= least)
     rows = np.flatnonzero(whole)
     at, end = network.position[rows], end[rows]
     c: dict[str, npt.NDArray[Any]] = {
@@ -51,10 +67,16 @@ def decode_network(
         "mac_dst": network.mac_dst[rows],
         "vlan": network.vlan[rows],
     }
-    _header(data, c, at, frames.wire[rows] - (at - frames.start[rows]))
-    _transport(data, c, at + c["header_length"], end)
+    wire = frames.wire[rows] - (at - frames.start[rows])
+    if family == 6:
+        header6(data, c, at, end, wire)
+        _transport(data, c, at + c["header_length"], end, ICMP6, address_sums6(data, at))
+        values = _errors6(data, c, at, at + c["header_length"], end)
+        return c, values, _skipped(network, whole, kind)
+    _header(data, c, at, wire)
+    _transport(data, c, at + c["header_length"], end, ICMP, address_sums(c["src"], c["dst"]))
     _errors(data, c, at + c["header_length"], end)
-    return c, (), _skipped(network, whole)
+    return c, (), _skipped(network, whole, kind)
 
 
 def _numbers(frames: Frames) -> Ints:
@@ -63,8 +85,9 @@ def _numbers(frames: Frames) -> Ints:
     return np.arange(1, len(frames) + 1, dtype=np.int64)
 
 
-def _skipped(network: Network, whole: Bools) -> tuple[tuple[str, int], ...]:
-    names = {0x0806: "ARP", IPV6: "IPv6", IPV4: "cut or broken IPv4"}
+def _skipped(network: Network, whole: Bools, asked: int) -> tuple[tuple[str, int], ...]:
+    names = {0x0806: "ARP", IPV6: "IPv6", IPV4: "IPv4"}
+    names[asked] = f"cut or broken {names[asked]}"
     kinds, counts = np.unique(network.ethertype[~whole], return_counts=True)
     found: dict[str, int] = {}
     for kind, count in zip(kinds.tolist(), counts.tolist(), strict=True):
@@ -85,13 +108,17 @@ def _header(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, wire: Ints) -
     c["fragment_offset"] = (fragment & 0x1FFF) * 8
     c["ttl"], c["protocol"] = data.u8(at + 8), data.u8(at + 9)
     c["src"], c["dst"] = data.u32(at + 12), data.u32(at + 16)
+    c["extensions"] = np.zeros(len(at), dtype=np.int64)
 
 
-def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) -> None:
-    """Ports, TCP's fields, payload, and whether all of it was there."""
+def _transport(
+    data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints, control: int, sums: Ints
+) -> None:
+    """Ports, TCP's fields, payload, and whether all of it was there. ``control``: the protocol
+    number of the family's ICMP; ``sums`` of both addresses' words."""
     protocol, first = c["protocol"], c["fragment_offset"] == 0
     room = c["length"] - c["header_length"]
-    tcp, udp, icmp = ((protocol == p) & first for p in (TCP, UDP, ICMP))
+    tcp, udp, icmp = ((protocol == p) & first for p in (TCP, UDP, control))
 
     def has(size: int) -> Bools:
         result: Bools = at + size <= end
@@ -100,7 +127,8 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
     ported = np.isin(protocol, PORTED) & first & has(4)
     c["icmp_type"] = np.where(icmp & has(2), data.u8(at), -1)
     c["icmp_code"] = np.where(icmp & has(2), data.u8(at + 1), -1)
-    query = icmp & np.isin(c["icmp_type"], ICMP_QUERIES) & has(8)
+    queries = ICMP_QUERIES if control == ICMP else ICMP6_QUERIES
+    query = icmp & np.isin(c["icmp_type"], queries) & has(8)
     number = data.u16(at + 4)
     c["sport"] = np.where(ported, data.u16(at), np.where(query, number, np.where(first, 0, -1)))
     c["dport"] = np.where(ported, data.u16(at + 2), np.where(query, number, np.where(first, 0, -1)))
@@ -113,7 +141,8 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
     c["tcp_option_kinds"], c["window_scale"] = _options(data, full, at, offset, end)
     header = np.zeros(len(at), dtype=np.int64)
     for known, length in L4_HEADER.items():
-        header[(protocol == known) & first] = length
+        if known not in (ICMP, ICMP6) or known == control:
+            header[(protocol == known) & first] = length
     header = np.where(tcp, np.maximum(offset, 20), header)
     c["payload_length"] = np.maximum(room - header, 0)
     stated = data.u16(at + 4)
@@ -124,7 +153,8 @@ def _transport(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints)
     )
     c["truncated"] = first & (at + np.minimum(header, room) > end)
     c["bad_checksum"] = first & ~c["more_fragments"] & ~c["malformed"]
-    c["bad_checksum"] &= wrong_checksums(data.data, at, room, end, protocol, (c["src"], c["dst"]))
+    c["bad_checksum"] &= c["extensions"] & bit(ROUTING) == 0  # which hides the last destination
+    c["bad_checksum"] &= wrong_checksums(data.data, at, room, end, protocol, sums, control)
     c["payload_hash"] = _hash(data, at + header, np.minimum(end - at - header, c["payload_length"]))
 
 
@@ -199,3 +229,39 @@ def _errors(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints) ->
         c[name][rows] = np.where(
             ported, data.u16(l4 + at_port), np.where(query, data.u16(l4 + 4), 0)
         )
+
+
+def _errors6(
+    data: Bytes, c: dict[str, npt.NDArray[Any]], base: Ints, at: Ints, end: Ints
+) -> tuple[int, ...]:
+    """The header that an ICMPv6 error quotes, as :func:`_errors` does, and the addresses of all
+    (columns from 2**32 on; returns what these stand for)."""
+    n, inner = len(at), at + 8
+    for name in ("inner_protocol", "inner_sport", "inner_dport", "inner_ip_id"):
+        c[name] = np.zeros(n, dtype=np.int64)
+    kind = (c["icmp_type"] >= 0) & (c["icmp_type"] < ICMP6_INFORMS)
+    c["payload_hash"][kind] = 0
+    rows = np.flatnonzero(kind & (inner + BASE <= end) & (data.u8(inner) >> 4 == 6))
+    inner, end = inner[rows], end[rows]
+    quoted: dict[str, npt.NDArray[Any]] = {
+        "ip_id": data.u32(inner) & 0xFFFFF,
+        "fragment_offset": np.zeros(len(rows), dtype=np.int64),
+        "more_fragments": np.zeros(len(rows), dtype=bool),
+    }
+    protocol, l4, _ = follow(data, data.u8(inner + 6), inner + BASE, end, quoted)
+    c["inner_protocol"][rows], c["inner_ip_id"][rows] = protocol, quoted["ip_id"]
+    first = (quoted["fragment_offset"] == 0) & (l4 + 8 <= end)
+    ported, query = first & np.isin(protocol, PORTED), first & (protocol == ICMP6)
+    for name, at_port in (("inner_sport", 0), ("inner_dport", 2)):
+        c[name][rows] = np.where(
+            ported, data.u16(l4 + at_port), np.where(query, data.u16(l4 + 4), 0)
+        )
+    (src, dst, inner_src, inner_dst), values = addresses6(
+        data, (base + 8, base + 24, inner + 8, inner + 24)
+    )
+    for name, numbers in (("src", src), ("dst", dst)):
+        c[name] = numbers + np.uint64(END_OF_IPV4)
+    for name, numbers in (("inner_src", inner_src), ("inner_dst", inner_dst)):
+        c[name] = np.zeros(n, dtype=np.uint64)
+        c[name][rows] = numbers + np.uint64(END_OF_IPV4)
+    return values

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from correlator.addresses import LOCALHOST, is_loopback
+from correlator.addresses import LOCALHOST, is_ipv6, is_loopback, localhost6
 from correlator.firewall.conditions.headers import Field, Range, Within
 from correlator.firewall.conditions.surroundings import Device
 from correlator.firewall.conditions.ternary import Condition
@@ -130,13 +130,15 @@ class Door:
             if nat is not None and nat.kind is NatKind.NETMAP:
                 yield from self._mapped(server, one)
                 continue
-            for address in self._addresses(host):
+            for address in self._addresses(host, is_ipv6(server[0])):
                 for port in self._ports(server[1]):
                     yield address, port
 
     def _mapped(self, server: Endpoint, into: NatRange) -> Iterator[Endpoint]:
         """The same place in each net that the conditions ask for."""
         assert into.addresses is not None
+        if is_ipv6(server[0]):
+            return  # what is dialled is in no address book
         place = server[0] & (into.addresses[1] - into.addresses[0])
         for ranges in self._asked():
             for low, _ in ranges:
@@ -149,13 +151,14 @@ class Door:
             if isinstance(one, Within) and one.fields == (Field.DESTINATION,) and not one.negated
         ]
 
-    def _addresses(self, host: Host) -> list[int]:
+    def _addresses(self, host: Host, six: bool) -> list[int]:
         asked = self._asked()
         single = next((low for ranges in asked for low, high in ranges if low == high), None)
         if single is not None:
             return [single]
         own = sorted(address for address in host.local if not is_loopback(address))
-        own += [LOCALHOST] if host.localnet is None or host.localnet else []
+        loopback = localhost6() if six else LOCALHOST
+        own += [loopback] if host.localnet is None or host.localnet else []
         return [a for a in own if all(any(x <= a <= y for x, y in ranges) for ranges in asked)]
 
     def _ports(self, port: int) -> list[int]:

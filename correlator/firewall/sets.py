@@ -123,9 +123,9 @@ def _within(spans: list[tuple[int, int]], value: int) -> bool:
     return at >= 0 and spans[at][0] <= value <= spans[at][1]
 
 
-def parse_sets(dumps: Iterable[str]) -> dict[str, AddressSet]:
-    """name -> set, of what all dumps together say. Sets of kinds that are not understood are left
-    out."""
+def parse_sets(dumps: Iterable[str], family: int = 4) -> dict[str, AddressSet]:
+    """name -> set, of what all dumps together say: sets of one family (4, 6). Those of kinds that
+    are not understood are left out."""
     shapes: dict[str, tuple[str, ...]] = {}
     members: list[dict[str, set[Member]]] = []
     unknown: set[str] = set()
@@ -136,7 +136,9 @@ def parse_sets(dumps: Iterable[str]) -> dict[str, AddressSet]:
             if words[:1] == ["create"] and len(words) > 2:
                 names = words[2].partition(":")[2].split(",")
                 found.setdefault(words[1], set())
-                if all(name in DIMENSIONS for name in names) and "inet6" not in words:
+                if all(name in DIMENSIONS for name in names) and ("inet6" in words) == (
+                    family == 6
+                ):
                     shapes[words[1]] = tuple(DIMENSIONS[name] for name in names)
                 else:
                     unknown.add(words[1])

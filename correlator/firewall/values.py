@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 
 from correlator import addresses
@@ -38,8 +39,10 @@ def parse_number(text: str, most: int, base: int = 10) -> int:
 
 def parse_address(text: str) -> tuple[int, int]:
     """``172.17.0.0/16`` (or with a dotted mask, or a bare address) as the inclusive range of its
-    addresses."""
+    addresses; of ``fd00::/64`` those in the address book."""
     address, _, mask = text.partition("/")
+    if ":" in address:
+        return _parse_address6(address, mask)
     value = int.from_bytes(socket.inet_aton(address), "big")
     if not mask:
         return value, value
@@ -52,14 +55,42 @@ def parse_address(text: str) -> tuple[int, int]:
     return value & bits, (value & bits) | (~bits & 0xFFFFFFFF)
 
 
+def _parse_address6(address: str, mask: str) -> tuple[int, int]:
+    """ValueError for a mask that is no prefix: what it asks for are no ranges."""
+    value = int(ipaddress.IPv6Address(address))
+    if not mask:
+        return addresses.value(address), addresses.value(address)
+    length = _prefix_length(mask) if ":" in mask else parse_number(mask, addresses.WIDTH6)
+    size = 1 << (addresses.WIDTH6 - length)
+    low = value // size * size
+    return addresses.book().span(low, low + size - 1)
+
+
+def _prefix_length(mask: str) -> int:
+    bits = f"{int(ipaddress.IPv6Address(mask)):0128b}"
+    if "01" in bits:
+        raise ValueError(f"{mask} is no prefix")
+    return bits.count("1")
+
+
 def spell_addresses(low: int, high: int) -> str:
     """A range of addresses in words: one, a net, or the first and the last."""
     first, size = addresses.text(low), high - low + 1
+    if addresses.is_ipv6(low) and size > 1:
+        return _spell_addresses6(low, high)
     if size == 1:
         return first
     if size & (size - 1) == 0 and low % size == 0:
         return f"{first}/{33 - size.bit_length()}"
     return f"{first}-{addresses.text(high)}"
+
+
+def _spell_addresses6(low: int, high: int) -> str:
+    first, last = addresses.book().value(low), addresses.book().value(high)
+    size = last - first + 1
+    if size & (size - 1) == 0 and first % size == 0:
+        return f"{addresses.text(low)}/{addresses.WIDTH6 + 1 - size.bit_length()}"
+    return f"{addresses.text(low)}-{addresses.text(high)}"
 
 
 def parse_port(text: str, default: int = 0) -> int:

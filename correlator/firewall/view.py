@@ -1,8 +1,8 @@
 """What a rule can see of a packet, and of the host around it.
 
 A :class:`View` is one packet at one moment of its way through the hooks. It changes as targets
-rewrite it (NAT, marks), so it is mutable and copied where the walk forks. Addresses are integers
-(IPv4: the 32-bit value)."""
+rewrite it (NAT, marks), so it is mutable and copied where the walk forks. Addresses are numbers
+(:mod:`correlator.addresses`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import copy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from correlator.addresses import LIMITED_BROADCAST, in_network, is_loopback, is_multicast
+from correlator.addresses import (
+    END_OF_IPV4,
+    LIMITED_BROADCAST,
+    in_network,
+    is_ipv6,
+    is_loopback,
+    is_multicast,
+)
 from correlator.dataset.conntrack_settings import DEFAULT_SETTINGS
 
 if TYPE_CHECKING:
@@ -37,7 +44,8 @@ class View:
     ``in_interface`` and ``out_interface`` are empty where the hook has none and None where nothing
     tells. ``mark`` and ``connmark`` are None once an unknown value was written. ``reply`` is the
     packet's direction; ``indivisible`` are bytes (L3) that have to leave in one piece (DF), 0 where
-    they may be cut; ``original`` and ``replied`` are the connection's two tuples as (src, sport,
+    they may be cut; ``extensions``: bits of IPv6 extension headers, as the packet table has them;
+    ``original`` and ``replied`` are the connection's two tuples as (src, sport,
     dst, dport), or None."""
 
     protocol: int
@@ -69,6 +77,7 @@ class View:
     indivisible: int = 0
     malformed: bool = False
     hook: Hook | None = None
+    extensions: int = 0
 
     def clone(self) -> View:
         """A copy that can be rewritten on its own."""
@@ -100,7 +109,8 @@ class Host:
     tell. ``forwarding`` maps an interface to whether what comes in there is forwarded, and
     ``localnet`` are those that let 127.0.0.0/8 in (route_localnet); None where no setting tells.
     ``mtus``: bytes of L3 that an interface sends at once, where that is known.
-    ``conntrack``: its settings."""
+    ``conntrack``: its settings. Of IPv6: ``anycast`` addresses, which are delivered here too, and
+    ``groups``: interface -> multicast groups that the host has surely joined there."""
 
     local: frozenset[int]
     broadcast: frozenset[int] = frozenset()
@@ -115,6 +125,8 @@ class Host:
     localnet: frozenset[str] | None = None
     mtus: dict[str, int] = field(default_factory=dict)
     conntrack: ConntrackSettings = DEFAULT_SETTINGS
+    anycast: frozenset[int] = frozenset()
+    groups: dict[str, frozenset[int]] = field(default_factory=dict)
 
     def is_local(self, address: int) -> bool:
         """Whether the kernel's local table has that address (127.0.0.0/8 whole, fib_trie.c)."""
@@ -123,7 +135,8 @@ class Host:
     def route(self, address: int) -> Route | None:
         """The route to an address, or None where there is none."""
         if self.is_local(address):
-            return Route(address, 32, "lo", local=True, source=address)
+            length = 128 if is_ipv6(address) else 32
+            return Route(address, length, "lo", local=True, source=address)
         for route in self.routes:
             if not route.local and in_network(address, route.net, route.length):
                 return route
@@ -187,7 +200,7 @@ class Host:
     def address_type(self, address: int) -> str:
         """What ``-m addrtype`` calls an address (net/netfilter/xt_addrtype.c over
         inet_addr_type)."""
-        if address == 0:
+        if address in (0, END_OF_IPV4):
             return "UNSPEC"
         if address == LIMITED_BROADCAST or address in self.broadcast:
             return "BROADCAST"
@@ -195,6 +208,8 @@ class Host:
             return "MULTICAST"
         if self.is_local(address):
             return "LOCAL"
+        if address in self.anycast:
+            return "ANYCAST"
         route = self.route(address)
         if route is not None and route.blackhole:
             return "BLACKHOLE"

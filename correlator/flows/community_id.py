@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from correlator.addresses import book, is_ipv6
 from correlator.flows.keys import mix
 
 if TYPE_CHECKING:
@@ -21,10 +22,12 @@ if TYPE_CHECKING:
     Ints = npt.NDArray[np.int64]
     Bools = npt.NDArray[np.bool_]
 
-ICMP = 1
-PORTED = (ICMP, 6, 17, 58, 132)
+ICMP, ICMP6 = 1, 58
+PORTED = (ICMP, 6, 17, ICMP6, 132)
 ANSWERS = {8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 10: 9, 9: 10, 17: 18, 18: 17}
 """ICMP type -> the type that answers it, both ways."""
+ANSWERS6 = {128: 129, 133: 134, 135: 136, 130: 131, 139: 140, 144: 145}
+"""The same of ICMPv6, one way."""
 ALPHABET = np.frombuffer(
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", dtype=np.uint8
 )
@@ -32,12 +35,14 @@ SEED = 0
 DIGEST = 20
 
 
-def icmp_ports(kind: Ints, code: Ints) -> tuple[Ints, Ints, Bools]:
-    """(source port, destination port, whether nothing answers it) of ICMP messages; arguments and
-    results (n,)."""
-    answer = np.full(256, -1, dtype=np.int64)
-    answer[list(ANSWERS)] = list(ANSWERS.values())
-    found = answer[np.clip(kind, 0, 255)]
+def icmp_ports(kind: Ints, code: Ints, six: Bools | bool = False) -> tuple[Ints, Ints, Bools]:
+    """(source port, destination port, whether nothing answers it) of ICMP messages, or where
+    ``six`` of ICMPv6 ones; arguments and results (n,)."""
+    answer = np.full((2, 256), -1, dtype=np.int64)
+    answer[0, list(ANSWERS)] = list(ANSWERS.values())
+    for one, other in ANSWERS6.items():
+        answer[1, [one, other]] = other, one
+    found = answer[np.asarray(six).astype(np.int64), np.clip(kind, 0, 255)]
     return kind, np.where(found >= 0, found, code), found < 0
 
 
@@ -57,21 +62,31 @@ def community_ids(
     _, first, inverse = np.unique(
         mix(protocol, low, high, low_port, high_port), return_index=True, return_inverse=True
     )
-    message = np.empty((len(first), 16), dtype=np.uint8)
+    one, other = _addresses(low[first]), _addresses(high[first])
+    behind = 2 + 2 * one.shape[1]
+    size = behind + 6
+    message = np.empty((len(first), size), dtype=np.uint8)
     message[:, 0:2] = _bytes(np.full(len(first), SEED), ">u2")
-    message[:, 2:6], message[:, 6:10] = _bytes(low[first], ">u4"), _bytes(high[first], ">u4")
-    message[:, 10], message[:, 11] = protocol[first], 0
-    message[:, 12:14], message[:, 14:16] = (
-        _bytes(low_port[first], ">u2"),
-        _bytes(high_port[first], ">u2"),
-    )
+    message[:, 2:behind] = np.concatenate([one, other], axis=1)
+    message[:, behind], message[:, behind + 1] = protocol[first], 0
+    message[:, behind + 2 : behind + 4] = _bytes(low_port[first], ">u2")
+    message[:, behind + 4 :] = _bytes(high_port[first], ">u2")
     data, sha1 = message.tobytes(), hashlib.sha1
-    ends = np.where(ported[first], 16, 12).tolist()
-    digests = [sha1(data[16 * i : 16 * i + end]).digest() for i, end in enumerate(ends)]
+    ends = np.where(ported[first], size, size - 4).tolist()
+    digests = [sha1(data[size * i : size * i + end]).digest() for i, end in enumerate(ends)]
     result: npt.NDArray[Any] = _base64(
         np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, DIGEST)
     )[inverse]
     return result
+
+
+def _addresses(numbers: Ints) -> npt.NDArray[np.uint8]:
+    """Addresses of one family in network order; uint8 (n, 4) or (n, 16)."""
+    if not is_ipv6(numbers).any():
+        return _bytes(numbers, ">u4")
+    known = book()
+    written = b"".join(known.value(number).to_bytes(16, "big") for number in numbers.tolist())
+    return np.frombuffer(written, dtype=np.uint8).reshape(-1, 16)
 
 
 def _bytes(values: Ints, dtype: str) -> npt.NDArray[np.uint8]:

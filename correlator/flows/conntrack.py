@@ -38,6 +38,9 @@ SYN, SYNACK, FIN, ACK, RST, NONE = range(6)
 """Kinds of TCP segments (``enum tcp_bit_set``); NONE: flags that no segment has."""
 QUERY, ANSWER, OTHER = range(3)
 """Kinds of ICMP messages."""
+ASIDE = 8
+"""What conntrack leaves untracked: neighbour discovery, MLD (nf_conntrack_icmpv6_error); everything
+where nothing asks for conntrack."""
 RELATED_KIND = 9
 """An ICMP error, whatever it quotes."""
 
@@ -50,7 +53,7 @@ FOLLOWS, OPENS, RETRIES, INVALID, RESETS = range(5)
 that an earlier packet was to make and never did, for it was dropped; it belongs to none; it is the
 host's own reset of what a rule rejected (nf_reject_ipv4.c attaches it to that)."""
 
-ICMP, TCP, UDP = 1, 6, 17
+ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
 
 _NO, _SS, _SR, _ES, _FW, _CW, _LA, _TW, _CL, _S2, _IV, _IG = range(12)
 """States of TCP connections, as ``tcp_conntracks`` abbreviates them."""
@@ -109,7 +112,11 @@ def limits_of(settings: ConntrackSettings) -> tuple[int, ...]:
 
 def memory_ns(settings: ConntrackSettings, protocol: int) -> int:
     """How long conntrack remembers a silent connection of a protocol at most, other than TCP."""
-    seconds = {ICMP: settings.icmp_timeout, UDP: settings.udp_timeout_stream}
+    seconds = {
+        ICMP: settings.icmp_timeout,
+        ICMP6: settings.icmp_timeout,
+        UDP: settings.udp_timeout_stream,
+    }
     return seconds.get(protocol, settings.generic_timeout) * SECOND
 
 
@@ -224,7 +231,7 @@ def judge(
             entry.astray = 0
             if not kept(entry, before, kind):
                 entry.expires = time + timeout_of(entry, limits, time, kind, segment)
-    elif entry.protocol == ICMP and kind == OTHER:
+    elif (entry.protocol == ICMP or entry.protocol == ICMP6) and kind == OTHER:
         return INVALID, S_INVALID
     else:
         entry.expires = time + timeout_of(entry, limits, time, kind, segment)
@@ -243,7 +250,7 @@ def open_entry(
         state = transitions[kind * 10 + _NO]
         if state != _SS and not limits[LOOSE]:
             state = _IV
-    elif entry.protocol == ICMP and kind != QUERY:
+    elif (entry.protocol == ICMP or entry.protocol == ICMP6) and kind != QUERY:
         state = _IV
     if state == _IV:
         entry.astray = 1 + forward
@@ -350,7 +357,9 @@ def timeout_of(entry: Any, limits: Any, time: Any, kind: Any, segment: Any) -> A
         if entry.seen_reply and time - entry.begun > _STREAM_NS:
             return limits[UDP_STREAM_TIMEOUT]
         return limits[UDP_TIMEOUT]
-    return limits[ICMP_TIMEOUT] if entry.protocol == ICMP else limits[GENERIC_TIMEOUT]
+    if entry.protocol == ICMP or entry.protocol == ICMP6:
+        return limits[ICMP_TIMEOUT]
+    return limits[GENERIC_TIMEOUT]
 
 
 def take_up(

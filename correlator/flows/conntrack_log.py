@@ -24,14 +24,16 @@ from correlator.errors import InputError
 from correlator.firewall.values import parse_address
 
 MARKS = {"[NEW]": NEW, "[UPDATE]": LISTED, "[DESTROY]": DESTROY}
-ICMP, FEW_PARTS, LONG_LINE = 1, 6, 4096
+ICMP, ICMP6, FEW_PARTS, LONG_LINE = 1, 58, 6, 4096
 Tuple = tuple[int, int, int, int, int]
 """(protocol, source address, source port, destination address, destination port)."""
 
 
 @dataclass(slots=True)
 class _Found:
-    """Rows in the order read; what could not be used, counted."""
+    """Rows of one family in the order read; what could not be used, counted."""
+
+    family: int
 
     rows: list[tuple[int, int, int, int, int, int, int]] = field(default_factory=list)
     other_family: int = 0
@@ -39,13 +41,13 @@ class _Found:
 
 
 def read_conntrack_log(
-    path: Path, inside: Path | None = None
+    path: Path, inside: Path | None = None, family: int = 4
 ) -> tuple[ConntrackEvents, tuple[str, ...]]:
-    """(the connections of IPv4 that a file, of the folder ``inside``, tells of, what is to be said
-    of it).
+    """(the connections of one family (4, 6) that a file, of the folder ``inside``, tells of, what
+    is to be said of it).
 
     Raises :class:`~correlator.errors.InputError` where no line of it is one of conntrack's."""
-    found = _Found()
+    found = _Found(family)
     for line in read_file(path, inside, available()).decode("utf-8", "replace").splitlines():
         _read_line(line[:LONG_LINE], found)
     if found.foreign and not found.rows and not found.other_family:
@@ -56,7 +58,7 @@ def read_conntrack_log(
     table = np.array(found.rows, dtype=np.int64).reshape(-1, 7)
     table = table[np.argsort(table[:, 0], kind="stable")]
     warnings = []
-    if found.other_family:
+    if found.other_family and family == 4:
         warnings.append(f"{path.name}: {found.other_family} lines of IPv6 were left out")
     if found.foreign:
         warnings.append(f"{path.name}: {found.foreign} lines are none of conntrack's")
@@ -75,7 +77,8 @@ def _read_line(line: str, found: _Found) -> None:
         return
     if parts[0] in ("ipv4", "ipv6"):  # -o extended, /proc/net/nf_conntrack
         parts = parts[2:]
-    if any(part.startswith("src=") and ":" in part for part in parts):
+    six = any(part.startswith("src=") and ":" in part for part in parts)
+    if six != (found.family == 6):
         found.other_family += 1
         return
     tuples = _tuples(parts)
@@ -136,7 +139,7 @@ def _tuples(parts: list[str]) -> tuple[Tuple, Tuple] | None:
 
 def _ends(protocol: int, end: dict[str, str]) -> Tuple:
     """A tuple; queries of ICMP bear their id at both ends."""
-    ports = ("id", "id") if protocol == ICMP else ("sport", "dport")
+    ports = ("id", "id") if protocol in (ICMP, ICMP6) else ("sport", "dport")
     source, target = (int(end.get(name, "0")) for name in ports)
     if not (0 <= source < 1 << 16 and 0 <= target < 1 << 16):
         raise ValueError("no port")

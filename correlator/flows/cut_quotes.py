@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ANSWERED_NS = 1_000_000_000
 """An error is sent at most this long after the packet that it quotes, but for one that waited for a
 neighbour in vain."""
-PORTED = (1, 6, 17)
+PORTED = (1, 6, 17, 58)
 
 
 def complete_quotes(

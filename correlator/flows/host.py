@@ -17,6 +17,7 @@ from correlator.firewall.effects.verdicts import ChangeSet
 from correlator.firewall.sets import parse_sets
 from correlator.firewall.view import Host, Route
 from correlator.flows.frames.direction import IN
+from correlator.flows.host6 import build_host6
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -64,6 +65,8 @@ def build_host(
     """The host for the walk, and what of it was inferred from what frames on interfaces of these
     ``names`` have ``shown``."""
     bridges = frozenset(name for name in {*facts.interfaces, *names} if facts.is_bridge(name))
+    if facts.family == 6:
+        return build_host6(facts, bridges, _still_sets(facts, rulesets), _routes(facts)), ()
     sets = _still_sets(facts, rulesets)
     settings = read_conntrack_settings(facts.sysctls)
     if "addr.json" in facts.present:
@@ -178,7 +181,9 @@ def _still_sets(facts: Facts, rulesets: Iterable[Ruleset]) -> dict[str, AddressS
         if isinstance(effect, ChangeSet)
     }
     return {
-        name: members for name, members in parse_sets(facts.sets).items() if name not in changing
+        name: members
+        for name, members in parse_sets(facts.sets, facts.family).items()
+        if name not in changing
     }
 
 

@@ -16,7 +16,9 @@ from correlator.dataset.conntrack_settings import DEFAULT_SETTINGS
 from correlator.endpoints import port_of
 from correlator.flows.conntrack import (
     ANSWER,
+    ASIDE,
     ICMP,
+    ICMP6,
     INVALID,
     OPENS,
     ORIGINAL,
@@ -112,7 +114,7 @@ class Tracker:
             len({f for f, kind, *apart in seen if kind != RELATED_KIND and not any(apart)}) > 1
         )
         for i, time in enumerate(times):
-            if untracked[i]:
+            if untracked[i] or kinds[i] == ASIDE:
                 labels.append(Label(self.number, UNTRACKED, S_UNTRACKED))
                 continue
             if broken[i]:
@@ -315,7 +317,7 @@ def _may_open(protocol: int, kind: int) -> bool:
         return True
     if protocol == TCP:
         return kind == SYN
-    return protocol != ICMP or kind != ANSWER
+    return protocol not in (ICMP, ICMP6) or kind != ANSWER
 
 
 def _to_server(crossings: Crossings, row: int, servers: frozenset[int]) -> bool:
@@ -323,6 +325,6 @@ def _to_server(crossings: Crossings, row: int, servers: frozenset[int]) -> bool:
     c = crossings
     source = c.in_source[row] if c.came_in[row] >= 0 else c.out_source[row]
     target = c.out_destination[row] if c.left[row] >= 0 else c.in_destination[row]
-    if c.protocol[row] == ICMP or c.kind[row] == SYNACK or int(source) in servers:
+    if c.protocol[row] in (ICMP, ICMP6) or c.kind[row] == SYNACK or int(source) in servers:
         return False
     return int(target) in servers or bool(port_of(target) <= port_of(source))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from correlator.flows.conntrack import ICMP, ICMP6
 from correlator.flows.keys import mix
 
 if TYPE_CHECKING:
@@ -131,12 +132,18 @@ def _asked(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
         f["seq"][rows] + f["payload_length"][rows] + (flags & 1) + (flags >> 1 & 1)
     ) & 0xFFFFFFFF
     echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
-    value = np.where(protocol == 6, following, np.where(protocol == 1, echo, f["sport"][rows]))
+    value = np.where(
+        protocol == 6, following, np.where(np.isin(protocol, (ICMP, ICMP6)), echo, f["sport"][rows])
+    )
     return mix(protocol, server, value)
 
 
 def _answered(f: dict[str, Ints], rows: Ints, server: Ints) -> Names:
     protocol = f["protocol"][rows]
     echo = mix(f["seq"][rows], f["payload_hash"][rows]).astype(np.int64)
-    value = np.where(protocol == 6, f["ack"][rows], np.where(protocol == 1, echo, f["dport"][rows]))
+    value = np.where(
+        protocol == 6,
+        f["ack"][rows],
+        np.where(np.isin(protocol, (ICMP, ICMP6)), echo, f["dport"][rows]),
+    )
     return mix(protocol, server, value)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from correlator.endpoints import NOWHERE, pack
 from correlator.flows import conntrack
-from correlator.flows.conntrack import RELATED_KIND, tcp_kind
+from correlator.flows.conntrack import ASIDE, ICMP, ICMP6, RELATED_KIND, tcp_kind
 from correlator.flows.crossings import join
 from correlator.flows.cut_quotes import complete_quotes
 from correlator.flows.frames.bridge_ports import ON_PORT
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 QUERIES = frozenset((8, 13, 15, 17))
 ANSWERS = frozenset((0, 14, 16, 18))
+QUERIES6, ANSWERS6 = frozenset((128, 139)), frozenset((129, 140))
+UNTRACKED6 = frozenset((*range(130, 137), 143))
+"""MLD and neighbour discovery but redirects (nf_conntrack_icmpv6_error's list)."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         name = join_redirected(packets, shown, name, far, restored, hosts_own)
     kind = _kinds(packets, shown, protocol, error)
     loop = wire == LOOP
-    query = protocol == 1
+    query = np.isin(protocol, (ICMP, ICMP6))
     looped = loop & ~error
     up = np.where(query, kind == conntrack.QUERY, out_source < out_destination)
     if looped.any():
@@ -172,7 +175,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         )
         forward[error] = ~quoted_forward
     # of who talks to itself, both directions have the same endpoints: the type tells them apart
-    forward = np.where((lo == hi) & (protocol == 1) & ~error, kind == conntrack.QUERY, forward)
+    forward = np.where((lo == hi) & query & ~error, kind == conntrack.QUERY, forward)
     return Crossings(
         came_in,
         left,
@@ -270,11 +273,9 @@ def _kinds(packets: pd.DataFrame, shown: Ints, protocol: Ints, error: Bools) -> 
     table = np.array([tcp_kind(value) for value in range(64)])
     kind = np.where(protocol == 6, table[flags & 63], 0)
     icmp = packets["icmp_type"].to_numpy()[shown]
-    query = np.isin(icmp, list(QUERIES))
-    answer = np.isin(icmp, list(ANSWERS))
-    kind = np.where(
-        protocol == 1,
-        np.where(query, conntrack.QUERY, np.where(answer, conntrack.ANSWER, conntrack.OTHER)),
-        kind,
-    )
+    for number, queries, answers in ((ICMP, QUERIES, ANSWERS), (ICMP6, QUERIES6, ANSWERS6)):
+        query, answer = np.isin(icmp, list(queries)), np.isin(icmp, list(answers))
+        told = np.where(query, conntrack.QUERY, np.where(answer, conntrack.ANSWER, conntrack.OTHER))
+        kind = np.where(protocol == number, told, kind)
+    kind = np.where((protocol == ICMP6) & np.isin(icmp, list(UNTRACKED6)), ASIDE, kind)
     return np.where(error, RELATED_KIND, kind)

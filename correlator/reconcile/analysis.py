@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from correlator.dataset.schema import COMMUNITY
 from correlator.firewall.model import Ruleset
 from correlator.firewall.view import Host
@@ -15,9 +17,10 @@ from correlator.reconcile.clocks import Clock
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     import numpy.typing as npt
     import pandas as pd
+
+    from correlator.reconcile.both import Family
 
 
 PART = 1 << 16
@@ -112,7 +115,9 @@ class Analysis:
     that the counters cover (epoch ns on the packets' clock; None without two samples), ``changes``
     the times between which each change of the rules fell, so that ``changes[i]`` lies between the
     generations i and i + 1; ``rulesets`` are the rules of every generation, as ``rules`` numbers
-    them. Tables that are large are written when they are first asked for."""
+    them. Tables that are large are written when they are first asked for. Where IPv6 was analysed
+    too, ``four`` and ``six`` are the analyses of each family alone, and ``host``, ``rulesets``,
+    ``changes`` and ``clock`` are IPv4's."""
 
     connections: pd.DataFrame
     rules: pd.DataFrame
@@ -130,6 +135,8 @@ class Analysis:
     changes: tuple[tuple[int, int], ...] = ()
     files: tuple[tuple[str | None, str], ...] = ()
     rulesets: tuple[Ruleset, ...] = ()
+    four: Analysis | None = field(default=None, repr=False)
+    six: Family | None = field(default=None, repr=False)
 
     @cached_property
     def hits(self) -> pd.DataFrame:
@@ -232,13 +239,16 @@ class Analysis:
         with their Community IDs, which take a second for half a million connections, so that only
         who asks waits for them."""
         frame: pd.DataFrame = getattr(self, name)
+        if name == "hits":
+            return told_apart(frame)
         return frame if name != "connections" else self._with_ids(0, len(frame))
 
     def in_parts(self, name: str) -> Iterator[pd.DataFrame]:
         """The same table, some rows at a time, one part at least: of hits, what is large is never
         put together."""
         if name == "hits":  # all of a connection's in one part
-            yield from (self.hits,) if "hits" in self.__dict__ else self.tables.hits_in_parts()
+            written = "hits" in self.__dict__
+            yield from map(told_apart, (self.hits,) if written else self.tables.hits_in_parts())
             return
         apart = name == "ledger" and "ledger" not in self.__dict__
         whole: pd.DataFrame = self.balances if apart else getattr(self, name)
@@ -255,3 +265,23 @@ class Analysis:
         rows = self.connections.iloc[begin:end]
         ids = self.tables.community(begin + 1, begin + 1 + len(rows))
         return rows.assign(**{column: ids[column].to_numpy() for column in COMMUNITY})
+
+
+def told_apart(hits: pd.DataFrame) -> pd.DataFrame:
+    """Hits as they are exported: the family of each rule's table in a column of its own, ahead of
+    all others."""
+    import pandas as pd
+
+    tables = hits["table"]
+    names = [str(name) for name in tables.cat.categories]
+    family = [name.partition(" ")[0] if " " in name else "ip" for name in names]
+    bare = [name.rpartition(" ")[2] for name in names]
+    codes = tables.cat.codes.to_numpy()
+    columns = {}
+    for label, words in (("family", family), ("table", bare)):
+        kinds = list(dict.fromkeys(words))
+        place = np.array([kinds.index(word) for word in words] or [0], dtype=np.int32)
+        columns[label] = pd.Categorical.from_codes(place[codes] if len(codes) else [], kinds)
+    found = hits.assign(table=columns["table"])
+    found.insert(0, "family", columns["family"])
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,9 +35,13 @@ def load_files(
     aside = begin_process(path, [file for _, file in pcaps], plan)
 
     from correlator.reconcile.intake.inputs import read_inputs
+    from correlator.reconcile.intake.inputs6 import read_inputs6
     from correlator.reconcile.intake.packets import PacketReader
 
     inputs = read_inputs(path, pcaps, counters, rules, facts, progress)
+    six = read_inputs6(path, facts, inputs)
+    if six is not None and len(six.intake.capture.packets):
+        inputs = replace(inputs, may_be_empty=True)
     reading = PacketReader(inputs, progress, aside, limit=max_memory, plan=plan)
 
     from correlator.reconcile.build import analyse  # and with it pandas
@@ -44,4 +49,11 @@ def load_files(
     if meanwhile is not None:
         meanwhile()
     offset = None if clock_offset is None else round(clock_offset * 1e9)
-    return analyse(inputs, reading.result(), offset, progress)
+    found = analyse(inputs, reading.result(), offset, progress)
+    if six is None:
+        return found
+    from correlator.addresses import using
+    from correlator.reconcile.both import join_families
+
+    with using(six.book):
+        return join_families(found, analyse(six.inputs, six.intake, offset), six.book)

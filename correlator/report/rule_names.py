@@ -6,7 +6,7 @@ import re
 
 from correlator.errors import InputError
 
-_RULE = re.compile(r"^(?P<table>\w+)/(?P<chain>[^:]+):(?P<number>\d+|policy)$")
+_RULE = re.compile(r"^(?P<table>(?:ip6 |inet )?[\w-]+)/(?P<chain>[^:]+):(?P<number>\d+|policy)$")
 
 
 def parse_rule_name(name: str) -> tuple[str, str, int]:

@@ -44,7 +44,7 @@ def _connection(analysis: Analysis, number: int) -> str:
 
 
 def _title(row: pd.Series, analysis: Analysis) -> list[str]:
-    icmp, named = row["protocol"] == "icmp", analysis.named
+    icmp, named = row["protocol"] in ("icmp", "ipv6-icmp"), analysis.named
     ports = [f" id {row['sport']}", ""] if icmp else [f":{row['sport']}", f":{row['dport']}"]
     lines = [
         f"connection {row['connection']}: {row['protocol']} {named(row['src'])}{ports[0]} -> "

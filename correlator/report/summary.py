@@ -97,7 +97,9 @@ def _alike(table: pd.DataFrame) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
 def _what(row: object) -> str:
     """A connection's outcome in words."""
     outcome = str(row.outcome)  # type: ignore[attr-defined]
-    server = f"{row.reply_src}:{row.reply_sport}" if row.protocol != "icmp" else str(row.reply_src)  # type: ignore[attr-defined]
+    server = str(row.reply_src)  # type: ignore[attr-defined]
+    if row.protocol not in ("icmp", "ipv6-icmp"):  # type: ignore[attr-defined]
+        server += f":{row.reply_sport}"  # type: ignore[attr-defined]
     if outcome in ("DNAT", "REDIRECT"):
         return f"{outcome} to {server}"
     if outcome in ("MASQUERADE", "SNAT"):

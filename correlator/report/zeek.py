@@ -64,10 +64,10 @@ FIELDS = {
 """Every column with its Zeek type, in order."""
 
 UNSET, EMPTY = "-", "(empty)"
-PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
+PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "ipv6-icmp": 58}
 PRIVATE = (
     r"^(?:10\.|192\.168\.|172\.(?:1[6-9]|2\d|3[01])\.|127\.|169\.254\."
-    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.)"
+    r"|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])\.|f[cd]|fe[89ab]|::1$)"
 )
 """What Zeek takes for local where nobody told it otherwise: private address space."""
 DIGITS = np.frombuffer(
@@ -109,7 +109,7 @@ def _columns(table: pd.DataFrame, flows: pd.DataFrame) -> list[list[str]]:
     number = table["protocol"].astype(str).map(lambda word: PROTOCOLS.get(word, word)).astype(int)
     known = table["protocol"].isin(list(PROTOCOLS)).to_numpy()
     packets = (table["packets_original"] + table["packets_reply"]).to_numpy()
-    icmp = (table["protocol"] == "icmp").to_numpy()
+    icmp = table["protocol"].isin(("icmp", "ipv6-icmp")).to_numpy()
     duration = (table["last_seen"] - table["first_seen"]).to_numpy()
     source, target = flows["source_port"].to_numpy(), flows["destination_port"].to_numpy()
     columns: dict[str, Any] = {
@@ -119,7 +119,9 @@ def _columns(table: pd.DataFrame, flows: pd.DataFrame) -> list[list[str]]:
         "id.orig_p": np.maximum(source, 0),
         "id.resp_h": table["dst"],
         "id.resp_p": np.maximum(target, 0),
-        "proto": np.where(known, table["protocol"].astype(str), "unknown_transport"),
+        "proto": np.where(
+            known, table["protocol"].astype(str).str.removeprefix("ipv6-"), "unknown_transport"
+        ),
         "duration": np.where(packets > 1, _seconds(duration), UNSET),
         "conn_state": flows["conn_state"],
         "local_orig": _local(table["src"]),

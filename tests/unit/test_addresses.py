@@ -15,6 +15,7 @@ from correlator import addresses, endpoints
 from correlator.addresses import END_OF_IPV4, AddressBook
 
 PACKAGE = Path(addresses.__file__).parent
+IPV6 = st.integers(0, (1 << 128) - 1)
 IPV4 = st.integers(0, END_OF_IPV4 - 1)
 ADDRESSES = st.integers(0, (1 << 47) - 1)
 PORTS = st.integers(0, endpoints.HIGHEST_PORT)
@@ -119,17 +120,54 @@ def test_networks_are_those_of_ipaddress(address: int, network: int, length: int
     assert addresses.in_network(high, network, length)
 
 
-def test_what_is_no_ipv4_address_is_written_as_its_book_says() -> None:
-    """From 2**32 on a number is a place in the book; one that nobody wrote there is unknown."""
-    book = AddressBook(("2001:db8::1", "2001:db8::2"))
-    assert book.text(END_OF_IPV4 + 1) == "2001:db8::2"
-    assert book.text(END_OF_IPV4 + 2) == book.text(-1) == ""
+@given(st.lists(IPV6, max_size=9))
+def test_an_ipv6_address_is_a_place_in_the_book(values: list[int]) -> None:
+    """Numbers are in the order of the addresses, as Python's own ipaddress reads and classifies
+    them, one by one and in arrays; none lies in a network of IPv4's, the default route's among
+    them."""
+    book = AddressBook.of(values)
+    with addresses.using(book):
+        numbers = [book.number(value) for value in sorted(set(values))]
+        assert numbers == sorted(numbers)
+        assert all(number >= END_OF_IPV4 for number in numbers)
+        for number in numbers:
+            known = ipaddress.IPv6Address(book.value(number))
+            assert addresses.text(number) == str(known)
+            assert addresses.value(str(known)) == number
+            assert addresses.is_loopback(number) == known.is_loopback
+            assert addresses.is_multicast(number) == known.is_multicast
+            assert addresses.is_link_local(number) == known.is_link_local
+            assert addresses.is_multicast(np.array([number])).tolist() == [known.is_multicast]
+            assert not addresses.in_network(number, 0, 0)
+            group = addresses.solicited_node(number)
+            assert group is None or addresses.text(group).startswith("ff02::1:ff")
+
+
+@given(st.lists(IPV6, min_size=1, max_size=9), st.data())
+def test_a_network_is_a_range_of_the_book(values: list[int], data: st.DataObject) -> None:
+    """Of the addresses that the book holds those of the network, whichever of them names it."""
+    book = AddressBook.of(values)
+    value, length = data.draw(st.sampled_from(values)), data.draw(st.integers(0, 128))
+    known = ipaddress.IPv6Network((value, length), strict=False)
+    with addresses.using(book):
+        low, high = addresses.network_range(book.number(value), length)
+        inside = [book.value(number) for number in range(low, high + 1)]
+        assert inside == [one for one in book.values if ipaddress.IPv6Address(one) in known]
+        for one in values:
+            assert addresses.in_network(book.number(one), book.number(value), length) == (
+                one in inside
+            )
+
+
+def test_what_no_book_holds_is_unknown() -> None:
+    """A number from 2**32 on without a place is written as nothing; an address without one has no
+    number. What was in force before a book is in force after it."""
+    book = AddressBook.of([int(ipaddress.IPv6Address("2001:db8::1"))])
+    assert book.text(END_OF_IPV4 + len(book.values)) == book.text(-1) == ""
     assert book.text(addresses.LOCALHOST) == "127.0.0.1"
-
-
-@given(st.integers(END_OF_IPV4, (1 << 47) - 1))
-def test_an_address_of_a_book_is_none_of_ipv4s(address: int) -> None:
-    """It lies in no network of IPv4's, the default route's among them."""
-    assert not addresses.is_loopback(address)
-    assert not addresses.is_multicast(address)
-    assert not addresses.in_network(address, 0, 0)
+    with addresses.using(book):
+        assert addresses.text(addresses.value("2001:db8::1")) == "2001:db8::1"
+        with pytest.raises(ValueError, match="is in no address book"):
+            addresses.value("2001:db8::2")
+    with pytest.raises(ValueError, match="is in no address book"):
+        addresses.value("2001:db8::1")

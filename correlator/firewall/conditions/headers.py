@@ -165,6 +165,19 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class Extension:
+    """An IPv6 extension header is there, by its bit in the view's ``extensions``."""
+
+    bit: int
+
+    def compile(self, reads: Reads) -> Predicate:
+        """What puts fragments together takes their header away (nf_conntrack_reasm.c); where
+        nothing does, it is there."""
+        reads.fields.add("extensions")
+        return lambda view, _host: bool(view.extensions >> self.bit & 1)
+
+
+@dataclass(frozen=True, slots=True)
 class WholeHeader:
     """Its transport header is there and sound: a match that asks for ports drops what is malformed
     (xt_tcpudp.c), and no fragment has any."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from correlator.addresses import is_ipv6
 from correlator.firewall.conditions.headers import Field
 from correlator.firewall.conditions.ternary import Predicate, Reads, Ternary
 from correlator.firewall.sets import ADDRESS, INTERFACE
@@ -65,6 +66,11 @@ class AddressType:
                     return None
                 if address not in host.addresses.get(device, ()):
                     kind = "UNICAST"
+            if is_ipv6(address) and "UNICAST" in self.types:
+                if len(self.types) > 1:
+                    return None
+                # an address's scope is asked, not the routing table (match_type6, xt_addrtype.c)
+                return (kind not in ("MULTICAST", "UNSPEC")) != self.negated
             return (kind in self.types) != self.negated
 
         return test

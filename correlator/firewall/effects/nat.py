@@ -10,13 +10,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from correlator.addresses import END_OF_IPV4, LOCALHOST, is_loopback
+from correlator.addresses import (
+    END_OF_ALL,
+    END_OF_IPV4,
+    LOCALHOST,
+    is_ipv6,
+    is_loopback,
+    localhost6,
+)
 from correlator.firewall.conditions.headers import Range
 from correlator.firewall.conditions.ternary import Reads
 from correlator.firewall.hooks import Hook
 from correlator.firewall.view import Host, View
 
-ANYWHERE = (0, END_OF_IPV4 - 1)
+ANYWHERE, ANYWHERE6 = (0, END_OF_IPV4 - 1), (END_OF_IPV4, END_OF_ALL - 1)
 
 
 class NatKind(Enum):
@@ -104,10 +111,10 @@ class Nat:
         if self.kind is NatKind.DNAT:
             return Rewrite(self._addresses or ((view.dst, view.dst),), self._ports)
         if self.kind is NatKind.REDIRECT:
-            sent = view.hook is Hook.OUTPUT
-            return Rewrite(
-                ((LOCALHOST, LOCALHOST),) if sent else _own(host, view.in_interface), self._ports
-            )
+            if view.hook is Hook.OUTPUT:
+                own = localhost6() if is_ipv6(view.dst) else LOCALHOST
+                return Rewrite(((own, own),), self._ports)
+            return Rewrite(_own(host, view.in_interface, view.dst), self._ports)
         return self._mapped(view.dst) if self.kind is NatKind.NETMAP else None
 
     def _source(self, view: View, host: Host) -> Rewrite | None:
@@ -115,7 +122,8 @@ class Nat:
             addresses = self._addresses or ((view.src, view.src),)
             return Rewrite(addresses, self._ports, any_port=True)
         if self.kind is NatKind.MASQUERADE:
-            return Rewrite(_own(host, view.out_interface), self._ports, any_port=True)
+            own = _own(host, view.out_interface, view.src)
+            return Rewrite(own, self._ports, any_port=True)
         return self._mapped(view.src) if self.kind is NatKind.NETMAP else None
 
     @property
@@ -130,12 +138,15 @@ class Nat:
         if not self.ranges or self.ranges[0].addresses is None:
             return None
         low, high = self.ranges[0].addresses
+        if is_ipv6(low):
+            return Rewrite(((low, high),))
         mapped = low | (address & (high - low))
         return Rewrite(((mapped, mapped),))
 
 
-def _own(host: Host, device: str | None) -> tuple[Range, ...]:
-    """Addresses that the host may use on a device; any where nothing tells. On loopback they are
+def _own(host: Host, device: str | None, before: int) -> tuple[Range, ...]:
+    """Addresses that the host may use on a device in the place of the one ``before``; any of its
+    family where nothing tells. On loopback they are
     other devices': 127.0.0.1 has no scope beyond the host (inet_select_addr, net/ipv4/devinet.c).
     """
     usable = [a for a in host.addresses.get(device or "", ()) if not is_loopback(a)]
@@ -143,4 +154,4 @@ def _own(host: Host, device: str | None) -> tuple[Range, ...]:
         return tuple((a, a) for a in usable)
     if host.certain and host.local:
         return tuple((a, a) for a in sorted(host.local))
-    return (ANYWHERE,)
+    return (ANYWHERE6 if is_ipv6(before) else ANYWHERE,)

@@ -63,6 +63,44 @@ ICMP_TYPES: dict[str, tuple[int, int]] = {
     "address-mask-request": (17, -1),
     "address-mask-reply": (18, -1),
 }
+ICMP6_TYPES: dict[str, tuple[int, int]] = {
+    "destination-unreachable": (1, -1),
+    "no-route": (1, 0),
+    "communication-prohibited": (1, 1),
+    "beyond-scope": (1, 2),
+    "address-unreachable": (1, 3),
+    "port-unreachable": (1, 4),
+    "failed-policy": (1, 5),
+    "reject-route": (1, 6),
+    "packet-too-big": (2, -1),
+    "time-exceeded": (3, -1),
+    "ttl-exceeded": (3, -1),
+    "ttl-zero-during-transit": (3, 0),
+    "ttl-zero-during-reassembly": (3, 1),
+    "parameter-problem": (4, -1),
+    "bad-header": (4, 0),
+    "unknown-header-type": (4, 1),
+    "unknown-option": (4, 2),
+    "echo-request": (128, -1),
+    "ping": (128, -1),
+    "echo-reply": (129, -1),
+    "pong": (129, -1),
+    "mld-listener-query": (130, -1),
+    "mld-listener-report": (131, -1),
+    "mld-listener-done": (132, -1),
+    "mld-listener-reduction": (132, -1),
+    "router-solicitation": (133, -1),
+    "router-advertisement": (134, -1),
+    "neighbor-solicitation": (135, -1),
+    "neighbour-solicitation": (135, -1),
+    "neighbor-advertisement": (136, -1),
+    "neighbour-advertisement": (136, -1),
+    "redirect": (137, -1),
+}
+"""ip6tables' names (libxt_icmp.h)."""
+EXTENSION_HEADERS = {"hbh": 0, "rt": 1, "frag": 2, "dst": 4}
+"""match -> bit of the header in the packet table (:data:`correlator.decode.network6.EXTENSIONS`).
+"""
 PACKET_TYPES = {"unicast": 0, "broadcast": 1, "multicast": 2}
 SIDES = {
     "--sport": (Field.SOURCE_PORT,),
@@ -88,9 +126,12 @@ def conditions_of(match: Match) -> tuple[Condition, ...]:
     again: each spelling is read once."""
     found = _known.get(match.text)
     if found is None:
+        found = _read(match)
+        if match.text.count(":") > 1:
+            return found  # an IPv6 address means what the address book in force says
         if len(_known) >= KNOWN:
             _known.clear()
-        found = _known[match.text] = _read(match)
+        _known[match.text] = found
     return found
 
 
@@ -181,12 +222,13 @@ def _icmp(match: Match) -> Iterator[Condition]:
     if not match.options:
         return
     yield headers.Fragment(negated=True)
+    six = match.name != "icmp"
     for option in match.options:
-        word = option.value
-        if option.name != "--icmp-type":
+        word, types = option.value, ICMP6_TYPES if six else ICMP_TYPES
+        if option.name != ("--icmpv6-type" if six else "--icmp-type"):
             yield Unknown(match.text)
-        elif word in ICMP_TYPES:
-            yield headers.IcmpType(*ICMP_TYPES[word], option.negated)
+        elif word in types:
+            yield headers.IcmpType(*types[word], option.negated)
         else:
             first, _, second = word.partition("/")
             yield headers.IcmpType(
@@ -256,7 +298,15 @@ def _ttl(match: Match) -> Iterator[Condition]:
             "--ttl-gt": (value + 1, 255),
             "--ttl-lt": (0, value - 1),
         }
-        yield Within((Field.TTL,), (spans[option.name],), option.negated)
+        name = option.name.replace("--hl-", "--ttl-")
+        yield Within((Field.TTL,), (spans[name],), option.negated)
+
+
+def _extension(match: Match) -> Iterator[Condition]:
+    """Whether an extension header is there; what is asked of its contents is unknown."""
+    yield headers.Extension(EXTENSION_HEADERS[match.name])
+    if match.options:
+        yield Unknown(match.text)
 
 
 def _address_range(match: Match) -> Iterator[Condition]:
@@ -316,6 +366,9 @@ _MATCHES: dict[str, Callable[[Match], Iterator[Condition]]] = {
     "udp": _transport,
     "multiport": _multiport,
     "icmp": _icmp,
+    "icmp6": _icmp,
+    "icmpv6": _icmp,
+    "ipv6-icmp": _icmp,
     "addrtype": _address_type,
     "conntrack": _conntrack,
     "state": _conntrack,
@@ -324,6 +377,11 @@ _MATCHES: dict[str, Callable[[Match], Iterator[Condition]]] = {
     "helper": _helper,
     "length": _length,
     "ttl": _ttl,
+    "hl": _ttl,
+    "hbh": _extension,
+    "rt": _extension,
+    "frag": _extension,
+    "dst": _extension,
     "iprange": _address_range,
     "mac": _mac,
     "pkttype": _packet_type,

@@ -29,7 +29,7 @@ from correlator.firewall.values import (
 )
 
 PASSING = frozenset(
-    "AUDIT CHECKSUM CLASSIFY CONNSECMARK ECN HL IDLETIMER LED LOG NFLOG RATEEST SECMARK TCPMSS "  # noqa: SIM905
+    "AUDIT CHECKSUM CLASSIFY CONNSECMARK ECN IDLETIMER LED LOG NFLOG RATEEST SECMARK TCPMSS "  # noqa: SIM905
     "TCPOPTSTRIP TEE TRACE ULOG".split()
 )
 """Targets behind which the walk goes on as before: they log, copy, or change what no rule asks."""
@@ -60,7 +60,11 @@ def effects_of(target: Target) -> tuple[Effect, ...]:
 
 def _reject(target: Target) -> Iterator[Effect]:
     option = target.option("--reject-with")
-    yield Reject(option.value.removeprefix("icmp-")) if option is not None else Reject()
+    yield (
+        Reject(option.value.removeprefix("icmp-").removeprefix("icmp6-"))
+        if option is not None
+        else Reject()
+    )
 
 
 def _nat(target: Target) -> Iterator[Effect]:
@@ -72,7 +76,7 @@ def _ranges(target: Target) -> Iterator[NatRange]:
     for option in target.options:
         if option.name in ("--to-destination", "--to-source"):
             for value in option.values:
-                address, _, ports = value.partition(":")
+                address, ports = _address_and_ports(value)
                 first, _, last = address.partition("-")
                 yield NatRange(
                     (parse_address(first)[0], parse_address(last or first)[0]) if address else None,
@@ -82,6 +86,17 @@ def _ranges(target: Target) -> Iterator[NatRange]:
             yield NatRange(None, parse_ports(option.value))
         elif option.name == "--to":
             yield NatRange(parse_address(option.value))
+
+
+def _address_and_ports(value: str) -> tuple[str, str]:
+    """``172.17.0.2:80``, ``[fd00::2]:80``, ``fd00::2`` or ``:80``."""
+    if value.startswith("["):
+        address, _, ports = value[1:].partition("]")
+        return address, ports.removeprefix(":")
+    if value.count(":") > 1:
+        return value, ""
+    address, _, ports = value.partition(":")
+    return address, ports
 
 
 def _mark(target: Target) -> Iterator[Effect]:
@@ -142,10 +157,11 @@ def _dscp(target: Target) -> Iterator[Effect]:
 def _ttl(target: Target) -> Iterator[Effect]:
     for option in target.options:
         amount = parse_number(option.value, 255)
-        if option.name == "--ttl-set":
+        verb = option.name.removeprefix("--ttl-").removeprefix("--hl-")
+        if verb == "set":
             yield WriteBits(Field.TTL, 0, amount)
         else:
-            yield AddTo(Field.TTL, {"--ttl-inc": amount, "--ttl-dec": -amount}[option.name])
+            yield AddTo(Field.TTL, {"inc": amount, "dec": -amount}[verb])
 
 
 def _ct(target: Target) -> Iterator[Effect]:
@@ -171,6 +187,7 @@ _TARGETS: dict[str, Callable[[Target], Iterator[Effect]]] = {
     "TOS": _tos,
     "DSCP": _dscp,
     "TTL": _ttl,
+    "HL": _ttl,
     "CT": _ct,
     "NOTRACK": _notrack,
     "SET": _set,

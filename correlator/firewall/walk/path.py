@@ -27,6 +27,7 @@ class End(StrEnum):
     NOT_FORWARDED = "not-forwarded"
     MARTIAN_DESTINATION = "martian-destination"
     TOO_BIG = "too-big"
+    LINK_LOCAL = "link-local"
     NOT_FOR_US = "not-for-us"
     UNKNOWN_TARGET = "unknown-target"
     UNLISTED = "unlisted"
@@ -46,6 +47,7 @@ class End(StrEnum):
             End.NOT_FORWARDED,
             End.MARTIAN_DESTINATION,
             End.TOO_BIG,
+            End.LINK_LOCAL,
         )
 
     @property
@@ -74,6 +76,7 @@ _LABELS = {
     "(route_localnet)",
     End.TOO_BIG: "dropped: longer than the MTU of the interface it was to leave by (before "
     "FORWARD)",
+    End.LINK_LOCAL: "dropped: what bears a link-local source is not forwarded (RFC 4291, 2.5.6)",
     End.NOT_FOR_US: "ignored: not for this host",
     End.UNKNOWN_TARGET: "goes on out of sight: the target is unknown",
     End.UNLISTED: "ends here or goes on: chains that were not listed decide",
@@ -126,7 +129,9 @@ class Passage:
     source NAT. ``leaves``: True it was seen leaving by ``out_interface``, False it was not although
     that would have been seen, None nobody watched. ``joined``: whether the host is a member of the
     multicast group that it is for, None unknown; what is for another group ends behind PREROUTING
-    (ip_route_input_rcu)."""
+    (ip_route_input_rcu). ``aside``: conntrack leaves it untracked; ahead of conntrack it is INVALID
+    like any other. ``flooded``: it is one of the copies that a bridge makes of what it got for a
+    group, which begins at FORWARD (br_flood; br_nf_forward)."""
 
     view: View
     enters: bool
@@ -139,6 +144,8 @@ class Passage:
     out_interface: str | None = None
     bridged: bool = False
     joined: bool | None = None
+    aside: bool = False
+    flooded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from correlator.addresses import is_no_source
+from correlator.addresses import is_ipv6, is_link_local, is_multicast, is_no_source
 from correlator.firewall.effects.nat import Rewrite
 from correlator.firewall.hooks import Hook
 from correlator.firewall.view import INVALID, NEW, UNKNOWN_ADDRESS, UNKNOWN_PORT, UNTRACKED, Host
@@ -41,6 +41,9 @@ class Walker:
         leave more than ``MAX_PATHS``, or chains that fan out call for more than the program's
         patience."""
         state = State(passage.view.clone())
+        if passage.flooded:
+            ways = self._forward(passage, state, passage.out_interface)
+            return self._prefer(passage, self._told_apart(passage, ways))
         if passage.enters:
             nat = passage.walks_destination_nat
             return self._prefer(
@@ -142,7 +145,7 @@ class Walker:
             refused = End(word) if word else None
         if kind == "LOCAL" and refused:
             return [state.finish(refused)]
-        if passage.loops or kind in ("LOCAL", "BROADCAST"):
+        if passage.loops or kind in ("LOCAL", "BROADCAST", "ANYCAST"):
             return self._input(passage, state)
         if kind == "MULTICAST":
             return self._group(passage, state)
@@ -153,6 +156,8 @@ class Walker:
             return self._forward(passage, state, None)
         if routed and not self.host.forwards(view.in_interface):
             return [state.finish(End.NOT_FORWARDED)]
+        if routed and is_link_local(view.src):
+            return [state.finish(End.LINK_LOCAL)]
         if refused:
             return [state.finish(refused)]
         return self._forward(passage, state, route.device)
@@ -208,6 +213,10 @@ class Walker:
     def _outgoing(self, passage: Passage, state: State) -> list[tuple[State, End]]:
         results: list[tuple[State, End]] = []
         first = self.host.route(state.view.dst)
+        if is_ipv6(state.view.dst) and (
+            is_multicast(state.view.dst) or is_link_local(state.view.dst)
+        ):
+            first = None  # whoever sends it says by which interface
         state.view.in_interface = ""
         state.view.out_interface = first.device if first is not None else passage.out_interface
         nat = passage.walks_destination_nat
@@ -279,7 +288,8 @@ class Walker:
             return [Outcome(state), *ended]
         tracked = state.view.state
         looped = passage.loops and state.hook is Hook.PREROUTING
-        if station.before_conntrack and tracked != UNTRACKED and not looped:
+        told = tracked == UNTRACKED and not passage.aside
+        if station.before_conntrack and not told and not looped:
             state.view.state = INVALID
         outcomes = through_base(self.program, self.host, state, chain)
         for outcome in outcomes:

@@ -78,7 +78,7 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
     group = (packets["mac_dst"].to_numpy() >> GROUP_BIT) & np.uint64(1) == 1
     group |= is_multicast(dst.astype(np.int64))  # a cooked header does not tell whom a frame is for
     keep &= ~(inside & group & (direction == SENT))  # copies of what the bridge floods
-    if facts.sysctls.get("net.bridge.bridge-nf-call-iptables", "1").strip() == "0":
+    if not facts.bridges_filter:
         keep &= ~inside
     used = np.unique(codes[keep]).tolist()
     position = np.full(len(names), -1, dtype=np.int16)

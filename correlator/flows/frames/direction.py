@@ -83,8 +83,7 @@ def look(capture: Capture, facts: Facts, worked_out: Mapping[str, int] | None = 
 
 def is_bridge_tap(name: str, facts: Facts) -> bool:
     """Whether the tap sits behind br_netfilter's PREROUTING."""
-    enabled = facts.sysctls.get("net.bridge.bridge-nf-call-iptables", "1").strip() != "0"
-    return enabled and facts.is_bridge(name)
+    return facts.bridges_filter and facts.is_bridge(name)
 
 
 def ttl_votes(packets: pd.DataFrame) -> Bytes:

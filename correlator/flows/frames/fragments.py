@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.decode.network6 import FRAGMENT, bit
 from correlator.flows.keys import mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-L4_HEADER = {1: 8, 17: 8}
+FRAGMENT_HEADER = 8
+L4_HEADER = {1: 8, 17: 8, 58: 8}
 REASSEMBLY_NS = 30_000_000_000
 """net.ipv4.ipfrag_time: how long the kernel waits for the rest."""
 
@@ -97,6 +99,11 @@ def _rewrite(
     total: npt.NDArray[np.int64],
 ) -> None:
     header = whole.loc[index, "header_length"].to_numpy().astype(np.int64)
+    extensions = whole.loc[index, "extensions"].to_numpy()
+    pieces = extensions & bit(FRAGMENT) > 0  # their header goes (nf_ct_frag6_reasm)
+    header = header - np.where(pieces, FRAGMENT_HEADER, 0)
+    whole.loc[index, "header_length"] = header.astype(np.int16)
+    whole.loc[index, "extensions"] = extensions & np.uint8(0xFF ^ bit(FRAGMENT))
     upper = np.array(
         [L4_HEADER.get(int(p), 0) for p in whole.loc[index, "protocol"]], dtype=np.int64
     )

@@ -44,7 +44,8 @@ class Inputs:
     ``files``: where the packets are, with the interface's name where the file does not tell it;
     ``warnings`` of whoever recorded them; ``may_be_empty``: a recording without a packet is one of
     a quiet host. ``events``: what conntrack told, where it was recorded. ``phantoms``: (table,
-    chain) that a dump of rules alone shows and the kernel probably does not have."""
+    chain) that a dump of rules alone shows and the kernel probably does not have. ``tracked``:
+    conntrack follows connections there."""
 
     files: tuple[tuple[str | None, Path], ...]
     facts: Facts
@@ -55,6 +56,7 @@ class Inputs:
     events: ConntrackEvents | None = None
     warnings: tuple[str, ...] = ()
     may_be_empty: bool = False
+    tracked: bool = True
 
     @property
     def rulesets(self) -> tuple[Ruleset, ...]:

@@ -114,7 +114,7 @@ def explore(
         witnessed,
         scene.host.conntrack,
     )
-    groups = for_groups(crossings)
+    groups = for_groups(scene)
     grouped = np.full(len(opening), -1, dtype=np.int8)
     grouped[crossings.pair[groups]] = opening[crossings.pair[groups]]
     others += [grouped] if groups.any() else []

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.addresses import END_OF_IPV4, LIMITED_BROADCAST, LOOPBACK, MULTICAST, network_range
+from correlator.addresses import (
+    END_OF_IPV4,
+    LIMITED_BROADCAST,
+    LOOPBACK,
+    MULTICAST,
+    groups6,
+    link_local6,
+    localhost6,
+    network_range,
+)
 from correlator.endpoints import address_of, port_of
 from correlator.firewall.conditions.ternary import Reads
 from correlator.firewall.sets import ADDRESS, PORT
@@ -32,9 +41,11 @@ def cut_points(reads: Iterable[Reads], host: Host) -> dict[str, Ints]:
     own tables."""
     asked = list(reads)
     addresses = {0, 1, *LOOPBACK, *MULTICAST, LIMITED_BROADCAST, END_OF_IPV4}
+    addresses |= {END_OF_IPV4 + 1, localhost6(), localhost6() + 1}
+    addresses |= {end for low, high in (groups6(), link_local6()) for end in (low, high + 1)}
     for read in asked:
         addresses |= read.addresses
-    for address in (*host.local, *host.broadcast):
+    for address in (*host.local, *host.broadcast, *host.anycast):
         addresses |= {address, address + 1}
     ports = set().union(*(r.ports for r in asked))
     for members in host.sets.values():
@@ -72,9 +83,19 @@ _WHOLE = (
     "snat",
     "joined",
 )
+_RARE = ("aside", "flooded")
+"""Asked only where there is such a row."""
 
 
-_OPTIONAL = ("tos", "tcp_flags", "tcp_option_kinds", "icmp_type", "icmp_code", "packet_type")
+_OPTIONAL = (
+    "tos",
+    "tcp_flags",
+    "tcp_option_kinds",
+    "icmp_type",
+    "icmp_code",
+    "packet_type",
+    "extensions",
+)
 
 
 def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
@@ -99,6 +120,7 @@ def classify(rows: Rows, reads: list[Reads], host: Host) -> tuple[Ints, Ints]:
     key += [part.astype(np.int64) for part in (*told, v["from_port"] == v["sport"])]
     key += [binned("length", "length"), binned("ttl", "ttl")]
     key += [v[name] for name in _OPTIONAL if name in fields]
+    key += [v[name] for name in _RARE if v[name].any()]
     key.append(np.searchsorted(sorted(set(host.mtus.values())), v["indivisible"]))
     if any(r.macs for r in reads):
         key.append(np.where(np.isin(v["mac"], cuts["mac"]), v["mac"], 0))
@@ -126,7 +148,7 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         sport=v["sport"],
         dport=v["dport"],
         in_interface=(names[v["in_code"]] if v["in_code"] >= 0 else None) if enters else "",
-        state=STATE_NAMES[state] if state != S_UNTRACKED else "NEW",
+        state=STATE_NAMES[state] if state != S_UNTRACKED or v["aside"] else "NEW",
         reply=bool(v["reply"]),
         seen_reply=bool(v["seen_reply"]),
         original=(address_of(client), port_of(client), address_of(dialled), port_of(dialled))
@@ -150,6 +172,7 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         fragment=bool(v["fragment"]),
         indivisible=v["indivisible"],
         malformed=bool(v["malformed"]),
+        extensions=v["extensions"],
     )
     return Passage(
         view,
@@ -163,4 +186,6 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         names[v["out_code"]] if v["out_code"] >= 0 else None,
         bool(v["bridged"]),
         bool(v["joined"]),
+        bool(v["aside"]),
+        bool(v["flooded"]),
     )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from correlator.arrays import Bools, Ints
     from correlator.dataset.conntrack_settings import ConntrackSettings
+    from correlator.reconcile.possible.scene import Scene
 
 EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
@@ -58,10 +59,11 @@ def other_openings(
     protocol, kind = crossings.protocol[first], crossings.kind[first]
     age = crossings.time[first] - capture_begin
     memory = np.array([memory_ns(settings, number) for number in range(256)], dtype=np.int64)
-    recent = (protocol != 6) & (age < memory[protocol])
-    recent &= (protocol != 1) | ((kind == conntrack.QUERY) & (sequence[first] > 1))
+    control = np.isin(protocol, (conntrack.ICMP, conntrack.ICMP6))
+    recent = (protocol != 6) & (kind != conntrack.ASIDE) & (age < memory[protocol])
+    recent &= ~control | ((kind == conntrack.QUERY) & (sequence[first] > 1))
     # who answers was asked, or what asked went another way (then the answer is INVALID)
-    recent |= (protocol == 1) & (kind == conntrack.ANSWER)
+    recent |= control & (kind == conntrack.ANSWER)
     stream = (protocol == 6) & (kind != conntrack.SYN)
     open_question = np.zeros(count, dtype=bool)
     open_question[crossings.pair[first[recent | stream]]] = True
@@ -92,7 +94,7 @@ def _original_way(
     neither = ~from_server & ~to_server
     dials = (to_server & ~from_server) | (neither & ephemeral[0] & plain[1])
     answers = (from_server & ~to_server) | (neither & ephemeral[1] & plain[0])
-    certain = (crossings.protocol[first] == 1) | (
+    certain = np.isin(crossings.protocol[first], (conntrack.ICMP, conntrack.ICMP6)) | (
         is_multicast(address_of(target))
     )  # a query; nobody is answered by a multicast group
     dials, answers = dials | certain, answers & ~certain
@@ -101,10 +103,14 @@ def _original_way(
     return np.where(dials | answers, way, -1).astype(np.int8)
 
 
-def for_groups(crossings: Crossings) -> Bools:
+def for_groups(scene: Scene) -> Bools:
     """Crossings (n,) that came in for a multicast group that the host may have joined or not."""
-    address = address_of(crossings.in_destination)
+    crossings, address = scene.crossings, address_of(scene.crossings.in_destination)
     result: Bools = (
         crossings.entered & ~crossings.sent & is_multicast(address) & (address != ALL_HOSTS)
     )
+    for code, name in enumerate(scene.names):
+        if scene.host.groups.get(name):
+            joined = np.array(sorted(scene.host.groups[name]), dtype=np.int64)
+            result &= ~((scene.in_code == code) & np.isin(address, joined))
     return result

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.errors import InputError
+from correlator.flows.conntrack import ASIDE
 from correlator.flows.conntrack_events import build_witness, told_openings
 from correlator.flows.fold.folded import likely_rest
 from correlator.flows.frames.bridge_ports import fold_ports
@@ -171,7 +172,7 @@ def _decide_ordinary(
 def _join(inputs: Inputs, intake: Intake, capture: Capture) -> Sights:
     """Frames on their interfaces, put together, and joined into crossings."""
     capture = split_vlans(name_interfaces(capture, inputs.facts), inputs.facts)
-    packets, lost = reassemble(capture.packets)
+    packets, lost = reassemble(capture.packets) if inputs.tracked else (capture.packets, 0)
     capture = fold_ports(replace(capture, packets=packets), inputs.facts)
     packets = capture.packets
     sight = look(capture, inputs.facts, intake.macs)
@@ -191,7 +192,10 @@ def _join(inputs: Inputs, intake: Intake, capture: Capture) -> Sights:
                 f"{interface.name}: {interface.dropped} packets were lost while capturing "
                 f"({interface.file})"
             )
-    return Sights(packets, capture.names, sight, cross(packets, sight), tuple(warnings))
+    crossings = cross(packets, sight)
+    if not inputs.tracked:
+        crossings = replace(crossings, kind=np.full_like(crossings.kind, ASIDE))
+    return Sights(packets, capture.names, sight, crossings, tuple(warnings))
 
 
 def _set_scene(inputs: Inputs, sights: Sights, host: Host) -> Scene:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.addresses import is_loopback
+from correlator.addresses import END_OF_IPV4, is_ipv6, is_loopback, is_multicast
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
-from correlator.flows.conntrack import RELATED_KIND, REPLY, S_RELATED
+from correlator.flows.conntrack import ASIDE, ICMP, ICMP6, RELATED_KIND, REPLY, S_RELATED
 from correlator.flows.frames.direction import BRIDGED
 from correlator.reconcile.possible.openings import for_groups
 
@@ -123,6 +123,7 @@ def _columns(
     transit &= ~is_loopback(address_of(source)) & (
         state != S_RELATED
     )  # a reset of REJECT bears the server's address
+    transit &= address_of(source) != END_OF_IPV4  # who has no address yet sends from ::
     inside = (
         entered
         & (scene.in_code[at] == scene.out_code[at])
@@ -131,7 +132,15 @@ def _columns(
     bridged = (scene.sight.wire[shown] == BRIDGED) | inside
     in_code = np.where(entered, scene.in_code[at], np.where(transit, ends.in_code[at], NOWHERE))
     in_code = _routed(scene, address_of(source), transit, in_code)
-    protocol = np.where(c.kind[at] == RELATED_KIND, 1, c.protocol[at])
+    control = np.where(is_ipv6(address_of(own_source)), ICMP6, ICMP)
+    # a bridge sends out of each port what it got for a group: each copy walks FORWARD on its own
+    flooded = transit & is_multicast(address_of(target)) & (in_code == scene.out_code[at])
+    tapped = np.r_[scene.sight.bridge, False]
+    flooded &= is_ipv6(address_of(target)) & (in_code >= 0)
+    flooded &= tapped[np.clip(in_code, 0, len(tapped) - 1)]
+    bridged |= flooded
+    protocol = np.where(c.kind[at] == RELATED_KIND, control, c.protocol[at])
+    protocol = np.where(c.kind[at] == ASIDE, p["protocol"], protocol)
     result = {
         "protocol": protocol,
         "src": address_of(source),
@@ -153,7 +162,7 @@ def _columns(
         "in_code": in_code,
         "out_code": np.where(sent, scene.out_code[at], NOWHERE),
         "leaves": np.where(c.loop[at], LEAVES_UNWATCHED, np.where(sent, LEAVES_YES, LEAVES_NO)),
-        "ttl": p["ttl"] + transit,
+        "ttl": p["ttl"] + (transit & ~flooded),
         "length": p["length"],
         "tos": p["tos"],
         "tcp_flags": p["tcp_flags"],
@@ -165,8 +174,11 @@ def _columns(
         "malformed": p["malformed"],
         "fragment": (p["fragment_offset"] > 0).astype(np.int64),
         "indivisible": p["length"] * p["dont_fragment"],
+        "extensions": p["extensions"],
+        "flooded": flooded.astype(np.int64),
+        "aside": (c.kind[at] == ASIDE).astype(np.int64),
         "connmark": connmark,
-        "joined": (hypothesis.joined | ~for_groups(c)[at]).astype(np.int64),
+        "joined": (hypothesis.joined | ~for_groups(scene)[at]).astype(np.int64),
         "client": client,
         "dialled": dialled,
         "seen": np.where(known_seen == NOWHERE, client, known_seen),
@@ -174,7 +186,9 @@ def _columns(
         "dnat": ((dialled != server) & (server != NOWHERE) & ~new_walk).astype(np.int64),
         "snat": ((client != seen) & (seen != NOWHERE) & ~labels.source_nat[at]).astype(np.int64),
     }
-    flat = protocol == 1  # the id stands for both ports, and NAT rewrites it once for both
+    flat = np.isin(
+        protocol, (ICMP, ICMP6)
+    )  # the id stands for both ports, and NAT rewrites it once for both
     for name in ("sport", "dport", "to_port", "from_port"):
         result[name] = np.where(flat, 0, result[name])
     return {name: np.asarray(values, dtype=np.int64) for name, values in result.items()}
@@ -198,6 +212,7 @@ def _routed(scene: Scene, address: Ints, transit: Bools, in_code: Ints) -> Ints:
 
 
 _FIELDS = (
+    "protocol",
     "ttl",
     "length",
     "tos",
@@ -211,6 +226,7 @@ _FIELDS = (
     "malformed",
     "fragment_offset",
     "dont_fragment",
+    "extensions",
 )
 
 

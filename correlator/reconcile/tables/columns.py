@@ -19,13 +19,17 @@ if TYPE_CHECKING:
 
     Integers = npt.NDArray[np.integer[Any]]
 
-PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp"}
+PROTOCOL_NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
 DIRECTIONS = ("original", "reply", "untracked")
 
 
-@lru_cache(maxsize=65536)
 def address(value: int) -> str:
-    """Dotted form of an IPv4 value; empty for an unknown one."""
+    """An address as it is written; empty for an unknown one."""
+    return addresses.text(value) if addresses.is_ipv6(value) else _dotted(value)
+
+
+@lru_cache(maxsize=65536)
+def _dotted(value: int) -> str:
     return addresses.text(value)
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from correlator.dataset import schema
 from correlator.endpoints import address_of, port_of
-from correlator.flows.community_id import ICMP, PORTED, community_ids, icmp_ports
+from correlator.flows.community_id import ICMP, ICMP6, PORTED, community_ids, icmp_ports
 from correlator.flows.conntrack import RELATED_KIND, REPLY, UNTRACKED
 from correlator.reconcile.tables.columns import table
 from correlator.reconcile.tables.walked import first_of
@@ -46,7 +46,7 @@ def flows_table(decided: Decided, attribution: Attribution) -> pd.DataFrame:
     )
     client, dialled, _, _ = ends
     source, target, one_way = _icmp(decided, attribution, count)
-    flat = protocol == ICMP
+    flat = np.isin(protocol, (ICMP, ICMP6))
     ids = _ids(protocol, ends, source, target, one_way)
     ported = np.isin(protocol, PORTED)
     state, history = _zeek(decided, attribution, protocol, count)
@@ -66,7 +66,7 @@ def _ids(
 ) -> npt.NDArray[Any]:
     """Community IDs (2n,): of the n original tuples, then of the reply tuples. ``ends``: client,
     dialled, server, seen; ``source`` and ``target``: what stands for ports of ICMP."""
-    (client, dialled, server, seen), flat = ends, protocol == ICMP
+    (client, dialled, server, seen), flat = ends, np.isin(protocol, (ICMP, ICMP6))
     return community_ids(
         np.r_[protocol, protocol],
         address_of(np.r_[client, seen]),
@@ -120,7 +120,8 @@ def _icmp(decided: Decided, attribution: Attribution, count: int) -> tuple[Ints,
     )
     _, at = np.unique(attribution.connection[order], return_index=True)
     row = attribution.row[order[at]]
-    source, target, one_way = icmp_ports(v["icmp_type"][row], v["icmp_code"][row])
+    six = v["protocol"][row] == ICMP6
+    source, target, one_way = icmp_ports(v["icmp_type"][row], v["icmp_code"][row], six)
     back = (attribution.direction[order[at]] == REPLY) & ~one_way
     return np.where(back, target, source), np.where(back, source, target), one_way
 

@@ -124,7 +124,7 @@ class Tables:
         """The frames of ICMP among those that were looked at one by one, with their ``icmp_type``
         and ``icmp_code`` (int16)."""
         frames = self._unfolded_of(connections, "icmp_type", "icmp_code")
-        return frames[frames["protocol"] == "icmp"].reset_index(drop=True)
+        return frames[frames["protocol"].isin(("icmp", "ipv6-icmp"))].reset_index(drop=True)
 
     def _unfolded_of(self, connections: Ints, *more: str) -> pd.DataFrame:
         """Those of them that were looked at one by one, with ``more`` columns of the decoder's."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from correlator.reconcile.both import FAMILY6
 from correlator.report.findings.backends import both_backends
 from correlator.report.findings.blocked import dropped, dropped_later, rejected
 from correlator.report.findings.finding import Finding
@@ -50,7 +51,33 @@ CHECKS: tuple[Callable[[Analysis], list[Finding]], ...] = (
 def find(analysis: Analysis) -> tuple[Finding, ...]:
     """Everything that is worth saying of a session, most important first; checks that do not apply
     say nothing."""
-    return tuple(finding for check in CHECKS for finding in check(analysis))
+    if analysis.four is None or analysis.six is None:
+        return tuple(finding for check in CHECKS for finding in check(analysis))
+    with analysis.six.read() as six:
+        of_six = [behind(one, len(analysis.four.connections)) for one in _checked(six)]
+    return (*find(analysis.four), *of_six)
+
+
+CHECKS6 = (dropped, rejected)
+"""What is said of IPv6; the other checks know IPv4's settings and words."""
+
+
+def _checked(six: Analysis) -> list[Finding]:
+    return [finding for check in CHECKS6 for finding in check(six)]
+
+
+def behind(finding: Finding, first: int) -> Finding:
+    """A finding about IPv6 among those of both: its connections are numbered behind the ``first``,
+    IPv4's; its rules are named with their family."""
+    text = finding.text
+    for rule in finding.rules:
+        text = text.replace(rule, FAMILY6 + rule)
+    return Finding(
+        finding.kind,
+        text,
+        tuple(number + first for number in finding.connections),
+        tuple(FAMILY6 + rule for rule in finding.rules),
+    )
 
 
 def about(

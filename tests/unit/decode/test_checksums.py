@@ -7,7 +7,7 @@ import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.packet import Packet, Raw
 
-from correlator.decode.checksums import wrong_checksums
+from correlator.decode.checksums import address_sums, wrong_checksums
 
 BODY = Raw(b"odd number of bytes")
 LAYERS = {"tcp": TCP(sport=1, dport=80), "udp": UDP(sport=1, dport=53), "icmp": ICMP(id=7)}
@@ -18,10 +18,10 @@ def wrong(packet: Packet, cut: int = 0, offset: int = 0) -> bool:
     raw = bytes(packet)
     data = np.frombuffer(bytes(offset) + raw + bytes(8), dtype=np.uint8)
     protocol = np.array([raw[9]], dtype=np.uint8)
-    source, target = (np.array([int.from_bytes(raw[i : i + 4], "big")]) for i in (12, 16))
+    ends = (np.array([int.from_bytes(raw[i : i + 4], "big")]) for i in (12, 16))
     at, end = np.array([offset + 20]), np.array([offset + len(raw) - cut])
     return bool(
-        wrong_checksums(data, at, np.array([len(raw) - 20]), end, protocol, (source, target))[0]
+        wrong_checksums(data, at, np.array([len(raw) - 20]), end, protocol, address_sums(*ends))[0]
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import communityid
 import numpy as np
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from correlator.addresses import AddressBook, using
 from correlator.flows.community_id import community_ids, icmp_ports
 
 ADDRESSES = st.one_of(st.integers(0, 2**32 - 1), st.sampled_from([0x0A000001, 0x0A000002]))
@@ -53,6 +54,40 @@ def test_equals_corelights_package(tuples: list[tuple[int, int, int, int, int]])
         (p, s, sp % 256, d, dp % 256) if p == 1 else (p, s, sp, d, dp) for p, s, sp, d, dp in tuples
     ]
     assert ours(tuples) == [theirs(*one) for one in tuples]
+
+
+@given(TUPLES)
+def test_equals_corelights_package_in_ipv6(tuples: list[tuple[int, int, int, int, int]]) -> None:
+    """The same of IPv6 addresses, and of ICMPv6 with any type and code, answered ones among them;
+    numbers of a book are in the order of its addresses."""
+    wide = [(p, s << 90 | s, sp, d << 90 | s, dp) for p, s, sp, d, dp in tuples if p != 1]
+    wide += [(58, s << 90, sp % 256, d << 90, dp % 256) for p, s, sp, d, dp in tuples if p == 1]
+    if not wide:
+        return
+    book = AddressBook.of(value for one in wide for value in (one[1], one[3]))
+    protocol, src, sport, dst, dport = (
+        np.array(column, dtype=np.int64)
+        for column in zip(
+            *((p, book.number(s), sp, book.number(d), dp) for p, s, sp, d, dp in wide), strict=True
+        )
+    )
+    icmp = protocol == 58
+    source, target, one_way = icmp_ports(sport, dport, icmp)
+    with using(book):
+        found = community_ids(
+            protocol,
+            src,
+            np.where(icmp, source, sport),
+            dst,
+            np.where(icmp, target, dport),
+            icmp & one_way,
+        ).tolist()
+    told = []
+    for p, s, sp, d, dp in wide:
+        ports = (sp, dp) if p in (6, 17, 58, 132) else (None, None)
+        ends = (str(IPv6Address(s)), str(IPv6Address(d)))
+        told.append(str(communityid.CommunityID().calc(communityid.FlowTuple(p, *ends, *ports))))
+    assert found == told
 
 
 @pytest.mark.parametrize(
