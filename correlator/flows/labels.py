@@ -26,6 +26,7 @@ from correlator.flows.conntrack import (
     REPLY,
     RESETS,
     RETRIES,
+    RST,
     S_INVALID,
     S_RELATED,
     S_UNTRACKED,
@@ -72,7 +73,8 @@ class Tracker:
     ``older``: the first packet belongs to a connection that began before the capture;
     ``forward_first`` then says whether its original direction is the forward one. ``complete``:
     conntrack knows of no connection but by packets that are here, so that an ICMP error that
-    quotes another one is INVALID; else such an error is taken to show that there is one."""
+    quotes another one is INVALID; else such an error is taken to show that there is one.
+    ``answered``: where nothing of the other direction was captured at all, it came nevertheless."""
 
     def __init__(
         self,
@@ -81,11 +83,12 @@ class Tracker:
         forward_first: bool,
         limits: tuple[int, ...] | None = None,
         complete: bool = False,
+        answered: bool = False,
     ) -> None:
         self.entry = Entry(protocol)
         self.limits = limits_of(DEFAULT_SETTINGS) if limits is None else limits
         self.older, self.forward_first = older, forward_first
-        self.complete = complete
+        self.complete, self.answered = complete, answered
         self.number, self.opened = 0, False
         self.from_before = False
         self.two_way = False
@@ -109,12 +112,13 @@ class Tracker:
         see :func:`correlator.flows.conntrack.judge`. ``lost``: conntrack had lost its entry before
         that packet. ``broken``: it has a wrong checksum, and conntrack looks at that."""
         labels: list[Label] = []
-        seen = zip(forward, kinds, untracked, broken, strict=True)
-        self.two_way = (
-            len({f for f, kind, *apart in seen if kind != RELATED_KIND and not any(apart)}) > 1
-        )
+        seen = list(zip(forward, kinds, untracked, broken, strict=True))
+        ways = {way for way, kind, *apart in seen if kind != RELATED_KIND and not any(apart)}
+        one_way = len({way for way, *_ in seen}) == 1
+        self.two_way = len(ways) > 1 or (one_way and self.answered)
         for i, time in enumerate(times):
-            if untracked[i] or kinds[i] == ASIDE:
+            apart = untracked[i] and not self._attached(forward[i], kinds[i], sent_by_host[i])
+            if apart or kinds[i] == ASIDE:
                 labels.append(Label(self.number, UNTRACKED, S_UNTRACKED))
                 continue
             if broken[i]:
@@ -135,11 +139,17 @@ class Tracker:
             )
         return labels
 
+    def _attached(self, forward: bool, kind: int, by_host: int) -> bool:
+        """Whether the host made a packet about one that was dropped, so that it has that one's
+        connection (nf_ct_attach): NOTRACK passes it by."""
+        made = kind in (RST, RELATED_KIND)
+        return made and bool(by_host) and self.entry.forgotten == 2 - forward
+
     def _error(self, time: int, forward: bool, first: bool, by_host: int) -> Label:
         """Of an ICMP error: it is RELATED to the connection of the packet that it quotes. The
         host's own shares the entry of that packet (nf_ct_attach), even if it was dropped; any other
         looks it up (nf_conntrack_inet_error)."""
-        attached = by_host and self.entry.forgotten == 2 - forward
+        attached = self._attached(forward, RELATED_KIND, by_host)
         known = self.entry.exists and time <= self.entry.expires
         if self.complete and not (attached or known):
             return Label(self.number, UNTRACKED, S_INVALID)
@@ -212,14 +222,15 @@ def track(
     settings: ConntrackSettings = DEFAULT_SETTINGS,
     lost: Bools | None = None,
     complete: bool = False,
+    answered: bool = False,
 ) -> Labels:
     """Follow every pair (those in ``only`` (pairs,), where given; the others stay as ``before``, or
     0) on a host with these conntrack ``settings``.
 
     ``opening`` (pairs,): FRESH the first packet opens its connection, OLDER_FORWARD an older
     connection whose original direction is forward, OLDER_BACKWARD an older one the other way round.
-    ``unconfirmed``, ``untracked`` and ``lost`` (n,): see :meth:`Tracker.run`; ``complete``: see
-    :class:`Tracker`."""
+    ``unconfirmed``, ``untracked`` and ``lost`` (n,): see :meth:`Tracker.run`; ``complete`` and
+    ``answered``: see :class:`Tracker`."""
     n = len(crossings)
     zero, no = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
     result = before if before is not None else Labels(zero, zero, zero, no, no, no, no)
@@ -247,7 +258,12 @@ def track(
     labels: list[Label] = []
     for begin, end in pairwise([*starts, len(order)]):
         tracker = Tracker(
-            protocols[begin], how[begin] != FRESH, how[begin] == OLDER_FORWARD, limits, complete
+            protocols[begin],
+            how[begin] != FRESH,
+            how[begin] == OLDER_FORWARD,
+            limits,
+            complete,
+            answered,
         )
         labels += tracker.run(*(column[begin:end] for column in each))
     values = zip(*labels, strict=True) if labels else [()] * len(fields(Labels))

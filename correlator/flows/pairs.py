@@ -35,6 +35,10 @@ ANSWERS = frozenset((0, 14, 16, 18))
 QUERIES6, ANSWERS6 = frozenset((128, 139)), frozenset((129, 140))
 UNTRACKED6 = frozenset((*range(130, 137), 143))
 """MLD and neighbour discovery but redirects (nf_conntrack_icmpv6_error's list)."""
+UNREACHABLE = 3
+"""The type of ICMP errors that say "destination unreachable" (RFC 792)."""
+REFUSED, REFUSED6 = UNREACHABLE << 8 | 3, 1 << 8 | 4
+"""Type and code of "port unreachable" (RFC 792; RFC 4443, 3.1)."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from correlator.report.findings.blocked import dropped, dropped_later
 from correlator.report.findings.gone import lost
 from correlator.report.findings.hidden import client_hidden
 from correlator.report.findings.proxied import through_proxy
-from tests.lab.asked import ASKED, ahead, answers_untracked, ask, gone, marked, redirected
+from tests.lab.asked import ASKED, ahead, answers_untracked, ask, attached, gone, marked, redirected
 from tests.lab.cases import client, published_rules, serve
 from tests.lab.docker import docker_lab
 from tests.lab.net import HOST, OUTSIDE, ROOT, Lab
@@ -43,7 +43,7 @@ def test_hits_equal_the_kernels_trace(name: str, tmp_path: Path) -> None:
     assert find(analysis)
 
 
-@pytest.mark.parametrize("record", [redirected, marked, answers_untracked])
+@pytest.mark.parametrize("record", [redirected, marked, answers_untracked, attached])
 def test_what_no_finding_is_about_is_proven_too(
     record: Callable[[Path], None], tmp_path: Path
 ) -> None:

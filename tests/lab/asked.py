@@ -416,6 +416,26 @@ def answers_untracked(folder: Path) -> None:
             assert client(lab, "host", "tcp", B, 8080, count=2) == 2
 
 
+def attached(folder: Path) -> None:
+    """Errors and resets that the kernel makes have the connection of what they are about ahead of
+    raw, where NOTRACK passes them by; the refusal of a socket has none."""
+    raw = "*raw\n-A OUTPUT -m conntrack --ctstate RELATED\n-A OUTPUT -j NOTRACK\nCOMMIT\n"
+    rejects = (
+        "-A FORWARD -p udp -m udp --dport 1001 -j REJECT --reject-with icmp-port-unreachable\n"
+        "-A INPUT -p tcp -m tcp --dport 1004 -j REJECT --reject-with tcp-reset\n"
+    )
+    rules = published_rules(("tcp", 80, "172.17.0.2", 80))
+    rules = rules.replace("-A FORWARD -j DOCKER-USER", f"{rejects}-A FORWARD -j DOCKER-USER", 1)
+    with Lab() as lab:
+        lab.rules(rules + raw)
+        with Recorder(lab, folder, interval=SLOW):
+            assert client(lab, "c1", "udp", A, 1001) == 0
+            assert client(lab, "out", "tcp", HOST, 1004, source=A) == 0
+            assert client(lab, "out", "udp", HOST, 1006, source=A) == 0
+            assert client(lab, "out", "tcp", HOST, 1007, source=A) == 0
+            lab.run("c1", "ping", "-c", "1", "-t", "1", "-W", "1", A, check=False)
+
+
 ASKED: dict[str, Callable[[Path], None]] = {
     f.__name__: f for f in (shut, modern, ufw, proxy, inside, stale, gone, unrouted)
 }

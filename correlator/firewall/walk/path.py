@@ -131,7 +131,8 @@ class Passage:
     multicast group that it is for, None unknown; what is for another group ends behind PREROUTING
     (ip_route_input_rcu). ``aside``: conntrack leaves it untracked; ahead of conntrack it is INVALID
     like any other. ``flooded``: it is one of the copies that a bridge makes of what it got for a
-    group, which begins at FORWARD (br_flood; br_nf_forward)."""
+    group, which begins at FORWARD (br_flood; br_nf_forward). ``attached``: the kernel made it about
+    a packet whose connection it shares from the start, ahead of raw (nf_ct_attach)."""
 
     view: View
     enters: bool
@@ -146,6 +147,7 @@ class Passage:
     joined: bool | None = None
     aside: bool = False
     flooded: bool = False
+    attached: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -280,22 +280,20 @@ class Walker:
 
     def _filter(self, state: State, station: Station, passage: Passage) -> list[Outcome]:
         """A base chain; ahead of conntrack a packet belongs to no connection (xt_conntrack.c finds
-        none there), unless it has been through OUTPUT and loops back."""
+        none there), unless it has been through OUTPUT and loops back, or was made with one."""
         (chain,) = station.chains
         if not chain.listed:
             state.unseen = True
             ended = [] if passage.leaves else [Outcome(state.fork(), End.UNLISTED)]
             return [Outcome(state), *ended]
         tracked = state.view.state
-        looped = passage.loops and state.hook is Hook.PREROUTING
+        known = passage.attached if state.hook is Hook.OUTPUT else passage.loops
         told = tracked == UNTRACKED and not passage.aside
-        if station.before_conntrack and not told and not looped:
+        if station.before_conntrack and not told and not known:
             state.view.state = INVALID
         outcomes = through_base(self.program, self.host, state, chain)
         for outcome in outcomes:
-            outcome.state.ahead = (
-                station.before_conntrack and outcome.end is not None and not looped
-            )
+            outcome.state.ahead = station.before_conntrack and outcome.end is not None and not known
             if station.before_conntrack and outcome.state.view.state == INVALID:
                 outcome.state.view.state = tracked
         return outcomes

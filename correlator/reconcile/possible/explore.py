@@ -154,9 +154,9 @@ def explore(
 class Assumption:
     """What a hypothesis takes for given: how pairs open, int8 (pairs,) (-1: it is not about that
     one); that the host has ``joined`` multicast groups; that conntrack checks neither
-    windows nor checksums (``liberal``); crossings (n,) before which it had ``lost`` their entry;
-    that the capture is ``complete``: what nobody captured is no connection to which an ICMP error
-    could belong."""
+    windows nor checksums, and that what acknowledges an answer had one (``liberal``); crossings
+    (n,) before which it had ``lost`` their entry; that the capture is ``complete``: what nobody
+    captured is no connection to which an ICMP error could belong."""
 
     opening: Bytes
     joined: bool = True
@@ -168,11 +168,12 @@ class Assumption:
 def _of_conntrack(scene: Scene, opening: Bytes, hints: Hints) -> list[Assumption]:
     """What else conntrack may have made of connections that it knew.
 
-    A segment that seems out of its window may be one that follows others which the capture lost; a
-    checksum may be wrong in the capture only, where hardware has seen to it. An
-    entry may be gone before its time (``conntrack -D``, a table that was full): who waits for an
-    answer then sends on, and nothing of it leaves. An ICMP error that quotes what nobody captured
-    may be about a connection from before, or about none at all: then it is INVALID."""
+    A segment that seems out of its window, or to acknowledge nothing, may be one that follows
+    others which the capture lost; a checksum may be wrong in the capture only, where hardware has
+    seen to it. An entry may be gone before its time (``conntrack -D``, a table that was full): who
+    waits for an answer then sends on, and nothing of it leaves. An ICMP error that quotes what
+    nobody captured may be about a connection from before, or about none at all: then it is
+    INVALID."""
     c = scene.crossings
     found = []
     base = _label(scene, Assumption(opening, joined=False), hints, None, None).labels
@@ -218,6 +219,7 @@ def _label(
         replace(settings, tcp_be_liberal=1, checksum=0) if one.liberal else settings,
         one.lost,
         one.complete,
+        one.liberal,
     )
     errors = about_untracked(scene.crossings, scene.packets, hints.untracked)
     labels = without_connection(labels, errors)

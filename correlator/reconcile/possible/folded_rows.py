@@ -77,6 +77,7 @@ def expand_rows(folded: Folded, connection: Ints, kind: Ints, stage: int = 0) ->
         "indivisible": zero,
         "connmark": zero,
         "joined": one,
+        "attached": zero,
         "client": client,
         "dialled": dialled,
         "seen": seen,

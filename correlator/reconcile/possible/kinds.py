@@ -82,6 +82,7 @@ _WHOLE = (
     "dnat",
     "snat",
     "joined",
+    "attached",
 )
 _RARE = ("aside", "flooded")
 """Asked only where there is such a row."""
@@ -188,4 +189,5 @@ def passage(rows: Rows, row: int, names: tuple[str, ...]) -> Passage:
         bool(v["joined"]),
         bool(v["aside"]),
         bool(v["flooded"]),
+        bool(v["attached"]),
     )

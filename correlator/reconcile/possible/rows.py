@@ -15,6 +15,7 @@ from correlator.addresses import END_OF_IPV4, is_ipv6, is_loopback, is_multicast
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.flows.conntrack import ASIDE, ICMP, ICMP6, RELATED_KIND, REPLY, S_RELATED
 from correlator.flows.frames.direction import BRIDGED
+from correlator.flows.pairs import REFUSED, REFUSED6
 from correlator.reconcile.possible.openings import for_groups
 
 if TYPE_CHECKING:
@@ -178,6 +179,7 @@ def _columns(
         "flooded": flooded.astype(np.int64),
         "aside": (c.kind[at] == ASIDE).astype(np.int64),
         "connmark": connmark,
+        "attached": _attached(scene, at, state == S_RELATED, p).astype(np.int64),
         "joined": (hypothesis.joined | ~for_groups(scene)[at]).astype(np.int64),
         "client": client,
         "dialled": dialled,
@@ -192,6 +194,18 @@ def _columns(
     for name in ("sport", "dport", "to_port", "from_port"):
         result[name] = np.where(flat, 0, result[name])
     return {name: np.asarray(values, dtype=np.int64) for name, values in result.items()}
+
+
+def _attached(scene: Scene, at: Ints, related: Bools, p: dict[str, Ints]) -> Bools:
+    """Which are errors or resets that the kernel sent with the connection of what they are about.
+    A socket's refusal is not: what is delivered has let go of its connection (nf_reset_ct)."""
+    c = scene.crossings
+    said = (p["icmp_type"] << 8) | p["icmp_code"]
+    refusal = np.where(is_ipv6(address_of(c.quoted_source[at])), said == REFUSED6, said == REFUSED)
+    local = np.array(sorted(scene.host.local), dtype=np.int64)
+    refusal &= np.isin(address_of(c.quoted_destination[at]), local)
+    attached: Bools = ~c.entered[at] & ~c.loop[at] & related & ~refusal
+    return attached
 
 
 def _routed(scene: Scene, address: Ints, transit: Bools, in_code: Ints) -> Ints:

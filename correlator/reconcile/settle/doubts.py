@@ -5,8 +5,8 @@ conntrack made of the packets before it. The reading is wrong where
 
 * a rule on the way counted otherwise than packets explain (``RESIDUAL``): whoever made the
   difference may have come instead of this packet, or this one may have gone another way;
-* a rule that a rejected reading hits counted more than is explained (``REJECTED``): the counters do
-  not speak for the reading that was taken;
+* a rule that a rejected reading hits counted, and otherwise than is explained (``REJECTED``): the
+  counters do not speak for the reading that was taken;
 * labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
   packet, or never saw it, says what the next one is; or an ICMP error quotes too little to tell
   whose it is;
@@ -17,7 +17,9 @@ conntrack made of the packets before it. The reading is wrong where
 * what was dialled was not seen, and nobody listed the nat that may have rewritten it
   (``NAT_UNLISTED``);
 * two connections would have one original tuple at one time, which conntrack does not allow
-  (``SAME_TUPLE``): packets of the one are of the other, or what was dialled was something else."""
+  (``SAME_TUPLE``): packets of the one are of the other, or what was dialled was something else;
+* its connection can be read in several ways, of which one was taken, and one of the above speaks
+  against any of its packets (``CHOSEN``)."""
 
 from __future__ import annotations
 
@@ -56,9 +58,12 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
     facts = residual[row]
     if books is not None:
         intervals = Intervals(books.counters, books.clock)
-        rejected = of_rejected(explored, row, way, crossings.time, books.ledger, intervals)
+        rejected = of_rejected(
+            explored, row, way, crossings.time, books.ledger, books.counters, intervals
+        )
         facts = facts | where(rejected[crossing], Fact.REJECTED)
     pair = crossings.pair
+    facts = facts | where(chosen(explored, pair, crossing, facts)[pair[crossing]], Fact.CHOSEN)
     open_picks = [pick for unit in decided.open for option in unit.options for pick in option]
     open_row, open_way = np.array(open_picks, dtype=np.int64).reshape(-1, 2).T
     rows, ways = np.r_[row, open_row], np.r_[way, open_way]
@@ -79,6 +84,22 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
         | where(nowhere[connection], Fact.CONTRADICTED)
         | where(_undialled(verdict, row, connection)[connection], Fact.NAT_UNLISTED)
     )
+
+
+def chosen(explored: Explored, pair: Ints, crossing: Ints, facts: Facts) -> Bools:
+    """Pairs that can be read in several ways, of which a packet is in doubt: one reading was taken
+    for all of its packets. Where no tap saw what was dialled there are always more ways than are
+    listed, for who dials may send from any of the host's addresses. ``pair`` (n,) of every
+    crossing; ``crossing`` (k,) and ``facts`` (k,) of the packets."""
+    count = int(pair.max(initial=-1)) + 1
+    possible = np.ones(len(explored.alternatives.pair), dtype=bool)
+    possible[explored.rows.alternative[explored.walked.forks[explored.walked.kind] == 0]] = False
+    several = np.bincount(explored.alternatives.pair[possible], minlength=count) > 1
+    several[explored.alternatives.pair[explored.alternatives.dialled != NOWHERE]] = True
+    doubted = np.zeros(count, dtype=bool)
+    doubted[pair[crossing[facts & np.uint32(Fact.RESIDUAL | Fact.REJECTED) > 0]]] = True
+    result: Bools = several & doubted
+    return result
 
 
 def twice(tuples: Sequence[Ints], time: Ints, connection: Ints) -> Bools:
@@ -192,14 +213,21 @@ class Intervals:
 
 
 def of_rejected(
-    explored: Explored, row: Ints, way: Ints, times: Ints, ledger: Ledger, intervals: Intervals
+    explored: Explored,
+    row: Ints,
+    way: Ints,
+    times: Ints,
+    ledger: Ledger,
+    counters: Counters,
+    intervals: Intervals,
 ) -> Bools:
-    """Crossings (n,) of which a reading that was not taken hits a rule with an unexplained count
-    just then. ``times`` (n,) is when each was seen."""
+    """Crossings (n,) of which a reading that was not taken hits a rule whose count just then is not
+    what is explained. ``times`` (n,) is when each was seen."""
+    # where more is explained than counted, one that hit it may stand in the place of another
     excess = {
-        entry: np.r_[0, np.cumsum((account.residual > 0) | (account.residual_bytes > 0))]
+        entry: np.r_[0, np.cumsum(uneven & (counters.packets_of(entry)[1] > 0))]
         for entry, account in ledger.accounts.items()
-        if (account.residual > 0).any() or (account.residual_bytes > 0).any()
+        if (uneven := (account.residual != 0) | (account.residual_bytes != 0)).any()
     }
     result = np.zeros(len(times), dtype=bool)
     if not excess:

@@ -62,7 +62,8 @@ class Fact(IntFlag):
     """A rule on the packet's way counted otherwise than packets explain, in the interval in which
     it came."""
     REJECTED = auto()
-    """A rule that a rejected reading of the packet hits counted more than packets explain then."""
+    """A rule that a rejected reading of the packet hits counted otherwise than packets explain
+    then."""
     LABELS = auto()
     """What conntrack made of the connection's packets rests on a way that is not sure."""
     CONTRADICTED = auto()
@@ -74,6 +75,8 @@ class Fact(IntFlag):
     """A rule ahead of conntrack ended an answer: to the kernel it is of no connection."""
     SAME_TUPLE = auto()
     """Another connection is taken to have had its original tuple at the same time."""
+    CHOSEN = auto()
+    """Its reading was chosen among several, and some packet of the connection is in doubt."""
     RULE_OPEN = auto()
     """What is left to choose from hits other rules, or other than as often."""
     DIRECTION_OPEN = auto()
@@ -154,7 +157,14 @@ GROUNDS = (
         AMBIGUOUS,
         Fact.REJECTED,
         NOTHING,
-        "another reading of its packets would explain what a rule counted beside them",
+        "a rule that its packets hit under another reading counted otherwise than they explain",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.CHOSEN,
+        NOTHING,
+        "its packets can be read in several ways, and the counters do not agree with the one taken",
+        Fact.RULE_OPEN | Fact.DIRECTION_OPEN | Fact.SRC_OPEN | Fact.DST_OPEN,
     ),
     Ground(
         AMBIGUOUS,

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from correlator.addresses import is_no_source
+from correlator.flows.pairs import UNREACHABLE
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.phrases import connections_of, listed, numbers, picked, said, was
 from correlator.report.findings.rules import device_of, value
@@ -59,7 +60,6 @@ PROHIBITED = (9, 10, 13)
 """Codes of "destination unreachable" that say "administratively prohibited" (RFC 1812, 5.2.7.1).
 The kernel sends them for rules that reject and for routes of type prohibit (ip_error,
 net/ipv4/route.c)."""
-UNREACHABLE = 3
 
 
 def _prohibited(analysis: Analysis, frame: pd.DataFrame) -> dict[int, int]:
