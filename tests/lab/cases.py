@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from tests.lab.net import HOST, OUTSIDE, Lab
 from tests.lab.record import Recorder
@@ -315,14 +316,15 @@ def reuse(folder: Path) -> None:
 
 def older(folder: Path) -> None:
     """Connections that began before the capture: published, MASQUERADEd and local ones, and UDP
-    streams."""
-    with Lab() as lab:
+    streams. They go on once all that records does, so that trace and capture see the same."""
+    with Lab() as lab, TemporaryDirectory() as between:
+        going = Path(between) / "going"
         lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80), ("udp", 5353, "172.17.0.2", 53)))
         serve(lab, "c1", "tcp:80", "udp:53")
         serve(lab, "out", "tcp:8080")
         serve(lab, "host", "tcp:2222")
         talkers = [
-            lab.start(space, PY, "-c", TALK, kind, target, str(port), source)
+            lab.start(space, PY, "-c", TALK, kind, target, str(port), str(going), source)
             for space, kind, target, port, source in (
                 ("out", "tcp", HOST, 80, A),
                 ("c1", "tcp", A, 8080, ""),
@@ -332,18 +334,20 @@ def older(folder: Path) -> None:
         ]
         time.sleep(1.0)
         with Recorder(lab, folder):
+            going.touch()
             assert client(lab, "out", "tcp", HOST, 80, source=A, count=3) == 3
             for talker in talkers:
                 talker.wait(20)
 
 
 TALK = """
-import socket, sys, time
-kind, target, port, source = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
+import pathlib, socket, sys, time
+kind, target, port, going, source = sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:6]
 s = socket.socket(socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
 if source: s.bind((source, 0))
 s.connect((target, port)); s.settimeout(2)
 for i in range(16):
+    while i == 3 and not pathlib.Path(going).exists(): time.sleep(0.02)
     s.send(b"hello %d" % i); s.recv(4096); time.sleep(0.25)
 s.close()
 """
