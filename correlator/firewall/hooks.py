@@ -52,8 +52,9 @@ class Base:
 
     @property
     def before_conntrack(self) -> bool:
-        """Whether its packets belong to no connection yet (``raw``)."""
-        return self.priority < CONNTRACK
+        """Whether its packets belong to no connection yet (``raw``): conntrack looks at them where
+        they come in or are sent (ipv4_conntrack_ops, net/netfilter/nf_conntrack_proto.c)."""
+        return self.hook in (Hook.PREROUTING, Hook.OUTPUT) and self.priority < CONNTRACK
 
     @property
     def is_nat(self) -> bool:

@@ -93,3 +93,11 @@ def test_reject_ends_and_answers() -> None:
     """A rejected packet goes no further."""
     refuses = chain("ip f", Base(Hook.FORWARD, 0), Reject("tcp-reset"))
     assert walk(refuses)[1].end is End.REJECTED
+
+
+def test_conntrack_has_seen_what_reaches_input_forward_and_postrouting() -> None:
+    """Whatever a chain's priority there: conntrack stands at PREROUTING and OUTPUT
+    (ipv4_conntrack_ops, net/netfilter/nf_conntrack_proto.c)."""
+    before = {hook for hook in Hook if Base(hook, -300).before_conntrack}
+    assert before == {Hook.PREROUTING, Hook.OUTPUT}
+    assert not any(Base(hook, -199).before_conntrack for hook in Hook)
