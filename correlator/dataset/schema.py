@@ -71,6 +71,7 @@ HITS: Columns = {
     "table": ("category", "table; of another family than IPv4 behind its family: ip6 filter"),
     "chain": ("category", "chain"),
     "rule_number": ("int32", "as iptables -L --line-numbers numbers it; 0 for a policy"),
+    "handle": ("int64", "nft's name for the rule in its table; 0: a policy, or a rule of iptables"),
     "rule": ("category", "the text after -A CHAIN in iptables-save, or policy"),
     "target": ("category", "what the rule jumps to, or the policy"),
     "packets": ("int64", "packets of this connection and direction that the rule counted"),

@@ -14,20 +14,27 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from correlator.firewall.conditions.ternary import Condition
+from correlator.firewall.effects.dispatch import Dispatch
 from correlator.firewall.effects.fields import Write
 from correlator.firewall.effects.nat import Nat
 from correlator.firewall.effects.verdicts import ChangeSet, Jump, OutOfSight, Reject, Verdict
 from correlator.firewall.hooks import TABLES, Base, Hook, iptables_base
 
-Effect = Verdict | Reject | Jump | OutOfSight | Nat | Write | ChangeSet
+Effect = Verdict | Reject | Jump | OutOfSight | Nat | Write | ChangeSet | Dispatch
 """What a rule does. A rule without any only counts, or writes a log line: the walk goes on."""
+
+
+WALKED = ("ip", "inet", "netdev")
+"""Families of the chains that IPv4 packets meet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One line of a chain: when all ``conditions`` hold, the ``effects`` happen in order.
 
-    ``text`` is how it was written, without counters; ``target`` the word for what it does."""
+    ``text`` is how it was written, without counters; ``target`` the word for what it does.
+    ``handle`` names a rule of nftables in its table (0: none was told). ``counted``: a counter
+    stands behind all of its conditions, so that it counts the rule's hits."""
 
     table: str
     chain: str
@@ -36,6 +43,9 @@ class Rule:
     conditions: tuple[Condition, ...]
     effects: tuple[Effect, ...]
     target: str
+    family: str = "ip"
+    handle: int = 0
+    counted: bool = True
 
     @property
     def name(self) -> str:
@@ -44,13 +54,19 @@ class Rule:
 
     @property
     def nat(self) -> Nat | None:
-        """The translation that it asks for."""
-        return next((effect for effect in self.effects if isinstance(effect, Nat)), None)
+        """The translation of IPv4 that it asks for."""
+        return next(
+            (one for one in self.effects if isinstance(one, Nat) and one.family != "ip6"), None
+        )
 
     @property
-    def jump(self) -> Jump | None:
-        """Where it leads to."""
-        return next((effect for effect in self.effects if isinstance(effect, Jump)), None)
+    def jumps(self) -> tuple[Jump, ...]:
+        """Where it leads to, or may."""
+        found: list[Jump] = []
+        for effect in self.effects:
+            choices = effect.choices if isinstance(effect, Dispatch) else (effect,)
+            found += [one for one in choices if isinstance(one, Jump)]
+        return tuple(dict.fromkeys(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +74,8 @@ class Chain:
     """A chain of a table; ``base`` says at which hook a base chain stands (None for a user's), and
     ``policy`` what becomes of packets that fall off its end: ACCEPT or DROP, None for a user's
     chain or where it was not told. ``listed`` is False where it may be there and nobody listed it:
-    what it does to a packet is unknown."""
+    what it does to a packet is unknown. ``counted``: the kernel has a counter for its policy.
+    ``device``: it stands at that interface only (empty: at all)."""
 
     table: str
     name: str
@@ -67,6 +84,8 @@ class Chain:
     base: Base | None = None
     family: str = "ip"
     listed: bool = True
+    counted: bool = True
+    device: str = ""
 
     @classmethod
     def of_iptables(
@@ -78,8 +97,8 @@ class Chain:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something that counts: a rule (number from 1), or the policy of a base chain (number 0, text
-    ``policy``).
+    """What packets hit: a rule (number from 1), or the policy of a base chain (number 0, text
+    ``policy``). ``counted``: it has a counter of packets that are walked.
 
     ``occurrence`` tells apart rules of one chain with the same text (0 for the first), so that
     (table, chain, text, occurrence) is the entry's identity across generations, in which numbers
@@ -91,6 +110,14 @@ class Entry:
     text: str
     target: str
     occurrence: int = 0
+    family: str = "ip"
+    handle: int = 0
+    counted: bool = True
+
+    @property
+    def bare_table(self) -> str:
+        """The table without its family."""
+        return self.table.removeprefix(f"{self.family} ")
 
     @property
     def name(self) -> str:
@@ -101,6 +128,20 @@ class Entry:
     def identity(self) -> tuple[str, str, str, int]:
         """What stays the same when rules around it come and go."""
         return (self.table, self.chain, self.text, self.occurrence)
+
+
+def _entry_of(rule: Rule, occurrence: int) -> Entry:
+    return Entry(
+        rule.table,
+        rule.chain,
+        rule.number,
+        rule.text,
+        rule.target,
+        occurrence,
+        rule.family,
+        rule.handle,
+        rule.counted and rule.family in WALKED,
+    )
 
 
 @dataclass(frozen=True)
@@ -118,11 +159,20 @@ class Ruleset:
             for rule in chain.rules:
                 occurrence = seen.get(rule.text, 0)
                 seen[rule.text] = occurrence + 1
-                entries.append(
-                    Entry(rule.table, rule.chain, rule.number, rule.text, rule.target, occurrence)
-                )
+                entries.append(_entry_of(rule, occurrence))
             if chain.policy is not None:
-                entries.append(Entry(chain.table, chain.name, 0, "policy", chain.policy))
+                counted = chain.counted and chain.family in WALKED
+                entries.append(
+                    Entry(
+                        chain.table,
+                        chain.name,
+                        0,
+                        "policy",
+                        chain.policy,
+                        family=chain.family,
+                        counted=counted,
+                    )
+                )
         return tuple(entries)
 
     @property
@@ -162,11 +212,12 @@ class Ruleset:
         return frozenset(c.table for c in self.chains if c.base is not None and c.base.is_nat)
 
     def at(self, hook: Hook) -> list[Chain]:
-        """The base chains of a hook, in the order in which packets meet them."""
+        """The base chains of a hook, in the order in which IPv4 packets meet them: of those with
+        one priority the last one made comes first (nf_hook_entries_grow, net/netfilter/core.c)."""
         standing = [
             (chain.base.order, chain)
-            for chain in self.chains
-            if chain.base is not None and chain.base.hook is hook
+            for chain in reversed(self.chains)
+            if chain.base is not None and chain.base.hook is hook and chain.family in WALKED
         ]
         return [chain for _, chain in sorted(standing, key=lambda pair: pair[0])]
 

@@ -179,8 +179,8 @@ def doors(rulesets: Iterable[Ruleset]) -> list[Door]:
     for ruleset in rulesets:
         callers: dict[tuple[str, str], list[Rule]] = {}
         for rule in ruleset.rules:
-            if rule.jump is not None:
-                callers.setdefault((rule.table, rule.jump.chain), []).append(rule)
+            for jump in rule.jumps:
+                callers.setdefault((rule.table, jump.chain), []).append(rule)
         for rule in ruleset.rules:
             if rule.nat is None or rule.nat.kind not in (NatKind.DNAT, NatKind.NETMAP):
                 continue

@@ -32,9 +32,20 @@ class Field(StrEnum):
     CONNMARK = "connmark"
     MAC_SOURCE = "mac_src"
     PACKET_TYPE = "packet_type"
+    ICMP_TYPE = "icmp_type"
+    ICMP_CODE = "icmp_code"
 
 
-_WHOLE = frozenset((Field.PROTOCOL, Field.TOS, Field.TCP_FLAGS, Field.PACKET_TYPE))
+_WHOLE = frozenset(
+    (
+        Field.PROTOCOL,
+        Field.TOS,
+        Field.TCP_FLAGS,
+        Field.PACKET_TYPE,
+        Field.ICMP_TYPE,
+        Field.ICMP_CODE,
+    )
+)
 _CUTS: dict[Field, Callable[[Reads], set[int]]] = {
     Field.SOURCE: lambda reads: reads.addresses,
     Field.DESTINATION: lambda reads: reads.addresses,
@@ -45,7 +56,7 @@ _CUTS: dict[Field, Callable[[Reads], set[int]]] = {
 }
 
 
-def _note(reads: Reads, name: Field, ranges: tuple[Range, ...]) -> None:
+def note_ranges(reads: Reads, name: Field, ranges: tuple[Range, ...]) -> None:
     """Packets that the ranges tell apart are kinds of their own."""
     if name in _WHOLE:
         reads.fields.add(name.value)
@@ -67,7 +78,7 @@ class Within:
     def compile(self, reads: Reads) -> Predicate:
         """Compared as numbers."""
         for name in self.fields:
-            _note(reads, name, self.ranges)
+            note_ranges(reads, name, self.ranges)
         if len(self.fields) == 1 and len(self.ranges) == 1:
             return _within(self.fields[0], self.ranges[0], self.negated)
         parts = [_within(name, span, False) for name in self.fields for span in self.ranges]
@@ -105,7 +116,7 @@ class Masked:
 
     def compile(self, reads: Reads) -> Predicate:
         """Compared bit by bit."""
-        _note(reads, self.field, ())
+        note_ranges(reads, self.field, ())
         attribute, wanted, mask, negated = self.field.value, self.value, self.mask, self.negated
 
         def test(view: View, _host: Host) -> Ternary:
@@ -186,3 +197,18 @@ class WholeHeader:
         """Malformed packets are a kind of their own."""
         reads.fields.add("malformed")
         return lambda view, _host: not (view.fragment or view.malformed)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadableHeader:
+    """Its transport header can be read (nft_payload.c): a later fragment has none. What becomes of
+    a malformed one depends on how much of it is there."""
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Malformed packets are a kind of their own."""
+        reads.fields.add("malformed")
+
+        def test(view: View, _host: Host) -> Ternary:
+            return False if view.fragment else None if view.malformed else True
+
+        return test

@@ -19,6 +19,7 @@ from correlator.addresses import (
     localhost6,
 )
 from correlator.firewall.conditions.headers import Range
+from correlator.firewall.conditions.keyed import Key, Row, met, note_keys
 from correlator.firewall.conditions.ternary import Reads
 from correlator.firewall.hooks import Hook
 from correlator.firewall.view import Host, View
@@ -82,10 +83,14 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Nat:
-    """A translation that a rule asks for."""
+    """A translation that a rule asks for. ``family``: of whose packets (``ip``, ``ip6``; empty:
+    all). ``rows``: where a map tells the range by what ``keys`` read, the row of each range."""
 
     kind: NatKind
     ranges: tuple[NatRange, ...] = ()
+    family: str = "ip"
+    keys: tuple[Key, ...] = ()
+    rows: tuple[Row, ...] = ()
 
     @property
     def of_destination(self) -> bool:
@@ -94,6 +99,7 @@ class Nat:
 
     def note(self, reads: Reads) -> None:
         """What it writes is told apart like what a condition asks."""
+        note_keys(reads, self.keys, self.rows)
         for one in self.ranges:
             if one.addresses is not None:
                 reads.address_range(*one.addresses)
@@ -103,9 +109,20 @@ class Nat:
     def rewrite(self, view: View, host: Host) -> Rewrite | None:
         """What it writes: into the source at POSTROUTING and INPUT, else into the destination; None
         where it does nothing at that hook."""
+        if self.keys:
+            return self._chosen(view, host).rewrite(view, host)
         if view.hook in (Hook.POSTROUTING, Hook.INPUT):
             return self._source(view, host)
         return self._destination(view, host)
+
+    def _chosen(self, view: View, host: Host) -> Nat:
+        """The same with the ranges only that the packet may get, ports as far apart as theirs."""
+        chosen = [self.ranges[at] for at, _ in met(self.keys, self.rows, view, host)]
+        ports = [one.ports for one in chosen if one.ports is not None]
+        if ports:
+            span = min(low for low, _ in ports), max(high for _, high in ports)
+            chosen = [NatRange(one.addresses, span) for one in chosen]
+        return Nat(self.kind, tuple(chosen), self.family)
 
     def _destination(self, view: View, host: Host) -> Rewrite | None:
         if self.kind is NatKind.DNAT:

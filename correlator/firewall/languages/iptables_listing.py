@@ -143,7 +143,7 @@ def _unlisted(chains: tuple[Chain, ...]) -> list[Chain]:
     known = {(chain.table, chain.name) for chain in chains}
     wanted = [(table, name) for table in USUAL for name in IPTABLES[table]]
     wanted += [
-        (rule.table, rule.jump.chain) for chain in chains for rule in chain.rules if rule.jump
+        (rule.table, jump.chain) for chain in chains for rule in chain.rules for jump in rule.jumps
     ]
     return [
         replace(Chain.of_iptables(table, name, None), listed=False)

@@ -8,6 +8,7 @@ from correlator.firewall.languages.readers import LANGUAGES
 from correlator.firewall.samples.each import read_each
 from correlator.firewall.samples.log import CounterLog
 from correlator.firewall.samples.many import read_alike
+from correlator.firewall.samples.nft import notation_of, read_nft_log
 
 _ESCAPE = re.compile(rb"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][A-Za-z0-9])")
 _ESCAPE_TEXT = re.compile(_ESCAPE.pattern.decode())
@@ -27,6 +28,9 @@ def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
         if found is not None:
             return found
         log = log.decode("utf-8", "replace")
+    notation = notation_of(log)
+    if notation is not None:
+        return read_nft_log(log, source, notation)
     return read_each(_outdented(log), source)
 
 

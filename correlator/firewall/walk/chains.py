@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from correlator.firewall.conditions.ternary import conjunction
+from correlator.firewall.effects.dispatch import Dispatch
 from correlator.firewall.effects.nat import Nat, Rewrite
 from correlator.firewall.effects.verdicts import ChangeSet, Jump, OutOfSight, Reject, Verdict
+from correlator.firewall.model import Effect
 from correlator.firewall.view import Host
 from correlator.firewall.walk.path import End
 from correlator.firewall.walk.program import MAX_PATHS, CompiledChain, Instruction, Program
@@ -105,33 +107,74 @@ def _apply(
     program: Program, host: Host, state: State, table: str, rule: Instruction, depth: int
 ) -> tuple[list[State], list[Outcome]]:
     """(states that go on behind the rule, ways that ended in it)."""
+    going, ended = [state], list[Outcome]()
     for effect in rule.effects:
-        match effect:
-            case Verdict.ACCEPT:
-                return [], [Outcome(state)]
-            case Verdict.RETURN:
-                return [], [Outcome(state, returned=True)]
-            case Verdict.DROP | Reject():
-                state.decider = rule.entry
-                rejected = isinstance(effect, Reject)
-                return [], [Outcome(state, End.REJECTED if rejected else End.DROPPED)]
-            case Jump():
-                found = _through(
-                    program, host, state, program.chains[table, effect.chain], depth + 1
-                )
-                back = [one.state for one in found if one.returned and not effect.goto]
-                ended = [one for one in found if effect.goto or not one.returned]
-                return back, ended
-            case Nat():
-                rewrite = effect.rewrite(state.view, host)
-                named = (rule.entry, rewrite) if rewrite is not None else None
-                return [], [Outcome(state, rewrite=named)]
-            case OutOfSight():
-                state.decider = rule.entry
-                state.forked = True
-                return [], [Outcome(state, End.UNKNOWN_TARGET)]
-            case ChangeSet():
-                pass
-            case _:
-                effect.write(state.view)
+        after: list[State] = []
+        for current in going:
+            for one in _possible(effect, current, host):
+                taken = current if one.last else current.fork()
+                onward, ways = _done(program, host, taken, table, rule.entry, one.effect, depth)
+                after += onward
+                ended += ways
+        going = after
+        if not going:
+            break
+    return going, ended
+
+
+class _Possible(NamedTuple):
+    """One thing that an effect may do; ``last`` of them."""
+
+    effect: Effect | None
+    last: bool
+
+
+def _possible(effect: Effect, state: State, host: Host) -> list[_Possible]:
+    """What an effect may do to a packet: one thing, or what any row of a map says that it may
+    meet."""
+    if not isinstance(effect, Dispatch):
+        return [_Possible(effect, True)]
+    choices = effect.possible(state.view, host)
+    state.forked = state.forked or len(choices) > 1
+    return [_Possible(one, at == len(choices) - 1) for at, one in enumerate(choices)]
+
+
+def _done(
+    program: Program,
+    host: Host,
+    state: State,
+    table: str,
+    entry: int,
+    effect: Effect | None,
+    depth: int,
+) -> tuple[list[State], list[Outcome]]:
+    """(states that go on behind one effect, ways that ended in it)."""
+    match effect:
+        case Verdict.ACCEPT:
+            return [], [Outcome(state)]
+        case Verdict.RETURN:
+            return [], [Outcome(state, returned=True)]
+        case Verdict.DROP | Reject():
+            state.decider = entry
+            rejected = isinstance(effect, Reject)
+            return [], [Outcome(state, End.REJECTED if rejected else End.DROPPED)]
+        case Jump():
+            found = _through(program, host, state, program.chains[table, effect.chain], depth + 1)
+            back = [one.state for one in found if one.returned and not effect.goto]
+            ended = [one for one in found if effect.goto or not one.returned]
+            return back, ended
+        case Nat(family="ip6"):
+            pass  # of another family's packets: a hit that translates nothing
+        case Nat():
+            rewrite = effect.rewrite(state.view, host)
+            named = (entry, rewrite) if rewrite is not None else None
+            return [], [Outcome(state, rewrite=named)]
+        case OutOfSight():
+            state.decider = entry
+            state.forked = True
+            return [], [Outcome(state, End.UNKNOWN_TARGET)]
+        case None | ChangeSet() | Dispatch():
+            pass
+        case _:
+            effect.write(state.view)
     return [state], []

@@ -158,7 +158,7 @@ class Path:
     (address, port) after NAT as far as it got, -1 unknown. ``dnat_entry``/``snat_entry``: the rule
     that translated (-1: none). ``unseen``: a chain that nobody listed may have ended it sooner, and
     nothing that counts came behind. ``ahead``: a rule ahead of conntrack ended it, so that it is of
-    no connection."""
+    no connection. ``tied``: a chain ended it that another one of its priority may come before."""
 
     hits: tuple[int, ...]
     end: End
@@ -175,3 +175,4 @@ class Path:
     last: Hook = Hook.PREROUTING
     unseen: bool = False
     ahead: bool = False
+    tied: bool = False

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from correlator.firewall.conditions.ternary import Predicate, Reads
+from correlator.firewall.effects.dispatch import Dispatch
 from correlator.firewall.effects.fields import touches_connmark
 from correlator.firewall.effects.nat import Nat
 from correlator.firewall.effects.verdicts import Jump, OutOfSight
@@ -31,7 +32,8 @@ class Instruction:
 @dataclass(frozen=True, slots=True)
 class CompiledChain:
     """One chain; ``policy_entry`` is -1 where nothing counts its policy (a user's chain, or a
-    phantom). ``nat``: its table has chains of type nat."""
+    phantom). ``nat``: its table has chains of type nat. ``device``: only packets that come in
+    there meet it (empty: all)."""
 
     table: str
     name: str
@@ -40,16 +42,20 @@ class CompiledChain:
     rules: tuple[Instruction, ...]
     nat: bool = False
     listed: bool = True
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Station:
     """What packets meet at one point of a hook: a base chain, or (``nat``) all that are of type
-    nat, which may be none: what the wire shows of addresses is checked there all the same."""
+    nat, which may be none: what the wire shows of addresses is checked there all the same.
+    ``tied``: a chain of another table has the same priority, and which comes first is told by the
+    order only in which tables are listed."""
 
     chains: tuple[CompiledChain, ...]
     nat: bool = False
     before_conntrack: bool = False
+    tied: bool = False
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,7 @@ def compile_ruleset(
             rules,
             chain.table in ruleset.nat_tables,
             chain.listed,
+            chain.device,
         )
     stations = {hook: _stations(hook, ruleset.at(hook), chains) for hook in Hook}
     return Program(ruleset, chains, stations, reads, maybe)
@@ -112,7 +119,8 @@ def _compile(
             effect.note(reads)
         if touches_connmark(effect):
             reads.fields.add("connmark")
-        lost = isinstance(effect, Jump) and (rule.table, effect.chain) not in chains
+        leads = effect.choices if isinstance(effect, Dispatch) else (effect,)
+        lost = any(isinstance(one, Jump) and (rule.table, one.chain) not in chains for one in leads)
         effects.append(OutOfSight(rule.target) if lost else effect)
     predicates = tuple(condition.compile(reads) for condition in rule.conditions)
     return Instruction(entry, predicates, tuple(effects))
@@ -131,8 +139,14 @@ def _stations(
         if chain.base.is_nat:
             nat.append(compiled)
         else:
-            early = chain.base.before_conntrack
-            found.append((chain.base.priority, Station((compiled,), before_conntrack=early)))
+            early, priority = chain.base.before_conntrack, chain.base.priority
+            tied = any(
+                other.base is not None
+                and not other.base.is_nat
+                and (other.base.priority, other.table != chain.table) == (priority, True)
+                for other in standing
+            )
+            found.append((priority, Station((compiled,), before_conntrack=early, tied=tied)))
     if hook in NAT_AT:
         found.append((NAT_AT[hook], Station(tuple(nat), nat=True)))
     return tuple(station for _, station in sorted(found, key=lambda pair: pair[0]))

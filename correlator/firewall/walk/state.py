@@ -33,7 +33,8 @@ class Effort:
 class State:
     """``view`` is what the next rule sees; ``forked``: some condition on the way was unknown;
     ``unseen``: a chain that nobody listed may have stopped it, and no rule behind counted it;
-    ``ahead``: a rule ahead of conntrack ended it."""
+    ``ahead``: a rule ahead of conntrack ended it; ``tied``: one of a chain that another one of its
+    priority may come before."""
 
     view: View
     hook: Hook = Hook.PREROUTING
@@ -44,6 +45,7 @@ class State:
     decider: int = -1
     unseen: bool = False
     ahead: bool = False
+    tied: bool = False
     effort: Effort = field(default_factory=Effort)
 
     def fork(self) -> State:
@@ -58,6 +60,7 @@ class State:
             self.decider,
             self.unseen,
             self.ahead,
+            self.tied,
             self.effort,
         )
 
@@ -111,4 +114,5 @@ class State:
             self.hook,
             self.unseen,
             self.ahead,
+            self.tied,
         )

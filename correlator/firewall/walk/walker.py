@@ -231,7 +231,10 @@ class Walker:
         return results
 
     def _postrouting(self, passage: Passage, state: State) -> list[tuple[State, End]]:
-        state.view.in_interface = ""
+        """What is forwarded still has the interface that it came in by (ip_output), what a bridge
+        passes on has none (br_nf_post_routing)."""
+        if passage.bridged or not passage.enters:
+            state.view.in_interface = ""
         results: list[tuple[State, End]] = []
         nat = passage.walks_source_nat
         for after, end in self._hook(state, Hook.POSTROUTING, passage, False, nat):
@@ -257,6 +260,7 @@ class Walker:
                         if done.end is None:
                             after.append(done.state)
                         else:
+                            done.state.tied = station.tied
                             ended.append((done.state, done.end))
             elif destination_nat or source_nat:
                 after = [s for s in running if s.view.state in (INVALID, UNTRACKED)]
@@ -282,6 +286,8 @@ class Walker:
         """A base chain; ahead of conntrack a packet belongs to no connection (xt_conntrack.c finds
         none there), unless it has been through OUTPUT and loops back, or was made with one."""
         (chain,) = station.chains
+        if chain.device and chain.device != state.view.in_interface:
+            return [Outcome(state)]
         if not chain.listed:
             state.unseen = True
             ended = [] if passage.leaves else [Outcome(state.fork(), End.UNLISTED)]

@@ -45,7 +45,8 @@ class Counters:
     moved somewhere, or was reset. ``begin``/``end`` int64 (S,) as read, on the counters' clock;
     ``generation`` int64 (S,). ``rounded``: the log gives some counters as intervals.
     ``loose`` bool (E,): policies that
-    something zeroes now and then, which also passes unseen: they tell lower bounds only."""
+    something zeroes now and then, which also passes unseen: they tell lower bounds only.
+    ``counterless`` bool (E,): entries that have no counter; they are silent, too."""
 
     begin: Ints
     end: Ints
@@ -58,6 +59,7 @@ class Counters:
     first_zero: Bools
     rounded: bool
     loose: Bools
+    counterless: Bools
 
     @property
     def samples(self) -> int:
@@ -156,9 +158,9 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
     values = _series(log, register, exists, generation)
     fell, moved = _falls(values, exists, generation)
     high = values[1]
-    policy = np.array(
-        [entry.number == 0 for entry in register.entries], dtype=bool
-    ) & _perhaps_uncounted(log, register)
+    counterless = np.array([not entry.counted for entry in register.entries], dtype=bool)
+    policy = np.array([entry.number == 0 for entry in register.entries], dtype=bool)
+    policy &= _perhaps_uncounted(log, register) & ~counterless
     most = high.base.copy()
     most[np.flatnonzero(high.column >= 0)] = high.moving.max(axis=0, initial=0)
     first_zero: Bools = policy & np.all(high.rows(slice(0, 1)) == 0, axis=0)
@@ -175,10 +177,11 @@ def read_counters(log: CounterLog, register: Register) -> Counters:
         exists,
         fell,
         moved,
-        policy & (most == 0),
+        (policy & (most == 0)) | counterless,
         first_zero,
         rounded,
         _zeroed_policies(fell, values[0], register),
+        counterless,
     )
 
 
@@ -270,8 +273,8 @@ def phantom_chains(log: CounterLog) -> frozenset[tuple[str, str]]:
     can tell, not there.
 
     iptables-save of nft 1.8.9 prints base chains that do not exist in the kernel. A session's
-    rulesets hold none."""
-    if log.form == "session":
+    rulesets hold none, and nft lists what is there."""
+    if log.form in ("session", "nft"):
         return frozenset()
     empty: dict[tuple[str, str], bool] = {}
     for ruleset, packets in zip(log.rulesets, log.packets_high, strict=True):

@@ -6,7 +6,7 @@ in which the changed rules may or may not have been there; wire and counters tel
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
@@ -119,13 +119,12 @@ def merge(
     for key in names:
         merged: list[tuple[Rule, int, bool]] = []
         policy, policy_number = None, -1
-        base, family, listed = None, "ip", True
+        like, listed = None, True
         for i, (ruleset, known) in enumerate(zip(rulesets, of, strict=True)):
             chain = ruleset.by_name.get(key)
             rules: list[tuple[Rule, int]] = []
             if chain is not None:
-                base, family = chain.base, chain.family
-                listed = listed and chain.listed
+                like, listed = chain, listed and chain.listed
                 start = ruleset.first_entry[key]
                 rules = [(rule, int(known[start + j])) for j, rule in enumerate(chain.rules)]
                 if chain.policy is not None:
@@ -138,7 +137,8 @@ def merge(
         if policy is not None:
             numbers.append(policy_number)
         rules_of = tuple(rule for rule, _, _ in merged)
-        chains.append(Chain(*key, policy, rules_of, base, family, listed))
+        assert like is not None
+        chains.append(replace(like, policy=policy, rules=rules_of, listed=listed))
     return Ruleset(tuple(chains)), tuple(numbers), frozenset(maybe)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from correlator.firewall.model import Ruleset
 
 PCAP_ENDING = re.compile(r"\.(?:pcapng|pcap|cap)[0-9]{0,9}(?:\.gz)?\Z")
-COUNTER_LOGS = ("counters.log", "listing.log")
+COUNTER_LOGS = ("counters.log", "listing.log", "nft-json.log", "nft.log")
 RULES = ("rules.v4",)
 CONNTRACK_LOGS = ("conntrack.log", "conntrack.txt")
 MOST_FILES = 1000

@@ -315,7 +315,8 @@ def _learn_servers(
 
 def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, connection: Ints) -> None:
     """The connection mark that each packet finds: what the packet before it left (-1 where ways
-    differ); ``connection`` (n,): a number for each crossing's, that of an ICMP error's too."""
+    differ). One that left what it found passes on what is learnt of those before it.
+    ``connection`` (n,): a number for each crossing's, that of an ICMP error's too."""
     left = []
     for ways in walked.ways:
         marks = {way.path.connmark for way in ways}
@@ -325,8 +326,10 @@ def _learn_marks(result: Hints, rows: Rows, walked: Walked, at: Ints, connection
     crossing = rows.crossing[at]
     codes = connection[crossing]
     order = np.lexsort((crossing, codes))
-    shifted = np.r_[0, after[order][:-1]]
     begins = np.r_[True, np.diff(codes[order]) != 0]
+    writes = (after != rows.columns["connmark"][at])[order]
+    last = np.maximum.accumulate(np.where(begins | writes, np.arange(len(order)), 0))
+    shifted = np.r_[0, np.where(writes, after[order], 0)[last][:-1]]
     result.connmark[crossing[order]] = np.where(begins, 0, shifted)
 
 

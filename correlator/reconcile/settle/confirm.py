@@ -82,6 +82,7 @@ def facts_of_intervals(account: Account, counters: Counters, entry: int) -> Fact
         | where(~confirmed(account, counters, entry), Fact.UNCONFIRMED)
         | where(account.residual < 0, Fact.FEWER)
         | where((account.residual != 0) | (account.residual_bytes != 0), Fact.RESIDUAL)
+        | np.uint32(Fact.COUNTERLESS if counters.counterless[entry] else 0)
     )
 
 

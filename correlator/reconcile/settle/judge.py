@@ -89,6 +89,12 @@ class Fact(IntFlag):
     """It differs in the server."""
     REPLY_DST_OPEN = auto()
     """It differs in what the server saw of the client."""
+    COUNTERLESS = auto()
+    """Some hit is one on a rule or a policy that has no counter."""
+    LOST = auto()
+    """Some packet should have left, and was not seen leaving."""
+    TIED = auto()
+    """Some packet ended in one of several chains that have one priority."""
 
 
 NOTHING = Fact(0)
@@ -200,7 +206,26 @@ GROUNDS = (
         "another connection seems to have had its addresses and ports at the same time",
         Fact.RULE_OPEN | Fact.DIRECTION_OPEN,
     ),
+    Ground(
+        AMBIGUOUS,
+        Fact.COUNTERLESS | Fact.LOST,
+        NOTHING,
+        "a rule on its way has no counter, and it should have left and was not seen leaving",
+    ),
+    Ground(
+        AMBIGUOUS,
+        Fact.COUNTERLESS | Fact.TIED,
+        NOTHING,
+        "a rule on its way has no counter, and another chain of that priority may come before it",
+    ),
     Ground(UNVERIFIED, Fact.UNCOUNTED, NOTHING, "no counters", NOTHING),
+    Ground(
+        UNVERIFIED,
+        Fact.COUNTERLESS | Fact.UNSHOWN,
+        NOTHING,
+        "a rule on its way has no counter, and the wire does not show how it ended",
+        NOTHING,
+    ),
     Ground(UNVERIFIED, Fact.UNCONFIRMED, Fact.COVERED, "outside of the counter log", NOTHING),
 )
 """Worst first."""

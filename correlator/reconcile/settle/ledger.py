@@ -149,6 +149,8 @@ def _account(upto: _Upto, counters: Counters, entry: int, policy: bool) -> Accou
         begins = int(np.argmin(uncounted)) if not uncounted.all() else 0
         if not uncounted.all() and upto.low[begins] > upto.high[0]:
             uncounted[begins] = True
+    if counters.counterless[entry]:
+        uncounted[:] = True
     open_ended = uncounted | ~counters.known_of(entry)
     if open_ended.any():
         packets_high, bytes_high = (

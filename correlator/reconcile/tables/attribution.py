@@ -106,18 +106,26 @@ def same_tuples(
 
 
 def unshown(decided: Decided, row: Ints, way: Ints) -> Facts:
-    """Of which packets the wire does not show how they ended, (k,): neither were they seen leaving,
-    nor rightly not leaving."""
+    """Of which packets (k,) the wire does not show how they ended: neither were they seen leaving,
+    nor rightly not leaving; which should have been seen leaving; and which ended in a chain that
+    another one may come before."""
     walked, watched = decided.explored.walked, decided.scene.watched
     most = max(int(walked.forks.max(initial=1)), 1)
-    told = np.zeros((len(walked.ways), most), dtype=bool)
+    told, leaves, tied = np.zeros((3, len(walked.ways), most), dtype=bool)
     for kind, ways in enumerate(walked.ways):
+        leaves[kind, : len(ways)] = [found.path.end is End.SENT for found in ways]
+        tied[kind, : len(ways)] = [found.path.tied for found in ways]
         told[kind, : len(ways)] = [
             found.path.end is not End.SENT or found.path.out_interface in watched for found in ways
         ]
-    ended = told[walked.kind[row], np.maximum(way, 0)]
+    at = walked.kind[row], np.maximum(way, 0)
     sent = decided.scene.crossings.sent[decided.explored.rows.crossing[row]]
-    return where(~((sent | ended) & (way != NO_WAY)), Fact.UNSHOWN)
+    there = way != NO_WAY
+    return (
+        where(~((sent | told[at]) & there), Fact.UNSHOWN)
+        | where(there & leaves[at] & told[at] & ~sent, Fact.LOST)
+        | where(there & tied[at], Fact.TIED)
+    )
 
 
 def undecided(decided: Decided, row: Ints, way: Ints) -> Facts:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from correlator.dataset import schema
@@ -20,7 +21,6 @@ from correlator.reconcile.settle.judge import (
 from correlator.reconcile.tables.columns import DIRECTIONS, categorical, table, tuple_columns
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from correlator.arrays import Bools, Ints
@@ -59,6 +59,7 @@ class HitRows:
 def hits_table(rows: HitRows, register: Register) -> pd.DataFrame:
     """As :data:`correlator.dataset.schema.HITS` declares it."""
     entries = register.entries
+    handles = np.array([entry.handle for entry in entries], dtype=np.int64)
     columns: dict[str, Any] = {
         "connection": rows.connection,
         **tuple_columns(rows.protocol, *rows.ends),
@@ -66,6 +67,7 @@ def hits_table(rows: HitRows, register: Register) -> pd.DataFrame:
         "table": categorical(rows.entry, lambda e: entries[e].table),
         "chain": categorical(rows.entry, lambda e: entries[e].chain),
         "rule_number": rows.rule_number,
+        "handle": handles[rows.entry],
         "rule": categorical(rows.entry, lambda e: entries[e].text),
         "target": categorical(rows.entry, lambda e: entries[e].target),
         "packets": rows.packets,

@@ -46,8 +46,10 @@ def balances_table(books: Books | None, numbers: RuleNumbers) -> tuple[pd.DataFr
     if books is None or not books.ledger.accounts:
         return table(dict.fromkeys(BALANCES, empty), BALANCES), Lines(empty, empty)
     counters = books.counters
-    parts: list[tuple[Ints, ...]] = []
+    parts: list[tuple[Ints, ...]] = [tuple(empty for _ in range(10))]
     for entry, account in books.ledger.accounts.items():
+        if counters.counterless[entry]:
+            continue
         moved, most = counters.packets_of(entry)
         size, reset = counters.bytes_of(entry)[0], counters.reset_of(entry)
         shown = (
@@ -197,7 +199,10 @@ def rules_table(
             for entry, account in books.ledger.accounts.items():
                 for name, total in sums.items():
                     total[entry] = getattr(account, name)[mine].sum()
-            counted, counted_bytes = (total[generation][of] for total in totals)
+            there = ~books.counters.counterless[of]
+            counted, counted_bytes = (
+                np.where(there, total[generation][of], -1) for total in totals
+            )
         else:
             sums["explained"] = hits.counts
             sums["explained_bytes"] = np.array([hits.bytes_of(entry) for entry in range(width)])

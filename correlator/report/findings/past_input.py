@@ -90,7 +90,7 @@ def _input_of(book: Rulebook) -> dict[str, tuple[str | None, tuple[str, ...]]]:
         chain = book.ruleset.by_name.get(("filter", wanted.pop()))
         if chain is not None and chain.name not in found:
             found[chain.name] = (chain.policy, tuple(rule.text for rule in chain.rules))
-            wanted += [rule.jump.chain for rule in chain.rules if rule.jump is not None]
+            wanted += [jump.chain for rule in chain.rules for jump in rule.jumps]
     return found
 
 

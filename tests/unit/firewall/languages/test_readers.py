@@ -72,7 +72,9 @@ def test_what_nobody_knows_keeps_its_text() -> None:
     assert isinstance(rule.conditions[1], Unknown)
     assert rule.target == "XYZZY"
     assert ruleset.by_name["mangle", "weird-chain"].rules[0].effects == (Verdict.RETURN,)
-    assert ruleset.by_name["mangle", "weird-chain"].rules[1].jump == Jump("PREROUTING", goto=True)
+    assert ruleset.by_name["mangle", "weird-chain"].rules[1].jumps == (
+        Jump("PREROUTING", goto=True),
+    )
 
 
 @settings(max_examples=80, deadline=None)

@@ -1,0 +1,156 @@
+"""Logs of ``nft list ruleset`` and ``nft -j list ruleset`` ->
+:class:`~correlator.firewall.samples.log.CounterLog`.
+
+Snapshots that differ in what counters say only are parsed once: each number gives way to its place
+among the numbers of the listing, so that what is parsed tells where each counter stands. All
+snapshots together say what was in the sets."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from correlator.errors import InputError
+from correlator.firewall.languages import nft_json, nft_text
+from correlator.firewall.languages.counted import broken
+from correlator.firewall.languages.nft_rules import Objects, ruleset_of
+from correlator.firewall.languages.nft_sets import Sets, sets_of
+from correlator.firewall.samples.log import CounterLog, Stretch, assemble
+from correlator.firewall.samples.series import compact
+from correlator.firewall.samples.snapshots import Snapshot, cut_short, stamp_of
+from correlator.firewall.samples.stamps import SECOND, Stamp
+
+if TYPE_CHECKING:
+    from correlator.arrays import Ints
+    from correlator.firewall.model import Ruleset
+
+_MICROSECOND = SECOND // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Notation:
+    """How a snapshot is written: what its ``numbers`` look like (packets in group 2, bytes in group
+    4), what else passes with time (``passing``), and what ``read``s its objects."""
+
+    begins: re.Pattern[str]
+    numbers: re.Pattern[str]
+    passing: re.Pattern[str]
+    read: Callable[[str, str], Objects]
+    command: str
+
+
+NOTATIONS = (
+    Notation(
+        nft_json.BEGINS, nft_json.NUMBERS, nft_json.PASSING, nft_json.read_objects, nft_json.COMMAND
+    ),
+    Notation(
+        nft_text.BEGINS, nft_text.NUMBERS, nft_text.PASSING, nft_text.read_objects, nft_text.COMMAND
+    ),
+)
+
+
+def notation_of(text: str) -> Notation | None:
+    """How the listings of a log are written; None where it holds none of nft's."""
+    return next((one for one in NOTATIONS if one.begins.search(text)), None)
+
+
+def read_nft_log(text: str, source: str, notation: Notation) -> CounterLog:
+    """All snapshots of a log. Raises :class:`~correlator.errors.InputError` where one is damaged,
+    the last one excepted, which may be cut."""
+    snapshots, warnings = _split(text, source, notation), list[str]()
+    known: dict[str, Objects] = {}
+    read: list[tuple[Objects, Ints]] = []
+    for number, snapshot in enumerate(snapshots):
+        try:
+            read.append(_read(snapshot, source, notation, known))
+        except InputError:
+            if not number or number < len(snapshots) - 1:
+                raise
+            warnings.append(cut_short(source, snapshot.line))
+            snapshots = snapshots[:-1]
+    sets = sets_of(known.values())
+    made: dict[int, tuple[Ruleset, Ints]] = {}
+    stretches = []
+    for objects, numbers in read:
+        if id(objects) not in made:
+            made[id(objects)] = _ruleset(objects, sets, source, made)
+        ruleset, place = made[id(objects)]
+        values = np.where(place[:, None] >= 0, numbers[place], 0)[None]
+        packets, size = values[:, :, 0], values[:, :, 1]
+        stretches.append(Stretch(ruleset, compact((packets, packets, size, size))))
+    return assemble([one.stamp for one in snapshots], stretches, "nft", warnings, source)
+
+
+def _ruleset(
+    objects: Objects, sets: Sets, source: str, made: dict[int, tuple[Ruleset, Ints]]
+) -> tuple[Ruleset, Ints]:
+    """(the ruleset of a listing, one object for all that are equal; places of its counters)."""
+    try:
+        ruleset, places = ruleset_of(objects, sets)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{source}: holds an object that nft does not print: {error!r:.80}"
+        ) from None
+    if not ruleset.entries:
+        raise InputError(f"{source}: lists no rule and no base chain")
+    same = next((one for one, _ in made.values() if one == ruleset), ruleset)
+    return same, np.array(places, dtype=np.int64)
+
+
+def _read(
+    snapshot: Snapshot, source: str, notation: Notation, known: dict[str, Objects]
+) -> tuple[Objects, Ints]:
+    """(objects of a snapshot, the numbers (k + 1, 2) at the places that they name; the last of no
+    counter)."""
+    numbers: list[tuple[str, str]] = []
+
+    def take(found: re.Match[str]) -> str:
+        numbers.append((found[2], found[4]))
+        return f"{found[1]}{len(numbers) - 1}{found[3]}0"
+
+    template = notation.passing.sub(r"\g<1>0", notation.numbers.sub(take, snapshot.text))
+    if template not in known:
+        known[template] = notation.read(template, f"{source}: the snapshot at line {snapshot.line}")
+    try:
+        values = np.array([*numbers, ("0", "0")], dtype=np.int64).reshape(-1, 2)
+    except (ValueError, OverflowError):
+        raise InputError(broken(source, snapshot.line)) from None
+    return known[template], values
+
+
+def _split(text: str, source: str, notation: Notation) -> list[Snapshot]:
+    """The snapshots behind their times, or with times of their own."""
+    snapshots: list[Snapshot] = []
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        stamp = None if line.startswith(("\t", " ")) else stamp_of(line)
+        if stamp is not None:
+            snapshots.append(Snapshot(stamp, number, ""))
+        elif (own := _own_stamp(line)) is not None:
+            snapshots.append(Snapshot(own, number, line))
+        elif snapshots:
+            snapshots[-1].text += line
+    kept = [one for one in snapshots if notation.begins.search(one.text)]
+    if not kept:
+        raise InputError(
+            f"{source}: has no times: put `date +%s.%N` before each {notation.command}, or "
+            f"`# sample begin=... end=...`"
+        )
+    return kept
+
+
+def _own_stamp(line: str) -> Stamp | None:
+    """The times (seconds, ``begin`` and ``end``) beside the listing of one line of JSON."""
+    if not line.startswith("{") or '"begin"' not in line[:200]:
+        return None
+    try:
+        found = json.loads(line)
+        begin, end = float(found["begin"]), float(found["end"])
+        low, high = (round(one * 1_000_000) * _MICROSECOND for one in (begin, end))
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        return None
+    return Stamp(low - _MICROSECOND, high + _MICROSECOND, 1) if abs(high) < 1 << 62 else None
