@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 def replay(analyse: Callable[[], Analysis], everything: bool, as_json: bool) -> None:
     """Say which rules each connection traversed, and prove it against the counters.
 
-    PATH is a folder with <interface>.pcap files and counters.log (or listing.log, or rules.v4);
-    addr.json, link.json, route.json and sysctl.txt are used where they are there."""
+    PATH is a folder with <interface>.pcap files and counters.log (or listing.log, nft-json.log,
+    nft.log, or rules.v4); addr.json, link.json, route.json and sysctl.txt are used where they are
+    there."""
     analysis = analyse()
     if as_json:
         from correlator.report.machine import replay_json

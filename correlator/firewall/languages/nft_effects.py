@@ -16,6 +16,7 @@ from correlator.firewall.languages.nft_keys import is_protocol, keys_of
 from correlator.firewall.languages.nft_matches import Lookup, listed
 from correlator.firewall.languages.nft_sets import NamedSet
 from correlator.firewall.languages.nft_values import bare, part_of, row_of, span_of
+from correlator.firewall.languages.nft_words import rule_words
 from correlator.firewall.languages.nft_words import value as words
 from correlator.firewall.model import Effect
 from correlator.firewall.values import ALL_BITS, parse_number
@@ -44,24 +45,24 @@ def lower(statement: dict[str, Any], lookup: Lookup) -> Lowered:
     if kind in _QUIET:
         return NOTHING
     if kind in _LIMITS:
-        return (Unknown(words(statement)),), ()
+        return (Unknown(rule_words([statement])),), ()
     if kind == "xt" and isinstance(body, dict) and body.get("type") == "match":
-        return (Unknown(words(statement)),), ()
+        return (Unknown(rule_words([statement])),), ()
     if kind in _NO_SIGHT:
-        return (), (OutOfSight(words(statement)),)
+        return (), (OutOfSight(rule_words([statement])),)
     known = _STATEMENTS.get(kind)
     if known is None:
-        return (Unknown(words(statement)),), (OutOfSight(words(statement)),)
+        return (Unknown(rule_words([statement])),), (OutOfSight(rule_words([statement])),)
     try:
         return known(str(kind), body, lookup)
     except (ValueError, OSError, KeyError, TypeError, IndexError):
-        return (Unknown(words(statement)),), (OutOfSight(words(statement)),)
+        return (Unknown(rule_words([statement])),), (OutOfSight(rule_words([statement])),)
 
 
 def _change_of_set(_kind: str, body: dict[str, Any], _lookup: Lookup) -> Lowered:
     """A set that is full ends the rule (nft_dynset.c)."""
     needs = tuple(need for read in keys_of(bare(body["elem"])) for need in read.needs)
-    return (*needs, Unknown(words({"set": body}))), ()
+    return (*needs, Unknown(rule_words([{"set": body}]))), ()
 
 
 def _vmap(_kind: str, body: dict[str, Any], lookup: Lookup) -> Lowered:
@@ -76,7 +77,7 @@ def _vmap(_kind: str, body: dict[str, Any], lookup: Lookup) -> Lowered:
     choices = tuple(_choice(element[1]) for element in elements)
     effects: tuple[Effect, ...] = (Dispatch(keys, rows, choices),)
     if members.open_ended:
-        return (*needs, Unknown(words({"vmap": body}))), (OutOfSight(words(body["data"])),)
+        return (*needs, Unknown(rule_words([{"vmap": body}]))), (OutOfSight(words(body["data"])),)
     return (*needs, asked), effects
 
 
@@ -157,7 +158,7 @@ def _nat(kind: str, body: dict[str, Any] | None, lookup: Lookup) -> Lowered:
     if family == "ip6" or (family == "inet" and _is_ip6(body["addr"])):
         return _asked_by_map(body.get("addr"), lookup), (Nat(named, (), "ip6"),)
     if "netmap" in _listed(body.get("flags", [])):
-        return (Unknown(words({kind: body})),), (OutOfSight(words({kind: body})),)
+        return (Unknown(rule_words([{kind: body}])),), (OutOfSight(rule_words([{kind: body}])),)
     ports = _ports(body.get("port"))
     address = body.get("addr")
     if isinstance(address, dict) and "map" in address:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from correlator.firewall.conditions.ternary import Condition
+from correlator.firewall.conditions.ternary import Condition, Unknown
 from correlator.firewall.effects.dispatch import Dispatch
 from correlator.firewall.effects.nat import Nat
 from correlator.firewall.effects.verdicts import Jump, OutOfSight, Reject, Verdict
@@ -40,9 +40,11 @@ class _Line:
     named: str = ""
 
     def ask(self, asked: tuple[Condition, ...]) -> None:
-        """What is asked behind a counter makes it count more than the rule's hits."""
-        if asked:
-            self.conditions += asked
+        """What is asked behind a counter, and not before it, makes it count more than the rule's
+        hits."""
+        more = [one for one in asked if one not in self.conditions or isinstance(one, Unknown)]
+        if more:
+            self.conditions += more
             self.place, self.named = NONE, ""
 
     def count(self, body: Any) -> None:

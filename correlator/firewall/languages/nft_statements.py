@@ -126,11 +126,9 @@ def _limit(cursor: Cursor) -> Statement:
     body: dict[str, Any] = {"rate": int(rate)}
     if not slash:  # 10 mbytes/second
         body["rate_unit"], _, per = cursor.take().partition("/")
-    burst = 5
-    if cursor.accept("burst"):
-        burst = int(cursor.take())
-        cursor.take()  # packets, or bytes
-    body |= {"burst": burst, "per": per}
+    body |= {"burst": int(cursor.take()) if cursor.accept("burst") else 5, "per": per}
+    unit = cursor.accept("packets", "bytes", "kbytes", "mbytes")
+    body |= {"burst_unit": unit} if unit not in ("", "packets") else {}
     return {"limit": body | ({"inv": True} if over else {})}
 
 

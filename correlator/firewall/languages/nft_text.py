@@ -58,7 +58,7 @@ def _table(cursor: Cursor) -> Objects:
     family, name = cursor.take(), cursor.take()
     handle = _open(cursor)
     found: Objects = [{"table": {"family": family, "name": name, "handle": handle}}]
-    while not cursor.accept("}"):
+    while not _closes(cursor):
         word = cursor.take()
         if word == "chain":
             found += _chain(cursor, family, name)
@@ -78,11 +78,20 @@ def _open(cursor: Cursor) -> int:
     return max(cursor.skip_ends(), 0)
 
 
+def _closes(cursor: Cursor) -> bool:
+    """Whether a block ends here."""
+    if cursor.done:
+        raise GrammarError("it ends within a block")
+    return bool(cursor.accept("}"))
+
+
 def _rest(cursor: Cursor) -> list[Token]:
     """What is left of a line, a block in it included."""
     begin, depth = cursor.at, 0
-    while not cursor.done and (depth or cursor.peek() not in (END, "}")):
+    while not cursor.done:
         sign = cursor.peek() if not cursor.quoted() else ""
+        if not depth and sign in (END, "}"):
+            break
         depth += (sign == "{") - (sign == "}")
         cursor.at += 1
     if depth:
@@ -98,7 +107,7 @@ def _object(cursor: Cursor, family: str, table: str, kind: str) -> Objects:
     name = cursor.take()
     body: dict[str, Any] = {"family": family, "name": name, "table": table}
     body["handle"] = _open(cursor)
-    while not cursor.accept("}"):
+    while not _closes(cursor):
         if cursor.accept("packets"):
             body["packets"] = int(cursor.take())
             cursor.expect("bytes")
@@ -114,7 +123,7 @@ def _set(cursor: Cursor, family: str, table: str, kind: str) -> dict[str, Any]:
     body["handle"] = _open(cursor)
     if kind == "map":
         body["map"] = ""
-    while not cursor.accept("}"):
+    while not _closes(cursor):
         word = cursor.take()
         if word == "elements":
             cursor.expect("=")
@@ -132,7 +141,7 @@ def _chain(cursor: Cursor, family: str, table: str) -> Objects:
     body: dict[str, Any] = {"family": family, "table": table, "name": cursor.take()}
     body["handle"] = _open(cursor)
     rules: Objects = []
-    while not cursor.accept("}"):
+    while not _closes(cursor):
         if cursor.peek() == "type" and cursor.peek(2) == "hook":
             _base(Cursor(_rest(cursor)), body, family)
         elif cursor.peek() == "policy":

@@ -42,6 +42,9 @@ def _statement(statement: Any) -> str:
         return _reject(body or {})
     if kind == "limit":
         return _limit(body)
+    if kind == "log":
+        quoted = {"prefix": f'"{body["prefix"]}"'} if body and "prefix" in body else {}
+        return f"log {_pairs({**(body or {}), **quoted})}".rstrip()
     if kind == "set":
         return f"{body['op']} {body['set']} {{ {value(body['elem'])} }}"
     if kind in ("ct helper", "ct timeout", "ct expectation"):
@@ -153,7 +156,9 @@ def _limit(body: Any) -> str:
     if isinstance(body, str):
         return f'limit name "{body}"'
     over = "over " if body.get("inv") else ""
-    return f"limit rate {over}{body.get('rate')}/{body.get('per')} burst {body.get('burst', 5)}"
+    rate = f"{body.get('rate')}{' ' if 'rate_unit' in body else ''}{body.get('rate_unit', '')}"
+    unit = body.get("burst_unit", "packets")
+    return f"limit rate {over}{rate}/{body.get('per')} burst {body.get('burst', 5)} {unit}"
 
 
 def _listed(body: Any) -> list[Any]:

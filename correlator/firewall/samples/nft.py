@@ -73,6 +73,7 @@ def read_nft_log(text: str, source: str, notation: Notation) -> CounterLog:
                 raise
             warnings.append(cut_short(source, snapshot.line))
             snapshots = snapshots[:-1]
+    warnings += _not_followed(known, source)
     sets = sets_of(known.values())
     made: dict[int, tuple[Ruleset, Ints]] = {}
     stretches = []
@@ -84,6 +85,21 @@ def read_nft_log(text: str, source: str, notation: Notation) -> CounterLog:
         packets, size = values[:, :, 0], values[:, :, 1]
         stretches.append(Stretch(ruleset, compact((packets, packets, size, size))))
     return assemble([one.stamp for one in snapshots], stretches, "nft", warnings, source)
+
+
+def _not_followed(known: dict[str, Objects], source: str) -> list[str]:
+    """What is said of tables whose chains stand where no packet is walked."""
+    tables = {
+        f"{body['family']} {body['table']}"
+        for objects in known.values()
+        for one in objects
+        if isinstance(body := one.get("chain"), dict) and body.get("family") in ("bridge", "netdev")
+        if body.get("hook") and (body["family"] == "bridge" or not isinstance(body.get("dev"), str))
+    }
+    return [
+        f"{source}: the chains of table {name} are not followed: what they drop seems to be lost"
+        for name in sorted(tables)
+    ]
 
 
 def _ruleset(

@@ -9,7 +9,6 @@ from correlator.errors import InputError
 from correlator.firewall.languages.readers import LANGUAGES, commands
 from correlator.firewall.samples.stamps import LONGEST, Stamp, parse_generated, parse_stamp
 
-_NATIVE = re.compile(r"(?m)^table (?:ip|ip6|inet|arp|bridge|netdev) \S+ \{")
 _CLOCK = re.compile(r"\d:\d\d:\d\d")
 
 
@@ -46,11 +45,6 @@ def split_log(text: str, source: str) -> list[Snapshot]:
         for (i, stamp), until in zip(marks, ends, strict=True)
     ]
     kept = [s for s in snapshots if has_content(s.text)]
-    if not kept and _NATIVE.search(text):
-        raise InputError(
-            f"{source}: is output of `nft list ruleset`, which is not read yet: expected a log of "
-            f"{commands()} output"
-        )
     if not kept:
         raise InputError(f"{source}: has times but no counters behind them")
     return kept

@@ -108,7 +108,7 @@ def read_inputs(
     if counters is None and rules is None:
         raise InputError(
             f"{path or 'no rules'}: neither counters nor rules: expected counters.log, "
-            f"listing.log or rules.v4, "
+            f"listing.log, nft-json.log, nft.log or rules.v4, "
             "or --counters FILE or --rules FILE"
         )
     inside = None if named_rules else path
@@ -122,9 +122,20 @@ def read_inputs(
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
     events, warnings = _read_conntrack(path)
+    warnings += _left_out(path, counters)
     known = read_facts(facts if facts is not None else path)
     files, strange = without_strangers(named, known)
     return Inputs(files, known, log, ruleset, source, phantoms, events, (*warnings, *strange))
+
+
+def _left_out(path: Path | None, counters: Path | None) -> tuple[str, ...]:
+    """What is to be said of listings of nft beside those of iptables."""
+    if path is None or counters is None or counters.name not in COUNTER_LOGS[:2]:
+        return ()
+    beside = next((name for name in COUNTER_LOGS[2:] if is_there(path / name)), "")
+    if not beside:
+        return ()
+    return (f"{path / beside} is not read beside {counters.name}: native tables are not followed",)
 
 
 def _read_conntrack(path: Path | None) -> tuple[ConntrackEvents | None, tuple[str, ...]]:
