@@ -21,6 +21,7 @@ COLUMNS: dict[str, tuple[str, str]] = {
         "int32",
         "IPv4 identification; IPv6: the flow label, of a fragment 31 bits of its identification",
     ),
+    "flow_label": ("int32", "IPv6's flow label; 0 for IPv4"),
     "dont_fragment": ("bool", "DF flag; of IPv6 all but fragments"),
     "more_fragments": ("bool", "MF flag"),
     "fragment_offset": ("int32", "bytes"),

@@ -108,7 +108,7 @@ def _header(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, wire: Ints) -
     c["fragment_offset"] = (fragment & 0x1FFF) * 8
     c["ttl"], c["protocol"] = data.u8(at + 8), data.u8(at + 9)
     c["src"], c["dst"] = data.u32(at + 12), data.u32(at + 16)
-    c["extensions"] = np.zeros(len(at), dtype=np.int64)
+    c["extensions"] = c["flow_label"] = np.zeros(len(at), dtype=np.int64)
 
 
 def _transport(

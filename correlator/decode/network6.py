@@ -36,7 +36,8 @@ def header6(data: Bytes, c: dict[str, npt.NDArray[Any]], at: Ints, end: Ints, wi
     stated = data.u16(at + 4)
     c["length"] = np.where(stated == 0, wire, stated + BASE)
     c["ttl"] = data.u8(at + 7)
-    c["ip_id"] = first & 0xFFFFF
+    c["flow_label"] = first & 0xFFFFF
+    c["ip_id"] = c["flow_label"].copy()
     c["more_fragments"] = np.zeros(len(at), dtype=bool)
     c["fragment_offset"] = np.zeros(len(at), dtype=np.int64)
     protocol, here, headers = follow(data, data.u8(at + 6), at + BASE, end, c)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import is_ipv6, is_multicast
 from correlator.flows.frames.direction import BRIDGED, IN, LOOP, OUT
 from correlator.flows.keys import WINDOW_NS, invariant_key, mix
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from correlator.arrays import Bools, Bytes, Ints
+
+
+ALONE = -2
+"""In the place of a partner: none is looked for."""
 
 
 def join(packets: pd.DataFrame, wire: Bytes) -> tuple[Ints, Ints]:
@@ -33,8 +38,12 @@ def join(packets: pd.DataFrame, wire: Bytes) -> tuple[Ints, Ints]:
     addresses = (packets["src"].to_numpy(), packets["dst"].to_numpy())
     partner = np.full(len(packets), -1, dtype=np.int64)
     step = np.where(wire == OUT, 1, 0)
+    target = addresses[1].astype(np.int64)
+    flooded = is_ipv6(target) & is_multicast(target)  # by a bridge: each copy is its own
+    partner[flooded] = ALONE
     _pair(mix(key, ttl + step), time, wire, addresses, partner)
     _pair(key, time, wire, addresses, partner)  # a rule of target TTL may have rewritten it
+    partner[flooded] = -1
     rows = np.arange(len(packets))
     single = (wire == LOOP) | (wire == BRIDGED)
     came = (wire == IN) | single
@@ -55,7 +64,7 @@ def _pair(
 ) -> None:
     """Pair the rows that have no partner yet, within equal keys, in order of time; writes
     ``partner`` both ways."""
-    open_rows = np.flatnonzero((partner < 0) & ((wire == IN) | (wire == OUT)))
+    open_rows = np.flatnonzero((partner == -1) & ((wire == IN) | (wire == OUT)))
     if not len(open_rows):
         return
     order = open_rows[np.lexsort((wire[open_rows], time[open_rows], key[open_rows]))]

@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from correlator.addresses import ALL_NODES6, book, solicited_node
+from correlator.addresses import ALL_NODES6, book, is_link_local, solicited_node
 from correlator.dataset.conntrack_settings import read_conntrack_settings
 from correlator.firewall.view import Host, Route
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from correlator.dataset.facts import Facts
     from correlator.firewall.sets import AddressSet
 
@@ -37,7 +39,13 @@ def build_host6(
     return Host(
         frozenset(local),
         frozenset(),
-        tuple(route for route in routes if not (route.net in local and route.length == 128)),
+        tuple(
+            route
+            if route.source or route.local
+            else replace(route, source=_source(route, addresses))
+            for route in routes
+            if not (route.net in local and route.length == 128)
+        ),
         addresses,
         bridges,
         sets,
@@ -50,6 +58,14 @@ def build_host6(
         anycast=frozenset(r.destination for r in facts.routes if r.kind == "anycast"),
         groups={name: _groups(facts, name, many) for name, many in addresses.items()},
     )
+
+
+def _source(route: Route, addresses: Mapping[str, tuple[int, ...]]) -> int:
+    """The source of what the host sends by a route, where its device has one address only that is
+    not link-local (RFC 6724, rules 2 and 5); 0 where nothing tells, as of link-local destinations,
+    whose device the sender names."""
+    wide = [a for a in addresses.get(route.device, ()) if not is_link_local(a)]
+    return wide[0] if len(wide) == 1 and not is_link_local(route.net) else 0
 
 
 def _groups(facts: Facts, interface: str, own: tuple[int, ...]) -> frozenset[int]:

@@ -19,17 +19,16 @@ SYSCTLS = (
     "net.bridge",
     "net.ipv4.ip_forward",
     "net.ipv4.conf.",
+    "net.ipv6.conf.",
     "net.netfilter.nf_conntrack_tcp_loose",
 )
 CONF = ("rp_filter", "accept_local", "route_localnet", "forwarding")
-"""What is kept of net.ipv4.conf."""
+"""What is kept of net.ipv4.conf and net.ipv6.conf."""
 
 
 def _kept(line: str) -> bool:
     name = line.partition(" ")[0]
-    return name.startswith(SYSCTLS) and (
-        not name.startswith("net.ipv4.conf.") or name.rpartition(".")[2] in CONF
-    )
+    return name.startswith(SYSCTLS) and (".conf." not in name or name.rpartition(".")[2] in CONF)
 
 
 class Recorder:
@@ -106,9 +105,13 @@ class Recorder:
         self.lab.stop(self.trace)
         self.lab.run("host", "nft", "delete", "table", "ip", "corrtrace")
         if kind is None:
-            self.truth = read_truth(self.folder / "trace.bin", self.names)
-            write_truth(self.truth, self.folder / "truth" / "hits.csv")
+            self.read_truth()
         (self.folder / "trace.bin").unlink()
+
+    def read_truth(self) -> None:
+        """Write what the trace shows to truth/hits.csv."""
+        self.truth = read_truth(self.folder / "trace.bin", self.names)
+        write_truth(self.truth, self.folder / "truth" / "hits.csv")
 
     def _facts(self) -> None:
         for name, words in (

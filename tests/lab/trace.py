@@ -32,12 +32,16 @@ table ip corrtrace {
   chain seen-out { type filter hook output priority -190; policy accept; }
 }
 """
+IP6 = 10
+"""NFPROTO_IPV6: the family of a table of ip6tables."""
+TRACE_TABLE6 = TRACE_TABLE.replace("table ip ", "table ip6 ")
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One step of one packet. ``header`` is the IP header and ``transport`` the next (empty where
-    not dumped). ``verdict``: what the rule or the policy said (0: drop), -1 where it goes on."""
+    not dumped). ``verdict``: what the rule or the policy said (0: drop), -1 where it goes on.
+    ``family`` of the table: 2, or :data:`IP6`."""
 
     table: str
     chain: str
@@ -49,6 +53,7 @@ class Event:
     connection: int
     reply: bool
     verdict: int
+    family: int = 2
 
 
 def record(path: Path) -> None:
@@ -117,6 +122,7 @@ def events(path: Path) -> Iterator[Event]:
                     int.from_bytes(a.get(CT_ID, b""), "big"),
                     a.get(CT_DIRECTION, b"\0") == b"\1",
                     _verdict(a),
+                    message[16],
                 )
             message = message[(length + 3) & ~3 :]
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.lab.net import Lab
-from tests.lab.trace import OWN_TABLE, POLICY, RULE, SEEN, Event, events
+from tests.lab.trace import IP6, OWN_TABLE, POLICY, RULE, SEEN, Event, events
 
-PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp"}
+PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
+HOP_BY_HOP, ICMP6 = 0, 58
 Tuple = tuple[str, str, int, str, int]
 Key = tuple[Tuple, str, str, str, str]
 Names = dict[tuple[str, str, int], str]
@@ -30,11 +31,13 @@ class Standing:
     packets: int
 
 
-def standing_rules(lab: Lab) -> list[Standing]:
-    """The host's rules, from nft's handles and iptables-save's order."""
+def standing_rules(lab: Lab, six: bool = False) -> list[Standing]:
+    """The host's rules of IPv4, or of IPv6, from nft's handles and iptables-save's order."""
     texts: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
     table = ""
-    for line in lab.run("host", "iptables-nft-save", "-c").splitlines():
+    for line in lab.run(
+        "host", "ip6tables-nft-save" if six else "iptables-nft-save", "-c"
+    ).splitlines():
         rule = re.match(r"\[(\d+):\d+\] -A (\S+) ?(.*)", line)
         if line.startswith("*"):
             table = line[1:]
@@ -42,7 +45,8 @@ def standing_rules(lab: Lab) -> list[Standing]:
             texts[table, rule[2]].append((rule[3], int(rule[1])))
     found = []
     for table in ("raw", "mangle", "nat", "filter", "security"):
-        listed = lab.run("host", "nft", "-a", "list", "table", "ip", table, check=False)
+        family = "ip6" if six else "ip"
+        listed = lab.run("host", "nft", "-a", "list", "table", family, table, check=False)
         chain, number = "", 0
         for line in listed.splitlines():
             opened = re.match(r"\tchain (\S+) \{", line)
@@ -56,13 +60,15 @@ def standing_rules(lab: Lab) -> list[Standing]:
     return found
 
 
-def rule_names(lab: Lab) -> Names:
+def rule_names(lab: Lab, six: bool = False) -> Names:
     """(table, chain, handle) -> rule text."""
-    return {(rule.table, rule.chain, rule.handle): rule.text for rule in standing_rules(lab)}
+    return {(rule.table, rule.chain, rule.handle): rule.text for rule in standing_rules(lab, six)}
 
 
 def _own_tuple(event: Event) -> Tuple:
     header, transport = event.header, event.transport
+    if event.family == IP6:
+        return _own_tuple6(header, transport)
     protocol = header[9]
     sport = dport = 0
     if protocol in (6, 17, 132) and len(transport) >= 4:
@@ -71,8 +77,25 @@ def _own_tuple(event: Event) -> Tuple:
     return PROTOCOLS.get(protocol, str(protocol)), source, sport, target, dport
 
 
-def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
-    """(tuple, direction, table, chain, rule) -> [packets, bytes]."""
+def _own_tuple6(header: bytes, transport: bytes) -> Tuple:
+    """MLD alone stands behind a hop-by-hop header here."""
+    protocol = ICMP6 if header[6] == HOP_BY_HOP else header[6]
+    sport = dport = 0
+    if protocol in (6, 17) and len(transport) >= 4:
+        sport, dport = int.from_bytes(transport[:2], "big"), int.from_bytes(transport[2:4], "big")
+    source, target = (str(ipaddress.IPv6Address(header[i : i + 16])) for i in (8, 24))
+    return PROTOCOLS.get(protocol, str(protocol)), source, sport, target, dport
+
+
+def _length(event: Event) -> int:
+    """Bytes as its counter counts them."""
+    if event.family == IP6:
+        return int.from_bytes(event.header[4:6], "big") + 40
+    return int.from_bytes(event.header[2:4], "big")
+
+
+def read_truth(trace: Path, names: Names, six: bool = False) -> dict[Key, list[int]]:
+    """(tuple, direction, table, chain, rule) -> [packets, bytes], of IPv4's tables, or IPv6's."""
     connections: dict[int, Tuple] = {}
     first: dict[int, Event] = {}
     current: dict[int, Event] = {}
@@ -99,6 +122,8 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
             hits[key][1] += length
 
     for event in events(trace):
+        if (event.family == IP6) != six:
+            continue
         if event.header:
             if event.table == OWN_TABLE and not event.chain.startswith(SEEN):
                 give_up(event.packet)
@@ -125,7 +150,7 @@ def read_truth(trace: Path, names: Names) -> dict[Key, list[int]]:
         ):
             continue  # a rule without a handle is the end of a chain
         text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
-        length = int.from_bytes(shown.header[2:4], "big")
+        length = _length(shown)
         if shown.connection:
             counted.append((shown.connection, shown.reply, event.table, event.chain, text, length))
         else:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.addresses import is_multicast
+from correlator.addresses import is_ipv6, is_multicast
 from correlator.flows.frames.interfaces import RECEIVED, SENT, TWIN_NS
 from correlator.flows.frames.port_direction import GROUP_BIT, port_directions, unnamed_ports
 from correlator.flows.keys import invariant_key, mix
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+    import pandas as pd
 
     from correlator.dataset.facts import Facts
     from correlator.decode import Capture
@@ -53,10 +54,13 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
     }
     unnamed = unnamed_ports(capture, facts)
     on_port = np.isin(codes, [*bridge_of, *unnamed])
-    port = np.isin(codes, list(bridge_of)) & (direction > 0)
+    ports_own = _sent_by_port(packets, codes, names, bridge_of, facts)
+    direction = np.where(ports_own, SENT, direction).astype(np.int8)
+    packets = packets.assign(direction=direction)
+    port = np.isin(codes, list(bridge_of)) & (direction > 0) & ~ports_own
     if not on_port.any():
         return replace(capture, packets=capture.packets.assign(**{ON_PORT: False}))
-    unknown = on_port & ~port
+    unknown = on_port & ~port & ~ports_own
     interfaces = list(capture.interfaces)
     for code, master in sorted(bridge_of.items()):
         if master not in names:
@@ -69,7 +73,8 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
     for code, master in bridge_of.items():
         table[code] = names.index(master)
     codes[port] = table[codes[port]]
-    key = mix(invariant_key(packets), packets["ttl"].to_numpy(), codes, direction)
+    alike = mix(invariant_key(packets), packets["ttl"].to_numpy(), codes)
+    key = mix(alike, direction)
     time = packets["time"].to_numpy()
     src, dst = packets["src"].to_numpy(), packets["dst"].to_numpy()
     keep = ~copies & ~unknown
@@ -77,7 +82,10 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
     inside = port & ~paired
     group = (packets["mac_dst"].to_numpy() >> GROUP_BIT) & np.uint64(1) == 1
     group |= is_multicast(dst.astype(np.int64))  # a cooked header does not tell whom a frame is for
-    keep &= ~(inside & group & (direction == SENT))  # copies of what the bridge floods
+    flooded = inside & group & (direction == SENT)
+    keep &= ~flooded | _from_a_port(
+        alike, time, direction == RECEIVED, flooded & is_ipv6(dst.astype(np.int64))
+    )
     if not facts.bridges_filter:
         keep &= ~inside
     used = np.unique(codes[keep]).tolist()
@@ -95,6 +103,33 @@ def fold_ports(capture: Capture, facts: Facts) -> Capture:
         packets=kept,
         warnings=(*capture.warnings, *losses, *_left_out(capture, codes_before, unknown, unnamed)),
     )
+
+
+def _sent_by_port(
+    packets: pd.DataFrame, codes: Ints, names: list[str], bridge_of: dict[int, str], facts: Facts
+) -> Bools:
+    """Frames of ports' own: a port has an address of IPv6 and tells of it, past its bridge."""
+    source = packets["mac_src"].to_numpy()
+    result = np.zeros(len(packets), dtype=bool)
+    for code, master in bridge_of.items() if facts.family == 6 else ():
+        mac = facts.interfaces[names[code]].mac
+        bridge = facts.interfaces.get(master)
+        if mac and (bridge is None or bridge.mac != mac):
+            result |= (codes == code) & (source == mac)
+    return result
+
+
+def _from_a_port(alike: npt.NDArray[np.uint64], time: Ints, received: Bools, asked: Bools) -> Bools:
+    """Which of the frames ``asked`` of (n,) a bridge had received just before: the others are the
+    host's own."""
+    came: dict[int, list[int]] = {}
+    for row in np.flatnonzero(received).tolist():
+        came.setdefault(int(alike[row]), []).append(int(time[row]))
+    result = np.zeros(len(time), dtype=bool)
+    for row in np.flatnonzero(asked).tolist():
+        ago = [int(time[row]) - when for when in came.get(int(alike[row]), ())]
+        result[row] = any(0 <= one <= TWIN_NS for one in ago)
+    return result
 
 
 def _left_out(capture: Capture, codes: Ints, unknown: Bools, unnamed: list[int]) -> list[str]:

@@ -103,6 +103,9 @@ def _rewrite(
     pieces = extensions & bit(FRAGMENT) > 0  # their header goes (nf_ct_frag6_reasm)
     header = header - np.where(pieces, FRAGMENT_HEADER, 0)
     whole.loc[index, "header_length"] = header.astype(np.int16)
+    # who sends it on in pieces gives them another identification (ip6_fragment)
+    own, label = (whole.loc[index, name].to_numpy() for name in ("ip_id", "flow_label"))
+    whole.loc[index, "ip_id"] = np.where(pieces, label, own)
     whole.loc[index, "extensions"] = extensions & np.uint8(0xFF ^ bit(FRAGMENT))
     upper = np.array(
         [L4_HEADER.get(int(p), 0) for p in whole.loc[index, "protocol"]], dtype=np.int64

@@ -26,6 +26,7 @@ from correlator.reconcile.possible.alternatives import (
 )
 from correlator.reconcile.possible.answers import about_untracked, without_connection
 from correlator.reconcile.possible.ends import find_ends
+from correlator.reconcile.possible.floods import nat_of_copies
 from correlator.reconcile.possible.openings import for_groups, other_openings
 from correlator.reconcile.possible.rows import Rows, expand
 from correlator.reconcile.possible.walks import Walked, walk_rows
@@ -222,7 +223,7 @@ def _label(
         one.liberal,
     )
     errors = about_untracked(scene.crossings, scene.packets, hints.untracked)
-    labels = without_connection(labels, errors)
+    labels = nat_of_copies(without_connection(labels, errors), scene)
     ends = find_ends(
         scene.crossings, labels, scene.in_code, scene.out_code, hints.server, scene.witness
     )

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from correlator.addresses import END_OF_IPV4, is_ipv6, is_loopback, is_multicast
+from correlator.addresses import END_OF_IPV4, is_ipv6, is_loopback
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.flows.conntrack import ASIDE, ICMP, ICMP6, RELATED_KIND, REPLY, S_RELATED
 from correlator.flows.frames.direction import BRIDGED
 from correlator.flows.pairs import REFUSED, REFUSED6
+from correlator.reconcile.possible.floods import copies
 from correlator.reconcile.possible.openings import for_groups
 
 if TYPE_CHECKING:
@@ -125,21 +126,18 @@ def _columns(
         state != S_RELATED
     )  # a reset of REJECT bears the server's address
     transit &= address_of(source) != END_OF_IPV4  # who has no address yet sends from ::
-    inside = (
+    flooded = copies(scene)[at]
+    transit |= flooded
+    inside = flooded | (
         entered
         & (scene.in_code[at] == scene.out_code[at])
         & scene.sight.bridge[np.maximum(scene.in_code[at], 0)]
     )
     bridged = (scene.sight.wire[shown] == BRIDGED) | inside
     in_code = np.where(entered, scene.in_code[at], np.where(transit, ends.in_code[at], NOWHERE))
+    in_code = np.where(flooded, scene.out_code[at], in_code)
     in_code = _routed(scene, address_of(source), transit, in_code)
     control = np.where(is_ipv6(address_of(own_source)), ICMP6, ICMP)
-    # a bridge sends out of each port what it got for a group: each copy walks FORWARD on its own
-    flooded = transit & is_multicast(address_of(target)) & (in_code == scene.out_code[at])
-    tapped = np.r_[scene.sight.bridge, False]
-    flooded &= is_ipv6(address_of(target)) & (in_code >= 0)
-    flooded &= tapped[np.clip(in_code, 0, len(tapped) - 1)]
-    bridged |= flooded
     protocol = np.where(c.kind[at] == RELATED_KIND, control, c.protocol[at])
     protocol = np.where(c.kind[at] == ASIDE, p["protocol"], protocol)
     result = {
