@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 Key = tuple[str, ...]
-PROTOCOLS = {"icmp": "1", "tcp": "6", "udp": "17"}
+PROTOCOLS = {"icmp": "1", "tcp": "6", "udp": "17", "ipv6-icmp": "58"}
 IGMP = "2"
 
 
@@ -32,7 +32,10 @@ class Comparison:
 def _key(row: dict[str, object]) -> Key:
     protocol = PROTOCOLS.get(str(row["protocol"]), str(row["protocol"]))
     rule = re.sub(r"\s+", " ", str(row["rule"]).replace('"', "")).strip()
-    sport, dport = ("0", "0") if protocol == "1" else (str(row["sport"]), str(row["dport"]))
+    if row.get("handle"):
+        rule = f"handle {row['handle']}"
+    quiet = protocol in ("1", "58")
+    sport, dport = ("0", "0") if quiet else (str(row["sport"]), str(row["dport"]))
     return (
         protocol,
         str(row["src"]),
@@ -40,10 +43,16 @@ def _key(row: dict[str, object]) -> Key:
         str(row["dst"]),
         dport,
         str(row["direction"]),
-        str(row["table"]),
+        _table(row),
         str(row["chain"]),
         rule,
     )
+
+
+def _table(row: dict[str, object]) -> str:
+    """A table with its family, where that is not ip."""
+    family = str(row.get("family") or "ip")
+    return str(row["table"]) if family == "ip" else f"{family} {row['table']}"
 
 
 def read_truth(path: Path) -> dict[Key, tuple[int, int]]:

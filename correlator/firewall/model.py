@@ -4,13 +4,13 @@ Frozen and free of counters: the same :class:`Ruleset` serves every sample of on
 Counters are arrays beside it, in the order of :attr:`Ruleset.entries`. The words in which a rule
 was written stay with it for people (``text``, ``target``); nothing is decided by them.
 
-A rule is named ``table/chain:number`` as ``iptables -L --line-numbers`` numbers it. A table that is
-not of family ip bears its family in its name (``inet filter``): two families may call one alike."""
+A rule is named ``table/chain:number`` as ``iptables -L --line-numbers`` numbers it. A table of
+another family than its packets bears that in its name (``inet filter``)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from correlator.firewall.conditions.ternary import Condition
@@ -24,8 +24,10 @@ Effect = Verdict | Reject | Jump | OutOfSight | Nat | Write | ChangeSet | Dispat
 """What a rule does. A rule without any only counts, or writes a log line: the walk goes on."""
 
 
-WALKED = ("ip", "inet", "netdev")
-"""Families of the chains that IPv4 packets meet."""
+MET = {"ip": ("ip", "inet", "netdev"), "ip6": ("ip6", "inet", "netdev")}
+"""Families of the chains that packets of IPv4 (``ip``) and of IPv6 (``ip6``) meet."""
+SHARED = ("inet", "netdev")
+"""Families of the chains that packets of both meet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,8 @@ class Rule:
 
     @property
     def nat(self) -> Nat | None:
-        """The translation of IPv4 that it asks for."""
-        return next(
-            (one for one in self.effects if isinstance(one, Nat) and one.family != "ip6"), None
-        )
+        """The translation that it asks for, of the packets that walk it."""
+        return next((one for one in self.effects if isinstance(one, Nat) and not one.foreign), None)
 
     @property
     def jumps(self) -> tuple[Jump, ...]:
@@ -130,7 +130,7 @@ class Entry:
         return (self.table, self.chain, self.text, self.occurrence)
 
 
-def _entry_of(rule: Rule, occurrence: int) -> Entry:
+def _entry_of(rule: Rule, occurrence: int, met: tuple[str, ...]) -> Entry:
     return Entry(
         rule.table,
         rule.chain,
@@ -140,15 +140,17 @@ def _entry_of(rule: Rule, occurrence: int) -> Entry:
         occurrence,
         rule.family,
         rule.handle,
-        rule.counted and rule.family in WALKED,
+        rule.counted and rule.family in met,
     )
 
 
 @dataclass(frozen=True)
 class Ruleset:
-    """All tables of one generation, in the order in which they were read."""
+    """All tables of one generation, in the order in which they were read. ``family``: whose packets
+    walk them, IPv4's (``ip``) or IPv6's (``ip6``)."""
 
     chains: tuple[Chain, ...]
+    family: str = "ip"
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -159,9 +161,9 @@ class Ruleset:
             for rule in chain.rules:
                 occurrence = seen.get(rule.text, 0)
                 seen[rule.text] = occurrence + 1
-                entries.append(_entry_of(rule, occurrence))
+                entries.append(_entry_of(rule, occurrence, MET[self.family]))
             if chain.policy is not None:
-                counted = chain.counted and chain.family in WALKED
+                counted = chain.counted and chain.family in MET[self.family]
                 entries.append(
                     Entry(
                         chain.table,
@@ -212,16 +214,26 @@ class Ruleset:
         return frozenset(c.table for c in self.chains if c.base is not None and c.base.is_nat)
 
     def at(self, hook: Hook) -> list[Chain]:
-        """The base chains of a hook, in the order in which IPv4 packets meet them: of those with
-        one priority the last one made comes first (nf_hook_entries_grow, net/netfilter/core.c)."""
+        """The base chains of a hook, in the order in which packets meet them: of those with one
+        priority the last one made comes first (nf_hook_entries_grow, net/netfilter/core.c)."""
+        met = MET[self.family]
         standing = [
             (chain.base.order, chain)
             for chain in reversed(self.chains)
-            if chain.base is not None and chain.base.hook is hook and chain.family in WALKED
+            if chain.base is not None and chain.base.hook is hook and chain.family in met
         ]
         return [chain for _, chain in sorted(standing, key=lambda pair: pair[0])]
+
+    def as_of(self, family: str) -> Ruleset:
+        """The same as that family's own: ip6tables spells rules as iptables does."""
+        chains = (
+            replace(c, family=family, rules=tuple(replace(r, family=family) for r in c.rules))
+            for c in self.chains
+        )
+        return Ruleset(tuple(chains), family)
 
     def in_usual_order(self) -> Ruleset:
         """The same with iptables' tables in the order in which iptables lists them."""
         rank = {name: i for i, name in enumerate(TABLES)}
-        return Ruleset(tuple(sorted(self.chains, key=lambda c: rank.get(c.table, len(rank)))))
+        chains = sorted(self.chains, key=lambda c: rank.get(c.table, len(rank)))
+        return replace(self, chains=tuple(chains))

@@ -29,6 +29,8 @@ WORDS = re.compile(
     r"|-[jg] (?:CT|NOTRACK|CONNMARK|CONNSECMARK|SYNPROXY|MASQUERADE|[DS]NAT|REDIRECT|NETMAP)\b"
 )
 """Extensions whose check takes hold of conntrack (xt_*.c), understood or not."""
+NFT_WORDS = re.compile(r"\A[^-].*?\bct ")
+"""Expressions of nft that read a connection (nft_ct_get_init), as nft writes them."""
 
 
 def asks_conntrack(rule: Rule) -> bool:
@@ -37,4 +39,5 @@ def asks_conntrack(rule: Rule) -> bool:
         any(isinstance(one, CONDITIONS) for one in rule.conditions)
         or any(isinstance(one, EFFECTS) for one in rule.effects)
         or WORDS.search(rule.text) is not None
+        or NFT_WORDS.search(rule.text.partition(' comment "')[0]) is not None
     )

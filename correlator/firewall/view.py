@@ -79,6 +79,11 @@ class View:
     hook: Hook | None = None
     extensions: int = 0
 
+    @property
+    def next_header(self) -> int | None:
+        """What IPv6's own header says comes next; None where that is an extension header."""
+        return None if self.extensions else self.protocol
+
     def clone(self) -> View:
         """A copy that can be rewritten on its own."""
         return copy.copy(self)

@@ -47,7 +47,8 @@ class Crossings:
 
     ``came_in`` and ``left`` are rows of the packet table (-1: that sight is missing). Endpoints are
     int64, -1 where there is none: ``source``/``destination`` before any
-    NAT seen here (``in_*``) and after it (``out_*``). ``forward``: from the lower endpoint of its
+    NAT seen here (``in_*``) and after it (``out_*``). ``midway``: it was seen as br_netfilter
+    sent it on behind PREROUTING, ahead of FORWARD. ``forward``: from the lower endpoint of its
     pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes;
     ``segment`` (n, 5): sequence numbers
     and windows. ``broken``: it came in with a wrong
@@ -62,6 +63,7 @@ class Crossings:
     out_source: Ints
     out_destination: Ints
     after_prerouting: Bools
+    midway: Bools
     loop: Bools
     pair: Ints
     forward: Bools
@@ -190,6 +192,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         out_source,
         out_destination,
         after,
+        ~entered & sent & sight.within[shown],
         wire == LOOP,
         pair.astype(np.int64),
         forward,

@@ -1,29 +1,35 @@
 """IPv4 and IPv6 of one recording in one analysis: two verdicts, one set of tables.
 
 Each family was reconciled on its own. Here the tables stand together: IPv6's connections are
-numbered behind IPv4's, and its tables bear their family in their name (``ip6 filter``)."""
+numbered behind IPv4's, and its tables bear their family in their name (``ip6 filter``). Rules that
+packets of both meet (``inet filter``) stand in IPv4's part, with the connections of both."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from correlator.addresses import AddressBook, using
+from correlator.firewall.model import SHARED
 from correlator.reconcile.analysis import Analysis, PacketPaths, PathView, Step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from correlator.arrays import Ints
+    from correlator.arrays import Bools, Ints
     from correlator.reconcile.analysis import Written
 
 FAMILY6 = "ip6 "
 """What stands before the names of ip6tables' tables."""
+RULE = ["generation", "table", "chain", "rule_number"]
+LINE = [*RULE, "begin"]
+"""What a rule, and a line of the ledger, is told by."""
 LEFT_OUT = ("IPv6 packets were left out", "lines of IPv6 were left out", "no IPv4 packet was")
 """What IPv4 alone says of IPv6."""
 
@@ -85,8 +91,16 @@ class Both:
         )
 
     def rules(self) -> pd.DataFrame:
-        """Every rule and policy of every generation."""
-        return stacked(self.four.rules, self._named(self.six.rules))
+        """Every rule and policy of every generation, those of both families once."""
+        four, six = self.four.rules, self._named(self.six.rules)
+        four = four[~_begins(four, (FAMILY6.strip(),))]
+        shared = _begins(six, SHARED)
+        if shared.any():
+            more = six[shared].set_index(RULE)["connections"]
+            theirs = pd.MultiIndex.from_frame(four[RULE])
+            number = four["connections"] + more.reindex(theirs, fill_value=0).to_numpy()
+            four = four.assign(connections=number.astype(four["connections"].dtype))
+        return stacked(four, six[~shared])
 
     def hits(self) -> pd.DataFrame:
         """All hits."""
@@ -131,21 +145,36 @@ class Both:
         )
 
     def balances(self) -> pd.DataFrame:
-        """The ledger without the connections behind its lines."""
-        return stacked(self.four.balances, self._of_six(lambda six: six.balances()))
+        """The ledger without the connections behind its lines, those of both families once."""
+        return stacked(self.four.balances, self._balances6[~_begins(self._balances6, SHARED)])
+
+    @cached_property
+    def _balances6(self) -> pd.DataFrame:
+        return self._of_six(lambda six: six.balances())
+
+    @cached_property
+    def _lines6(self) -> Ints:
+        """For every line of the ledger that of IPv6's own ledger, -1 where it has none."""
+        own = ~_begins(self._balances6, SHARED)
+        six = pd.Series(np.arange(len(own)), pd.MultiIndex.from_frame(self._balances6[LINE]))
+        four = pd.MultiIndex.from_frame(self.four.balances[LINE])
+        beside = six[~own].reindex(four, fill_value=-1).to_numpy()
+        found: Ints = np.r_[beside, np.flatnonzero(own)].astype(np.int64)
+        return found
 
     def explain(self, lines: Ints) -> list[str]:
         """The connections behind these lines of the ledger."""
-        count = len(self.four.balances)
         found = [""] * len(lines)
-        mine = np.flatnonzero(lines < count)
+        mine = np.flatnonzero(lines < len(self.four.balances))
         for at, text in zip(mine, self.four.tables.explain(lines[mine]), strict=True):
             found[at] = text
-        other = np.flatnonzero(lines >= count)
+        line = self._lines6[lines]
+        other = np.flatnonzero(line >= 0)
         with using(self.book):
-            told = self.six.tables.explain(lines[other] - count)
+            told = self.six.tables.explain(line[other])
         for at, text in zip(other, told, strict=True):
-            found[at] = " ".join(str(int(word) + self.first) for word in text.split())
+            words = (str(int(word) + self.first) for word in text.split())
+            found[at] = " ".join((*found[at].split(), *words))
         return found
 
     def paths(self, connection: int) -> tuple[PathView, ...]:
@@ -224,9 +253,9 @@ class Both:
             number = found["connection"].to_numpy()
             changed["connection"] = np.where(zero & (number == 0), 0, number + self.first)
         if "table" in found:
-            changed["table"] = found["table"].cat.rename_categories(lambda name: FAMILY6 + name)
+            changed["table"] = found["table"].cat.rename_categories(named6)
         if "rule" in found and "table" not in found:  # its name, not its text
-            changed["rule"] = [FAMILY6 + name if name else "" for name in found["rule"]]
+            changed["rule"] = [named6(name) if name else "" for name in found["rule"]]
         return found.assign(**changed)
 
 
@@ -257,4 +286,17 @@ def of_six(view: PathView) -> PathView:
 
 
 def _step(step: Step) -> Step:
-    return replace(step, table=FAMILY6 + step.table) if step.table else step
+    return replace(step, table=named6(step.table)) if step.table else step
+
+
+def named6(name: str) -> str:
+    """What a table of IPv6's analysis, or a rule in it, is called among those of both."""
+    return name if name.startswith(tuple(f"{family} " for family in SHARED)) else FAMILY6 + name
+
+
+def _begins(rows: pd.DataFrame, families: tuple[str, ...]) -> Bools:
+    """Which rows (n,) are of tables of these families."""
+    tables, begin = rows["table"].cat, tuple(f"{family} " for family in families)
+    told = np.array([str(name).startswith(begin) for name in tables.categories] or [False])
+    found: Bools = told[tables.codes.to_numpy()]
+    return found

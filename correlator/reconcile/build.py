@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from correlator.reconcile.intake.counters import Counters
     from correlator.reconcile.intake.inputs import Inputs, Progress
     from correlator.reconcile.intake.packets import Intake
+    from correlator.reconcile.shared import Shared
     from correlator.reconcile.tables.engines import Engine
     from correlator.reconcile.tables.tables import Tables
     from correlator.reconcile.verdict import Verdict
@@ -40,11 +41,21 @@ def analyse(
 ) -> Analysis:
     """Reconcile and write the tables. Raises :class:`~correlator.errors.InputError` where rules or
     counters do not fit the packets at all."""
-    verdict = reconcile(inputs, intake, clock_offset, progress)
+    return written(reconcile(inputs, intake, clock_offset, progress), clock_offset, progress)
+
+
+def written(
+    verdict: Verdict,
+    clock_offset: int | None = None,
+    progress: Progress | None = None,
+    shared: Shared | None = None,
+) -> Analysis:
+    """Write the tables of a verdict, which was reached with the same arguments."""
+    inputs, intake = verdict.inputs, verdict.intake
 
     def again() -> Verdict:
         everything = PacketReader(inputs, limit=intake.limit, plan=UNFOLDED).result()
-        return reconcile(inputs, everything, clock_offset)
+        return reconcile(inputs, everything, clock_offset, shared=shared)
 
     tables = tables_of(verdict, again)
     attribution = tables.attribution

@@ -39,7 +39,7 @@ def load_files(
     from correlator.reconcile.intake.packets import PacketReader
 
     inputs = read_inputs(path, pcaps, counters, rules, facts, progress)
-    six = read_inputs6(path, facts, inputs)
+    six = read_inputs6(path, counters, facts, inputs)
     if six is not None and len(six.intake.capture.packets):
         inputs = replace(inputs, may_be_empty=True)
     reading = PacketReader(inputs, progress, aside, limit=max_memory, plan=plan)
@@ -49,11 +49,8 @@ def load_files(
     if meanwhile is not None:
         meanwhile()
     offset = None if clock_offset is None else round(clock_offset * 1e9)
-    found = analyse(inputs, reading.result(), offset, progress)
     if six is None:
-        return found
-    from correlator.addresses import using
-    from correlator.reconcile.both import join_families
+        return analyse(inputs, reading.result(), offset, progress)
+    from correlator.reconcile.families import analyse_both
 
-    with using(six.book):
-        return join_families(found, analyse(six.inputs, six.intake, offset), six.book)
+    return analyse_both(inputs, reading, six, offset, progress)

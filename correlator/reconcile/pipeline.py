@@ -24,6 +24,7 @@ from correlator.reconcile.settle.hits import spread, tally_of
 from correlator.reconcile.settle.ledger import keep_ledger
 from correlator.reconcile.settle.offset import estimate
 from correlator.reconcile.settle.settle import settle
+from correlator.reconcile.shared import Shared
 from correlator.reconcile.tally import Tallies, Tally
 from correlator.reconcile.verdict import Decided, Verdict
 
@@ -43,12 +44,16 @@ def reconcile(
     intake: Intake,
     clock_offset: int | None = None,
     progress: Progress | None = None,
+    shared: Shared | None = None,
 ) -> Verdict:
     """Decide every packet's way. ``clock_offset`` in ns sets the counters' clock minus the
-    packets'."""
+    packets'. ``shared``: what packets of another family meet, too."""
     say = progress or (lambda _what, _part: None)
     stages, entries = intake.stages, intake.stages.register
     counters = read_counters(inputs.log, entries) if inputs.log is not None else None
+    beside = shared.hits if shared is not None else None
+    if counters is not None and shared is not None and beside is None:
+        counters = counters.without(shared.entries)
     policies = np.array([entry.number == 0 for entry in entries.entries], dtype=bool)
     clock = Clock(offset=clock_offset, source="given") if clock_offset is not None else Clock()
     same = inputs.log is not None and inputs.log.form == "session"
@@ -82,6 +87,7 @@ def reconcile(
             tally_of(taken, ways, explored.walked, row_low, row_high, length),
             ordinary,
             len(entries),
+            beside,
         )
         found = estimate(likely, counters, _certain(explored, choices, len(entries)))
         found = _simpler(found, likely, counters, policies, same)
@@ -95,7 +101,7 @@ def reconcile(
     base = None
     if choices.units:
         certain = tally_of(choices.settled, zeros, explored.walked, row_low, row_high, length)
-        base = _tallies(certain, ordinary, len(entries))
+        base = _tallies(certain, ordinary, len(entries), beside)
     likely = likely if not choices.units else None
     settlement = settle(explored, choices, base, counters, clock, row_low, row_high, length)
     row, way = _decided(choices, settlement.taken)
@@ -106,7 +112,7 @@ def reconcile(
     hits = spread(row_of, way_of_row, explored.walked, row_low, row_high, length).by_time()
     # where nothing was open, what was likely is what is
     own = tally_of(row_of, way_of_row, explored.walked, row_low, row_high, length)
-    final = likely or _tallies(own, ordinary, len(entries))
+    final = likely or _tallies(own, ordinary, len(entries), beside)
     books = None
     if counters is not None and counted:
         books = Books(counters, clock, final, keep_ledger(final, counters, clock, policies))
@@ -128,10 +134,10 @@ def reconcile(
     )
 
 
-def _tallies(own: Tally, ordinary: Ordinary | None, entries: int) -> Tallies:
+def _tallies(own: Tally, ordinary: Ordinary | None, entries: int, beside: Tally | None) -> Tallies:
     """All hits."""
     if ordinary is None:
-        return Tallies(entries, own)
+        return Tallies(entries, own, beside=beside)
     return Tallies(
         entries,
         own,
@@ -139,6 +145,7 @@ def _tallies(own: Tally, ordinary: Ordinary | None, entries: int) -> Tallies:
         ordinary.taken,
         ordinary.folded.packets.begins,
         ordinary.tallies,
+        beside,
     )
 
 

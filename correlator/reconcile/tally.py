@@ -106,7 +106,8 @@ def _order(low: Ints, high: Ints, *others: npt.NDArray[np.integer]) -> None:
 class Tallies:
     """All hits of E ``entries``: of packets that were attributed one by one (``own``), and of
     ordinary ones: ``blocks`` makes their tallies in order of time, ``begins`` tells when each block
-    begins, ``sizes`` int64 (W,) how many packets go each of the ``ways``."""
+    begins, ``sizes`` int64 (W,) how many packets go each of the ``ways``. ``beside``: hits of
+    another family's packets, which were attributed on their own."""
 
     entries: int
     own: Tally
@@ -114,6 +115,7 @@ class Tallies:
     sizes: Ints = None  # type: ignore[assignment]
     begins: Sequence[int] = ()
     blocks: Callable[[], Iterator[Tally]] = lambda: iter(())
+    beside: Tally | None = None
 
     @cached_property
     def members(self) -> dict[int, Members]:
@@ -124,21 +126,30 @@ class Tallies:
     def counts(self) -> Ints:
         """Hits of every entry; int64 (E,)."""
         result = np.zeros(self.entries, dtype=np.int64)
-        for sizes, members in (
-            (np.diff(self.own.offsets), self.own.members),
-            (self.sizes, self.members),
-        ):
+        parts = [(np.diff(one.offsets), one.members) for one in self._apart]
+        for sizes, members in (*parts, (self.sizes, self.members)):
             for entry, ways in members.items():
                 result[entry] += sum(int(sizes[way]) * number for way, number in ways)
         return result
 
-    def alike(self, entry: int) -> tuple[Members, Members]:
-        """The same for entries that the same packets hit."""
-        return self.own.members.get(entry, ()), self.members.get(entry, ())
+    @property
+    def _apart(self) -> tuple[Tally, ...]:
+        """The tallies that are no blocks."""
+        return (self.own,) if self.beside is None else (self.own, self.beside)
+
+    def alike(self, entry: int) -> tuple[Members, ...]:
+        """The same for entries that the same packets hit; of ordinary ones first."""
+        return (self.members.get(entry, ()), *(one.members.get(entry, ()) for one in self._apart))
 
     def __iter__(self) -> Iterator[Tally]:
         if len(self.own.low):
             yield self.own
+        yield from self.others()
+
+    def others(self) -> Iterator[Tally]:
+        """The tallies of all packets but those that were attributed one by one."""
+        if self.beside is not None:
+            yield self.beside
         yield from self.blocks()
 
     @cached_property
@@ -186,10 +197,13 @@ class Tallies:
     def _in_turn(self) -> Iterator[tuple[Tally, int | None]]:
         """Every tally with the time before which nothing comes any more; None: nothing comes any
         more at all."""
+        *waiting, last = self._apart
+        for one in waiting:
+            yield one, -(1 << 62)
         if not self.begins:
-            yield self.own, None
+            yield last, None
             return
-        yield self.own, -(1 << 62)
+        yield last, -(1 << 62)
         for number, part in enumerate(self.blocks()):
             yield part, self.begins[number + 1] if number + 1 < len(self.begins) else None
 

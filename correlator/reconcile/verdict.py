@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from correlator.reconcile.settle.confirm import place_own
+from correlator.reconcile.settle.hits import hits_of, joined
 
 if TYPE_CHECKING:
     from correlator.arrays import Ints
@@ -63,6 +64,12 @@ class Verdict:
     clock: Clock
     warnings: tuple[str, ...]
     inferred: tuple[str, ...]
+
+    @cached_property
+    def others(self) -> Hits:
+        """The hits of all packets but those of ordinary connections; row -1 of another family's."""
+        own, beside = self.decided.hits, self.hits.beside
+        return own if beside is None else joined(own, hits_of(beside))
 
     @cached_property
     def placed(self) -> tuple[Ints, Facts]:

@@ -87,7 +87,13 @@ class DualLab(Lab):
     def _build(self) -> None:
         super()._build()
         for space in ("host", "out", "c1", "c2"):
-            for setting in ("all.disable_ipv6=0", "all.accept_dad=0", "default.accept_dad=0"):
+            for setting in (
+                "all.disable_ipv6=0",
+                "all.accept_dad=0",
+                "default.accept_dad=0",
+                "all.router_solicitations=0",
+                "default.router_solicitations=0",
+            ):
                 self.run(space, "sysctl", "-qw", f"net.ipv6.conf.{setting}")
         for key, value in SYSCTLS6.items():
             self.run("host", "sysctl", "-qw", f"{key}={value}")
@@ -99,11 +105,14 @@ class DualLab(Lab):
             self._six(space, "eth0", address)
             self.run(space, "ip", "-6", "route", "add", "default", "via", BRIDGE6)
         self.run("out", "ip", "-6", "route", "add", "fd00:17::/64", "via", HOST6)
+        self._rules()
+        time.sleep(3)  # until every group that was joined has been reported
+
+    def _rules(self) -> None:
         self.run("host", "iptables-nft-restore", stdin=RULES4)
         self.run("host", "ip6tables-nft-restore", stdin=RULES6)
         for chain in ("INPUT", "FORWARD", "OUTPUT"):
             self.run("host", "ip6tables-nft", "-Z", chain)
-        time.sleep(1)
 
     def _six(self, space: str, device: str, address: str) -> None:
         self.run(space, "ip", "addr", "add", f"{address}/64", "dev", device, "nodad")

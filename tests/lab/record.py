@@ -34,6 +34,8 @@ def _kept(line: str) -> bool:
 class Recorder:
     """Records a lab's host between ``with``'s begin and end into ``folder``."""
 
+    logs: tuple[str, ...] = ("counters.log",)
+
     def __init__(
         self,
         lab: Lab,
@@ -76,11 +78,10 @@ class Recorder:
             )
             for name in self.interfaces
         ]
-        self.sampler = lab.start(
-            "host", sys.executable, "-m", "tests.lab.sampler", str(folder), str(self.interval)
-        )
+        self.sampler = lab.start("host", *self.sampling())
         self._wait(folder / "trace.bin", 6)
-        self._wait(folder / "counters.log", 1)
+        for name in self.logs:
+            self._wait(folder / name, 1)
         for name in self.interfaces:
             self._wait(folder / f"{name}.pcap", 24)
         time.sleep(0.3)
@@ -92,6 +93,10 @@ class Recorder:
             if time.monotonic() > until:
                 raise RuntimeError(f"{path} does not appear")
             time.sleep(0.02)
+
+    def sampling(self) -> tuple[str, ...]:
+        """The sampler's command."""
+        return (sys.executable, "-m", "tests.lab.sampler", str(self.folder), str(self.interval))
 
     def note_rules(self) -> None:
         """Learn the handles of the rules that are there now; call it after every change."""

@@ -32,6 +32,8 @@ table ip corrtrace {
   chain seen-out { type filter hook output priority -190; policy accept; }
 }
 """
+FAMILIES = {1: "inet ", 2: "", 10: "ip6 "}
+"""What stands before a table's name, by the number of its family (NFPROTO_*)."""
 IP6 = 10
 """NFPROTO_IPV6: the family of a table of ip6tables."""
 TRACE_TABLE6 = TRACE_TABLE.replace("table ip ", "table ip6 ")

@@ -11,20 +11,32 @@ import sys
 import time
 
 
-def serve(doors: list[str], reply: int) -> None:
-    """Answer on every ``tcp:PORT`` and ``udp:PORT``: ``reply`` bytes for what comes in, then close.
-    Runs for ever."""
+def listening(door: str, family: socket.AddressFamily) -> socket.socket:
+    """A socket behind ``tcp:PORT`` or ``udp:PORT``."""
+    kind, _, port = door.partition(":")
+    sock = socket.socket(family, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    sock.bind(("", int(port)))
+    if kind == "tcp":
+        sock.listen(512)
+    return sock
+
+
+def of(address: str) -> socket.AddressFamily:
+    """The family of an address."""
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def serve(doors: list[str], reply: int, six: bool = False) -> None:
+    """Answer on every ``tcp:PORT`` and ``udp:PORT`` of IPv4 (``six``: and of IPv6): ``reply`` bytes
+    for what comes in, then close. Runs for ever."""
     selector = selectors.DefaultSelector()
-    for door in doors:
-        kind, _, port = door.partition(":")
-        sock = socket.socket(
-            socket.AF_INET, socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
-        )
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(("", int(port)))
-        if kind == "tcp":
-            sock.listen(512)
-        selector.register(sock, selectors.EVENT_READ, kind)
+    for family in (socket.AF_INET, socket.AF_INET6) if six else (socket.AF_INET,):
+        for door in doors:
+            kind = door.partition(":")[0]
+            selector.register(listening(door, family), selectors.EVENT_READ, kind)
     print("ready", flush=True)
     while True:
         for key, _ in selector.select():
@@ -61,7 +73,7 @@ def tcp(
     close. Returns how many were answered."""
     good = 0
     for i in range(count):
-        sock = socket.socket()
+        sock = socket.socket(of(target))
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.settimeout(1.5)
         if reset:
@@ -86,7 +98,7 @@ def tcp(
 
 def udp(source: str, target: str, port: int, count: int, size: int, sport: int, gap: float) -> int:
     """``count`` datagrams from one socket, each answered or not. Returns how many were."""
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = socket.socket(of(target), socket.SOCK_DGRAM)
     sock.bind((source, sport))
     sock.settimeout(0.4)
     good = 0
@@ -155,9 +167,10 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=kind, default=default)
     parser.add_argument("--reset", action="store_true")
     parser.add_argument("--http", action="store_true")
+    parser.add_argument("--six", action="store_true")
     a = parser.parse_args()
     if a.what == "serve":
-        serve(a.words, a.reply)
+        serve(a.words, a.reply, a.six)
         return
     target, port = a.words[0], int(a.words[1])
     if a.what == "load":

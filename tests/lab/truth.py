@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.lab.net import Lab
-from tests.lab.trace import IP6, OWN_TABLE, POLICY, RULE, SEEN, Event, events
+from tests.lab.trace import FAMILIES, IP6, OWN_TABLE, POLICY, RULE, SEEN, Event, events
 
 PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
 HOP_BY_HOP, ICMP6 = 0, 58
+EARLY = "early"
+"""The chain of nft's own that is ahead of conntrack."""
 Tuple = tuple[str, str, int, str, int]
 Key = tuple[Tuple, str, str, str, str]
 Names = dict[tuple[str, str, int], str]
@@ -67,7 +69,7 @@ def rule_names(lab: Lab, six: bool = False) -> Names:
 
 def _own_tuple(event: Event) -> Tuple:
     header, transport = event.header, event.transport
-    if event.family == IP6:
+    if header[0] >> 4 == 6:
         return _own_tuple6(header, transport)
     protocol = header[9]
     sport = dport = 0
@@ -89,13 +91,14 @@ def _own_tuple6(header: bytes, transport: bytes) -> Tuple:
 
 def _length(event: Event) -> int:
     """Bytes as its counter counts them."""
-    if event.family == IP6:
+    if event.header[0] >> 4 == 6:
         return int.from_bytes(event.header[4:6], "big") + 40
     return int.from_bytes(event.header[2:4], "big")
 
 
-def read_truth(trace: Path, names: Names, six: bool = False) -> dict[Key, list[int]]:
-    """(tuple, direction, table, chain, rule) -> [packets, bytes], of IPv4's tables, or IPv6's."""
+def read_truth(trace: Path, names: Names | None, six: bool = False) -> dict[Key, list[int]]:
+    """(tuple, direction, table, chain, rule) -> [packets, bytes], of IPv4's tables, or IPv6's.
+    Without ``names``: of all, named with their family, and rules by their handle."""
     connections: dict[int, Tuple] = {}
     first: dict[int, Event] = {}
     current: dict[int, Event] = {}
@@ -109,7 +112,8 @@ def read_truth(trace: Path, names: Names, six: bool = False) -> dict[Key, list[i
         dropped it before conntrack could look: then nobody called it anything, and it is the
         client's."""
         waiting = early.pop(packet, [])
-        unseen = packet not in looked and all(event.table == "raw" for event, *_ in waiting)
+        ahead = all(event.table == "raw" or event.chain == EARLY for event, *_ in waiting)
+        unseen = packet not in looked and ahead
         for event, text, length in waiting:
             key = (
                 _own_tuple(first.get(packet, event)),
@@ -122,7 +126,7 @@ def read_truth(trace: Path, names: Names, six: bool = False) -> dict[Key, list[i
             hits[key][1] += length
 
     for event in events(trace):
-        if (event.family == IP6) != six:
+        if names is not None and (event.family == IP6) != six:
             continue
         if event.header:
             if event.table == OWN_TABLE and not event.chain.startswith(SEEN):
@@ -149,7 +153,13 @@ def read_truth(trace: Path, names: Names, six: bool = False) -> dict[Key, list[i
             or event.table == OWN_TABLE
         ):
             continue  # a rule without a handle is the end of a chain
-        text = "policy" if event.kind == POLICY else names[event.table, event.chain, event.handle]
+        if names is None:
+            event = replace(event, table=FAMILIES[event.family] + event.table)
+        text = "policy"
+        if event.kind == RULE and names is not None:
+            text = names[event.table, event.chain, event.handle]
+        elif event.kind == RULE:
+            text = f"handle {event.handle}"
         length = _length(shown)
         if shown.connection:
             counted.append((shown.connection, shown.reply, event.table, event.chain, text, length))

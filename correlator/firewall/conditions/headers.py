@@ -34,6 +34,7 @@ class Field(StrEnum):
     PACKET_TYPE = "packet_type"
     ICMP_TYPE = "icmp_type"
     ICMP_CODE = "icmp_code"
+    NEXT_HEADER = "next_header"
 
 
 _WHOLE = frozenset(
@@ -58,7 +59,9 @@ _CUTS: dict[Field, Callable[[Reads], set[int]]] = {
 
 def note_ranges(reads: Reads, name: Field, ranges: tuple[Range, ...]) -> None:
     """Packets that the ranges tell apart are kinds of their own."""
-    if name in _WHOLE:
+    if name is Field.NEXT_HEADER:
+        reads.fields.update(("protocol", "extensions"))
+    elif name in _WHOLE:
         reads.fields.add(name.value)
     elif name is Field.MAC_SOURCE:
         reads.macs.update(low for low, _ in ranges)

@@ -35,10 +35,12 @@ _PORTS = (Field.SOURCE_PORT, Field.DESTINATION_PORT)
 
 @dataclass(frozen=True, slots=True)
 class NumberKey:
-    """A number of the packet, shifted right by ``shift`` bits."""
+    """A number of the packet, shifted right by ``shift`` bits. ``of_icmp6``: its names are those of
+    IPv6's types and codes."""
 
     field: Field
     shift: int = 0
+    of_icmp6: bool = False
 
     def note(self, reads: Reads, parts: tuple[Part, ...]) -> None:
         """Packets that the ranges tell apart are kinds of their own."""
@@ -219,6 +221,6 @@ class OfFamily:
     negated: bool = False
 
     def compile(self, reads: Reads) -> Predicate:
-        """Packets that are walked are of IPv4."""
-        answer = (self.family == "ip") != self.negated
+        """All packets that walk a ruleset are of one family."""
+        answer = (self.family == reads.family) != self.negated
         return lambda _view, _host: answer

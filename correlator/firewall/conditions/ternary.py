@@ -24,7 +24,7 @@ class Reads:
     fields read whole.
 
     ``addresses``, ``ports``, ``lengths`` and ``ttls`` hold the first value of every half-open range
-    in which some condition is constant."""
+    in which some condition is constant. ``family``: whose packets they are (``ip``, ``ip6``)."""
 
     addresses: set[int] = field(default_factory=set)
     ports: set[int] = field(default_factory=set)
@@ -32,6 +32,7 @@ class Reads:
     ttls: set[int] = field(default_factory=set)
     macs: set[int] = field(default_factory=set)
     fields: set[str] = field(default_factory=set)
+    family: str = "ip"
 
     def address_range(self, low: int, high: int) -> None:
         """Addresses low..high (inclusive) are told apart from the others."""

@@ -83,12 +83,13 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Nat:
-    """A translation that a rule asks for. ``family``: of whose packets (``ip``, ``ip6``; empty:
-    all). ``rows``: where a map tells the range by what ``keys`` read, the row of each range."""
+    """A translation that a rule asks for. ``foreign``: of another family's packets than walk it, so
+    that it does nothing. ``rows``: where a map tells the range by what ``keys`` read, the row of
+    each range."""
 
     kind: NatKind
     ranges: tuple[NatRange, ...] = ()
-    family: str = "ip"
+    foreign: bool = False
     keys: tuple[Key, ...] = ()
     rows: tuple[Row, ...] = ()
 
@@ -122,7 +123,7 @@ class Nat:
         if ports:
             span = min(low for low, _ in ports), max(high for _, high in ports)
             chosen = [NatRange(one.addresses, span) for one in chosen]
-        return Nat(self.kind, tuple(chosen), self.family)
+        return Nat(self.kind, tuple(chosen))
 
     def _destination(self, view: View, host: Host) -> Rewrite | None:
         if self.kind is NatKind.DNAT:

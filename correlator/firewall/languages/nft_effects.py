@@ -10,7 +10,7 @@ from correlator.firewall.conditions.keyed import NumberKey, OfFamily, Row
 from correlator.firewall.conditions.ternary import Condition, Unknown
 from correlator.firewall.effects.dispatch import Choice, Dispatch
 from correlator.firewall.effects.fields import CopyMark, NoTrack, WriteBits, WriteUnknown
-from correlator.firewall.effects.nat import Nat, NatKind, NatRange
+from correlator.firewall.effects.nat import ANYWHERE, ANYWHERE6, Nat, NatKind, NatRange
 from correlator.firewall.effects.verdicts import Jump, OutOfSight, Reject, Verdict
 from correlator.firewall.languages.nft_keys import is_protocol, keys_of
 from correlator.firewall.languages.nft_matches import Lookup, listed
@@ -155,8 +155,10 @@ def _nat(kind: str, body: dict[str, Any] | None, lookup: Lookup) -> Lowered:
     body = body or {}
     named = NatKind[kind.upper()]
     family = str(body.get("family", "" if "addr" not in body else lookup.family))
-    if family == "ip6" or (family == "inet" and _is_ip6(body["addr"])):
-        return _asked_by_map(body.get("addr"), lookup), (Nat(named, (), "ip6"),)
+    if family == "inet":
+        family = "ip6" if _is_ip6(body["addr"]) else "ip"
+    if family not in ("", lookup.packets):
+        return _asked_by_map(body.get("addr"), lookup), (Nat(named, (), foreign=True),)
     if "netmap" in _listed(body.get("flags", [])):
         return (Unknown(rule_words([{kind: body}])),), (OutOfSight(rule_words([{kind: body}])),)
     ports = _ports(body.get("port"))
@@ -166,7 +168,7 @@ def _nat(kind: str, body: dict[str, Any] | None, lookup: Lookup) -> Lowered:
     spans = part_of(_ADDRESS, address) if address is not None else None
     assert not isinstance(spans, str)
     ranges = (NatRange(spans, ports),) if spans is not None or ports is not None else ()
-    return (), (Nat(named, ranges, "ip" if address is not None else ""),)
+    return (), (Nat(named, ranges),)
 
 
 def _asked_by_map(address: Any, lookup: Lookup) -> tuple[Condition, ...]:
@@ -192,10 +194,11 @@ def _mapped(named: NatKind, body: dict[str, Any], ports: Range | None, lookup: L
     rows: tuple[Row, ...] = tuple(row_of(keys, element[0]) for element in elements)
     ranges = tuple(_range_of(element[1], ports) for element in elements)
     if members.open_ended:
-        ranges, keys, rows = (*ranges, NatRange((0, ALL_BITS), ports)), (), ()
-        return (*needs, Unknown(words(body["data"]))), (Nat(named, ranges, "ip", keys, rows),)
+        anywhere = ANYWHERE if lookup.packets == "ip" else ANYWHERE6
+        ranges = (*ranges, NatRange(anywhere, ports))
+        return (*needs, Unknown(words(body["data"]))), (Nat(named, ranges),)
     asked = listed(keys, members, negated=False)
-    return (*needs, asked), (Nat(named, ranges, "ip", keys, rows),)
+    return (*needs, asked), (Nat(named, ranges, keys=keys, rows=rows),)
 
 
 def _range_of(target: Any, ports: Range | None) -> NatRange:

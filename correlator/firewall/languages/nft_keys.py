@@ -36,8 +36,19 @@ _IP = {
     "ttl": NumberKey(Field.TTL),
     "dscp": NumberKey(Field.TOS, 2),
 }
+_IP6 = {
+    "saddr": NumberKey(Field.SOURCE),
+    "daddr": NumberKey(Field.DESTINATION),
+    "nexthdr": NumberKey(Field.NEXT_HEADER),
+    "hoplimit": NumberKey(Field.TTL),
+    "dscp": NumberKey(Field.TOS, 2),
+}
 _PORTS = {"sport": NumberKey(Field.SOURCE_PORT), "dport": NumberKey(Field.DESTINATION_PORT)}
 _ICMP = {"type": NumberKey(Field.ICMP_TYPE), "code": NumberKey(Field.ICMP_CODE)}
+_ICMP6 = {
+    "type": NumberKey(Field.ICMP_TYPE, of_icmp6=True),
+    "code": NumberKey(Field.ICMP_CODE, of_icmp6=True),
+}
 _META: dict[str, Key] = {
     "iifname": DeviceKey(outgoing=False),
     "oifname": DeviceKey(outgoing=True),
@@ -87,12 +98,11 @@ def _payload(body: dict[str, Any], expression: Any) -> Read:
     if protocol == "ip":
         return Read(_IP.get(field, unknown), (OfFamily("ip"),))
     if protocol == "ip6":
-        return Read(unknown, (OfFamily("ip6"),))
-    if protocol == "icmp":
-        needs = (OfFamily("ip"), is_protocol(1), ReadableHeader())
-        return Read(_ICMP.get(field, unknown), needs)
-    if protocol == "icmpv6":
-        return Read(unknown, (OfFamily("ip6"), is_protocol(58)))
+        return Read(_IP6.get(field, unknown), (OfFamily("ip6"),))
+    if protocol in ("icmp", "icmpv6"):
+        family, number, keys = ("ip", 1, _ICMP) if protocol == "icmp" else ("ip6", 58, _ICMP6)
+        needs = (OfFamily(family), is_protocol(number), ReadableHeader())
+        return Read(keys.get(field, unknown), needs)
     if protocol == "th":
         return Read(_PORTS.get(field, unknown), (ReadableHeader(),))
     if protocol in TRANSPORTS:

@@ -33,10 +33,11 @@ _MOST = (1 << 48) - 1
 
 
 class Lookup:
-    """Finds what an expression names by ``@name``, in the sets of a rule's table."""
+    """Finds what an expression names by ``@name``, in the sets of a rule's table; ``packets`` is
+    the family of those that walk the rules (``ip``, ``ip6``)."""
 
-    def __init__(self, sets: Sets, family: str, table: str) -> None:
-        self.sets, self.family, self.table = sets, family, table
+    def __init__(self, sets: Sets, family: str, table: str, packets: str = "ip") -> None:
+        self.sets, self.family, self.table, self.packets = sets, family, table, packets
 
     def named(self, name: str) -> NamedSet:
         """The set or map; one of which nothing is known where it was not listed."""
@@ -139,7 +140,9 @@ def _connection(
     if negated is None:
         return None
     if direction is not None:
-        return (_in_tuple(key, direction == "reply", negated, right),)
+        family = key.partition(" ")[0] if " " in key else body.get("family", "")
+        needs = (OfFamily(family),) if family in ("ip", "ip6") else ()
+        return (*needs, _in_tuple(key, direction == "reply", negated, right))
     if key in ("state", "status") and not (isinstance(right, str) and right.startswith("@")):
         named = frozenset(one.upper().replace("-", "_") for one in _names(right))
         made = conntrack.State if key == "state" else conntrack.Status
@@ -159,7 +162,7 @@ def _in_tuple(key: str, reply: bool, negated: bool, right: Any) -> Condition:
         "proto-src": conntrack.TuplePart.SOURCE_PORT,
         "proto-dst": conntrack.TuplePart.DESTINATION_PORT,
     }
-    named = key.removeprefix("ip ")
+    named = key.removeprefix("ip ").removeprefix("ip6 ")
     field = Field.SOURCE if named.endswith("addr") else Field.SOURCE_PORT
     return conntrack.InTuple(reply, parts[named], span_of(NumberKey(field), right), negated)
 

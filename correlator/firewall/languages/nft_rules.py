@@ -18,7 +18,7 @@ from correlator.firewall.languages.nft_effects import lower
 from correlator.firewall.languages.nft_matches import Lookup, conditions_of
 from correlator.firewall.languages.nft_sets import Sets
 from correlator.firewall.languages.nft_words import rule_words
-from correlator.firewall.model import Chain, Effect, Rule, Ruleset
+from correlator.firewall.model import MET, Chain, Effect, Rule, Ruleset
 
 Objects = list[dict[str, Any]]
 NONE = -1
@@ -57,8 +57,12 @@ class _Line:
             self.place = int(body["packets"])
 
 
-def ruleset_of(objects: Objects, sets: Sets) -> tuple[Ruleset, tuple[int, ...]]:
+def ruleset_of(
+    objects: Objects, sets: Sets, packets: str = "ip"
+) -> tuple[Ruleset, tuple[int, ...]]:
     """(the ruleset, for each of its entries the place of its counter: -1 where it has none).
+    ``packets``: the family of those that walk it; of IPv6's, the chains that IPv4 alone meets are
+    left out.
 
     Raises KeyError, TypeError or ValueError where an object lacks what all of its kind have."""
     chains: dict[_ChainName, dict[str, Any]] = {}
@@ -77,20 +81,22 @@ def ruleset_of(objects: Objects, sets: Sets) -> tuple[Ruleset, tuple[int, ...]]:
     single = _used_once(rules)
     made, places = list[Chain](), list[int]()
     for name, body in chains.items():
-        lookup = Lookup(sets, name[0], name[1])
+        if packets == "ip6" and name[0] not in MET[packets]:
+            continue
+        lookup = Lookup(sets, name[0], name[1], packets)
         read: list[Rule] = []
         for number, rule in enumerate(rules.get(name, []), 1):
             line = _line(rule, lookup)
             object_name = (name[0], name[1], line.named)
             if line.place == NONE and object_name in single:
                 line.place = counters.get(object_name, NONE)
-            read.append(_rule(rule, line, number))
+            read.append(_rule(rule, line, number, packets))
             places.append(line.place)
-        chain = _chain(body, tuple(read))
+        chain = _chain(body, tuple(read), packets)
         made.append(chain)
         if chain.policy is not None:
             places.append(NONE)
-    return Ruleset(tuple(made)), tuple(places)
+    return Ruleset(tuple(made), packets), tuple(places)
 
 
 def _used_once(rules: dict[_ChainName, list[dict[str, Any]]]) -> frozenset[tuple[str, str, str]]:
@@ -133,10 +139,10 @@ def _line(rule: dict[str, Any], lookup: Lookup) -> _Line:
     return line
 
 
-def _rule(body: dict[str, Any], line: _Line, number: int) -> Rule:
+def _rule(body: dict[str, Any], line: _Line, number: int, packets: str) -> Rule:
     family = body["family"]
     return Rule(
-        table_name(family, body["table"]),
+        table_name(family, body["table"], packets),
         body["chain"],
         number,
         rule_words(_statements(body), body.get("comment", "")),
@@ -149,9 +155,9 @@ def _rule(body: dict[str, Any], line: _Line, number: int) -> Rule:
     )
 
 
-def table_name(family: str, table: str) -> str:
-    """The name of a table: with its family, where that is not ip."""
-    return table if family == "ip" else f"{family} {table}"
+def table_name(family: str, table: str, packets: str = "ip") -> str:
+    """The name of a table: with its family, where that is not its packets'."""
+    return table if family == packets else f"{family} {table}"
 
 
 def _target(effects: list[Effect]) -> str:
@@ -175,10 +181,10 @@ def _target(effects: list[Effect]) -> str:
     return ""
 
 
-def _chain(body: dict[str, Any], rules: tuple[Rule, ...]) -> Chain:
+def _chain(body: dict[str, Any], rules: tuple[Rule, ...], packets: str) -> Chain:
     """A chain; one of a hook that packets of no family walk here stands nowhere. Of one at a device
     that was not told (as by ``nft -j`` 1.0.6), nobody knows whom it meets."""
-    family, table = body["family"], table_name(body["family"], body["table"])
+    family, table = body["family"], table_name(body["family"], body["table"], packets)
     hook, device = str(body.get("hook", "")), ""
     if family == "netdev" and hook == "ingress" and "dev" not in body:
         base = Base(Hook.PREROUTING, INGRESS + int(body["prio"]))

@@ -33,6 +33,36 @@ ICMP_TYPES = {
     "address-mask-request": 17,
     "address-mask-reply": 18,
 }
+ICMP6_TYPES = {
+    "destination-unreachable": 1,
+    "packet-too-big": 2,
+    "time-exceeded": 3,
+    "parameter-problem": 4,
+    "echo-request": 128,
+    "echo-reply": 129,
+    "mld-listener-query": 130,
+    "mld-listener-report": 131,
+    "mld-listener-done": 132,
+    "mld-listener-reduction": 132,
+    "nd-router-solicit": 133,
+    "nd-router-advert": 134,
+    "nd-neighbor-solicit": 135,
+    "nd-neighbor-advert": 136,
+    "nd-redirect": 137,
+    "router-renumbering": 138,
+    "ind-neighbor-solicit": 141,
+    "ind-neighbor-advert": 142,
+    "mld2-listener-report": 143,
+}
+ICMP6_CODES = {
+    "no-route": 0,
+    "admin-prohibited": 1,
+    "addr-unreachable": 3,
+    "port-unreachable": 4,
+    "policy-fail": 5,
+    "reject-route": 6,
+}
+"""Names of IPv6's types and codes are IPv4's with other numbers (nft(8), ICMPV6 TYPE TYPE)."""
 ICMP_CODES = {
     "net-unreachable": 0,
     "host-unreachable": 1,
@@ -123,7 +153,7 @@ def _number(key: NumberKey, value: Any) -> Range:
     if field in (Field.SOURCE, Field.DESTINATION):
         return parse_address(_name(value))
     if isinstance(value, str) and not value[:1].isdigit():
-        number = _named(field, value)
+        number = _named(key, value)
     elif field is Field.MAC_SOURCE and isinstance(value, str):
         number = parse_number(value.replace(":", ""), _WIDEST, 16)
     else:
@@ -131,12 +161,14 @@ def _number(key: NumberKey, value: Any) -> Range:
     return number, number
 
 
-def _named(field: Field, word: str) -> int:
+def _named(key: NumberKey, word: str) -> int:
+    field = key.field
     names: dict[Field, dict[str, int]] = {
         Field.PROTOCOL: PROTOCOLS,
+        Field.NEXT_HEADER: PROTOCOLS,
         Field.PACKET_TYPE: PACKET_TYPES,
-        Field.ICMP_TYPE: ICMP_TYPES,
-        Field.ICMP_CODE: ICMP_CODES,
+        Field.ICMP_TYPE: ICMP6_TYPES if key.of_icmp6 else ICMP_TYPES,
+        Field.ICMP_CODE: ICMP6_CODES if key.of_icmp6 else ICMP_CODES,
     }
     if field in (Field.SOURCE_PORT, Field.DESTINATION_PORT):
         try:

@@ -59,9 +59,10 @@ def notation_of(text: str) -> Notation | None:
     return next((one for one in NOTATIONS if one.begins.search(text)), None)
 
 
-def read_nft_log(text: str, source: str, notation: Notation) -> CounterLog:
-    """All snapshots of a log. Raises :class:`~correlator.errors.InputError` where one is damaged,
-    the last one excepted, which may be cut."""
+def read_nft_log(text: str, source: str, notation: Notation, family: str = "ip") -> CounterLog:
+    """All snapshots of a log, as packets of a ``family`` (``ip``, ``ip6``) meet the rules. Raises
+    :class:`~correlator.errors.InputError` where one is damaged, the last one excepted, which may be
+    cut."""
     snapshots, warnings = _split(text, source, notation), list[str]()
     known: dict[str, Objects] = {}
     read: list[tuple[Objects, Ints]] = []
@@ -79,7 +80,7 @@ def read_nft_log(text: str, source: str, notation: Notation) -> CounterLog:
     stretches = []
     for objects, numbers in read:
         if id(objects) not in made:
-            made[id(objects)] = _ruleset(objects, sets, source, made)
+            made[id(objects)] = _ruleset(objects, sets, source, made, family)
         ruleset, place = made[id(objects)]
         values = np.where(place[:, None] >= 0, numbers[place], 0)[None]
         packets, size = values[:, :, 0], values[:, :, 1]
@@ -103,16 +104,16 @@ def _not_followed(known: dict[str, Objects], source: str) -> list[str]:
 
 
 def _ruleset(
-    objects: Objects, sets: Sets, source: str, made: dict[int, tuple[Ruleset, Ints]]
+    objects: Objects, sets: Sets, source: str, made: dict[int, tuple[Ruleset, Ints]], family: str
 ) -> tuple[Ruleset, Ints]:
     """(the ruleset of a listing, one object for all that are equal; places of its counters)."""
     try:
-        ruleset, places = ruleset_of(objects, sets)
+        ruleset, places = ruleset_of(objects, sets, family)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{source}: holds an object that nft does not print: {error!r:.80}"
         ) from None
-    if not ruleset.entries:
+    if not ruleset.entries and family == "ip":
         raise InputError(f"{source}: lists no rule and no base chain")
     same = next((one for one, _ in made.values() if one == ruleset), ruleset)
     return same, np.array(places, dtype=np.int64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from correlator.firewall.languages.readers import LANGUAGES
 from correlator.firewall.samples.each import read_each
@@ -15,9 +16,9 @@ _ESCAPE_TEXT = re.compile(_ESCAPE.pattern.decode())
 _INDENTED = re.compile(r"(?m)^([ \t]+)(?:Chain \S+ \(|\*\w+$)")
 
 
-def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
+def parse_counter_log(log: str | bytes, source: str = "counters", family: str = "ip") -> CounterLog:
     """All snapshots of a log. Give bytes (UTF-8) where it is long: they are read many snapshots at
-    once.
+    once. ``family``: that of the packets that meet the rules (``ip``, ``ip6``).
 
     Raises :class:`~correlator.errors.InputError` where there is no snapshot, no time, or no counter
     in it. A last snapshot that is cut short is left out, with a warning. What a terminal made of it
@@ -26,12 +27,19 @@ def parse_counter_log(log: str | bytes, source: str = "counters") -> CounterLog:
     if isinstance(log, bytes):
         found = read_alike(log, source)
         if found is not None:
-            return found
+            return _as_of(found, family)
         log = log.decode("utf-8", "replace")
     notation = notation_of(log)
     if notation is not None:
-        return read_nft_log(log, source, notation)
-    return read_each(_outdented(log), source)
+        return read_nft_log(log, source, notation, family)
+    return _as_of(read_each(_outdented(log), source), family)
+
+
+def _as_of(log: CounterLog, family: str) -> CounterLog:
+    """A log of ip6tables' is read as one of iptables'."""
+    if family == "ip":
+        return log
+    return replace(log, rulesets=tuple(ruleset.as_of(family) for ruleset in log.rulesets))
 
 
 def _escapes_gone(log: str | bytes) -> str | bytes:

@@ -163,7 +163,7 @@ def _done(
             back = [one.state for one in found if one.returned and not effect.goto]
             ended = [one for one in found if effect.goto or not one.returned]
             return back, ended
-        case Nat(family="ip6"):
+        case Nat(foreign=True):
             pass  # of another family's packets: a hit that translates nothing
         case Nat():
             rewrite = effect.rewrite(state.view, host)

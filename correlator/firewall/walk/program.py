@@ -88,7 +88,7 @@ def compile_ruleset(
 ) -> Program:
     """Compile a ruleset; base chains in ``phantoms`` (table, chain) do not exist in the kernel and
     count nothing."""
-    reads = Reads()
+    reads = Reads(family=ruleset.family)
     there = [chain for chain in ruleset.chains if (chain.table, chain.name) not in phantoms]
     names = frozenset((chain.table, chain.name) for chain in there)
     chains: dict[tuple[str, str], CompiledChain] = {}

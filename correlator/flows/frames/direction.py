@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.addresses import in_network
 from correlator.flows.keys import WINDOW_NS, invariant_key
 
 if TYPE_CHECKING:
@@ -32,13 +33,14 @@ bridge."""
 @dataclass(frozen=True)
 class Sight:
     """What the taps saw: ``wire`` int8 (n,) of IN, OUT, LOOP or BRIDGED; ``bridge`` bool per
-    interface.
+    interface. ``within`` bool (n,): a bridge sent it, from an address of its own network.
 
     ``inferred`` names the facts that were worked out, for the report.
     """
 
     wire: Bytes
     bridge: Bools
+    within: Bools
     macs: dict[str, int]
     inferred: tuple[str, ...]
 
@@ -78,7 +80,25 @@ def look(capture: Capture, facts: Facts, worked_out: Mapping[str, int] | None = 
         _by_address(packets, rows, votes, facts, wire)
     bridge = np.array([is_bridge_tap(info.name, facts) for info in capture.interfaces], dtype=bool)
     inferred = (f"MAC addresses of {', '.join(guessed)}",) if guessed else ()
-    return Sight(wire, bridge, macs, inferred)
+    return Sight(wire, bridge, _within(packets, capture, facts, bridge, wire), macs, inferred)
+
+
+def _within(
+    packets: pd.DataFrame, capture: Capture, facts: Facts, bridge: Bools, wire: Bytes
+) -> Bools:
+    """Frames that a bridge sent from another's address of its own network: the host routed them
+    back, or br_netfilter rewrote a bridged frame's destination in PREROUTING and sends it to its
+    new neighbour by the bridge itself, ahead of FORWARD (br_nf_pre_routing_finish_bridge,
+    net/bridge/br_netfilter_hooks.c)."""
+    result = np.zeros(len(packets), dtype=bool)
+    interface, source = packets["interface"].to_numpy(), packets["src"].to_numpy()
+    for code in np.flatnonzero(bridge).tolist():
+        fact = facts.interfaces.get(capture.interfaces[code].name)
+        rows = np.flatnonzero((interface == code) & (wire == OUT))
+        for address, length in fact.addresses if fact is not None and len(rows) else ():
+            away = source[rows].astype(np.int64)
+            result[rows] |= in_network(away, address, length) & (away != address)
+    return result
 
 
 def is_bridge_tap(name: str, facts: Facts) -> bool:

@@ -8,7 +8,7 @@ again), so theirs are bounded alike."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,12 @@ class Counters:
     def moving(self) -> Ints:
         """The entries that have a column, int64 (M,), in the order of their columns."""
         return np.flatnonzero(self.values[0].column >= 0)
+
+    def without(self, entries: Ints) -> Counters:
+        """The same where nobody asks the counters of some entries (numbers)."""
+        unasked = np.zeros(self.entries, dtype=bool)
+        unasked[entries] = True
+        return replace(self, silent=self.silent | unasked, counterless=self.counterless | unasked)
 
     @property
     def exact(self) -> bool:

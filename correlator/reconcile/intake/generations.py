@@ -139,7 +139,7 @@ def merge(
         rules_of = tuple(rule for rule, _, _ in merged)
         assert like is not None
         chains.append(replace(like, policy=policy, rules=rules_of, listed=listed))
-    return Ruleset(tuple(chains)), tuple(numbers), frozenset(maybe)
+    return replace(rulesets[0], chains=tuple(chains)), tuple(numbers), frozenset(maybe)
 
 
 def _interleave(

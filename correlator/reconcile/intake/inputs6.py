@@ -1,5 +1,5 @@
-"""What a replay reads of IPv6: the same files, ip6tables' counters beside iptables', and the
-address book that all of it shares.
+"""What a replay reads of IPv6: the same files, ip6tables' counters beside iptables' or nft's
+listing, which holds both, and the address book that all of it shares.
 
 IPv6 is reconciled on its own, packet by packet: its chains, counters, addresses and routes are
 others than IPv4's, and its packets are the rest of what the interfaces showed."""
@@ -24,7 +24,7 @@ from correlator.firewall.tracking import asks_conntrack
 from correlator.flows.conntrack_log import read_conntrack_log
 from correlator.reconcile.intake.counters import phantom_chains
 from correlator.reconcile.intake.generations import Stages, register
-from correlator.reconcile.intake.inputs import CONNTRACK_LOGS, Inputs
+from correlator.reconcile.intake.inputs import CONNTRACK_LOGS, COUNTER_LOGS, Inputs
 from correlator.reconcile.intake.packets import Intake
 
 if TYPE_CHECKING:
@@ -49,16 +49,21 @@ class Inputs6:
     book: AddressBook
 
 
-def read_inputs6(path: Path | None, facts: Path | None, four: Inputs) -> Inputs6 | None:
-    """What there is of IPv6 beside the inputs of IPv4; None where nobody saved rules of it, or
-    what addresses the host has.
+def read_inputs6(
+    path: Path | None, counters: Path | None, facts: Path | None, four: Inputs
+) -> Inputs6 | None:
+    """What there is of IPv6 beside the inputs of IPv4, which are those of the same arguments; None
+    where nobody saved rules of it, or what addresses the host has.
 
     Raises :class:`~correlator.errors.InputError` where a file is none of its kind."""
     folder = facts if facts is not None else path
-    rules = None if path is None else _find(path, (*COUNTER_LOGS6, *RULES6))
-    if path is None or folder is None or rules is None or not is_there(folder / "addr.json"):
+    if four.log is not None and four.log.form == "nft":
+        rules = counters or _find(path, COUNTER_LOGS)
+    else:
+        rules = _find(path, (*COUNTER_LOGS6, *RULES6))
+    if folder is None or rules is None or not is_there(folder / "addr.json"):
         return None
-    content = read_file(rules, path, available())
+    content = read_file(rules, path if counters is None else None, available())
     capture = concat([read_packets(file, name, family=6) for name, file in four.files])
     saved = [folder / name for name in FACTS if is_there(folder / name)]
     told = _find(path, CONNTRACK_LOGS)
@@ -66,15 +71,18 @@ def read_inputs6(path: Path | None, facts: Path | None, four: Inputs) -> Inputs6
     values = {value for text in texts for value in addresses_in(text.decode("utf-8", "replace"))}
     book = AddressBook.of({*values, *capture.addresses, *solicited(values)})
     with using(book):
-        return _read(path, folder, four, rules, content, renumbered(capture, book), book)
+        found = _read(path, folder, four, rules, content, renumbered(capture, book), book)
+    return found if any(ruleset.chains for ruleset in found.inputs.rulesets) else None
 
 
-def _find(path: Path, names: Iterable[str]) -> Path | None:
+def _find(path: Path | None, names: Iterable[str]) -> Path | None:
+    if path is None:
+        return None
     return next((path / name for name in names if is_there(path / name)), None)
 
 
 def _read(
-    path: Path,
+    path: Path | None,
     folder: Path,
     four: Inputs,
     rules: Path,
@@ -83,13 +91,12 @@ def _read(
     book: AddressBook,
 ) -> Inputs6:
     log, ruleset, phantoms = None, None, frozenset[tuple[str, str]]()
-    if rules.name in COUNTER_LOGS6:
-        log = parse_counter_log(content, str(rules))
-        log = replace(log, rulesets=tuple(map(of_ipv6, log.rulesets)))
+    if rules.name not in RULES6:
+        log = parse_counter_log(content, str(rules), "ip6")
         phantoms = phantom_chains(log)
     else:
         text = content.decode("utf-8", "replace")
-        ruleset = of_ipv6(parse_iptables_save(text, str(rules)).in_usual_order())
+        ruleset = parse_iptables_save(text, str(rules)).in_usual_order().as_of("ip6")
         phantoms = dumped_phantoms(text, ruleset)
     told = _find(path, CONNTRACK_LOGS)
     events = read_conntrack_log(told, path, family=6)[0] if told is not None else None
@@ -106,11 +113,6 @@ def _read(
     inputs = replace(inputs, tracked=_tracked(inputs.rulesets, log))
     stages = Stages(inputs.rulesets, register(inputs.rulesets), phantoms)
     return Inputs6(inputs, Intake(capture, stages, source=four.source), book)
-
-
-def of_ipv6(ruleset: Ruleset) -> Ruleset:
-    """The ruleset as ip6tables' own."""
-    return Ruleset(tuple(replace(chain, family="ip6") for chain in ruleset.chains))
 
 
 def _tracked(rulesets: tuple[Ruleset, ...], log: CounterLog | None) -> bool:

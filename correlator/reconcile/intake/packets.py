@@ -89,7 +89,7 @@ class PacketReader:
         limit: int | None = None,
         plan: Plan = USUAL,
     ) -> None:
-        self.inputs, self.progress = inputs, progress
+        self.inputs, self.progress, self.plan = inputs, progress, plan
         self.limit = available() if limit is None else limit
         phantoms = phantom_chains(inputs.log) if inputs.log is not None else inputs.phantoms
         self.stages = Stages(inputs.rulesets, register(inputs.rulesets), phantoms)

@@ -15,7 +15,7 @@ import numpy as np
 from correlator.addresses import is_loopback
 from correlator.endpoints import NOWHERE, address_of, pack, port_of
 from correlator.firewall.published import Door, dnat_rules, servers
-from correlator.flows.conntrack import ORIGINAL, RELATED_KIND
+from correlator.flows.conntrack import ORIGINAL, RELATED_KIND, REPLY
 from correlator.flows.labels import Labels
 from correlator.flows.pairs import Crossings
 
@@ -162,17 +162,19 @@ def _undialled(
     client dialled.
 
     What was seen leaving only was sent by the host where it bears an address of the host's; else it
-    came in unseen."""
+    came in unseen. Of some only answers were seen: what the host did not send on is for itself."""
     labels, ends = hypothesis.labels, hypothesis.ends
-    unseen = (ends.dialled == NOWHERE) & (ends.server != NOWHERE) & (labels.direction == ORIGINAL)
-    unseen &= crossings.kind != RELATED_KIND
+    unseen = (ends.dialled == NOWHERE) & (ends.server != NOWHERE) & (labels.direction <= REPLY)
+    unseen &= (crossings.kind != RELATED_KIND) & (ends.client != NOWHERE)
     rows = np.flatnonzero(unseen)
+    rows = rows[np.argsort(labels.direction[rows], kind="stable")]
     _, first = np.unique(crossings.pair[rows], return_index=True)
+    own = np.where(labels.direction == ORIGINAL, ~crossings.entered, ~crossings.sent)
     return {
         int(crossings.pair[row]): (
             int(ends.server[row]),
             int(ends.client[row]),
-            not bool(crossings.entered[row]) and host.is_local(address_of(int(ends.client[row]))),
+            bool(own[row]) and host.is_local(address_of(int(ends.client[row]))),
             bool(ends.shown[row]),
         )
         for row in rows[first].tolist()

@@ -232,6 +232,7 @@ def _openers(folded: Folded) -> Crossings:
         none,
         ~yes,
         ~yes,
+        ~yes,
         np.arange(n),
         yes,
         kind,

@@ -79,11 +79,12 @@ def find_ends(
     original = plain & (labels.direction == ORIGINAL)
     reply = plain & (labels.direction == REPLY)
     # a tap on loopback and one on transmit sit behind POSTROUTING, one on a bridge's receive behind
-    # PREROUTING
+    # PREROUTING, as does its transmit of frames that are bridged to whom DNAT leads
     before = crossings.entered & ~crossings.loop & ~crossings.after_prerouting
     after = crossings.entered & ~crossings.loop & crossings.after_prerouting
     received = crossings.entered & ~crossings.loop
-    sent = crossings.sent
+    midway = crossings.midway
+    sent = crossings.sent & ~midway
 
     def gather(*seen: tuple[Bools, Ints]) -> Ints:
         best = np.full(count, NOWHERE, dtype=np.int64)
@@ -96,6 +97,8 @@ def find_ends(
         (original & received, crossings.in_source),
         (reply & sent, crossings.out_destination),
         (reply & after, crossings.in_destination),
+        (original & midway, crossings.out_source),
+        (reply & midway, crossings.out_destination),
     )
     dialled = gather(
         (original & before, crossings.in_destination), (reply & sent, crossings.out_source)
@@ -107,6 +110,8 @@ def find_ends(
         (original & sent, crossings.out_destination),
         (original & after, crossings.in_destination),
         (reply & received, crossings.in_source),
+        (original & midway, crossings.out_destination),
+        (reply & midway, crossings.out_source),
         (original, told),
     )
     way = owner * 3 + np.minimum(labels.direction, 2)

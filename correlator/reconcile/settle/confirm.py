@@ -55,7 +55,7 @@ def place_own(hits: Hits, every: Tallies, books: Books | None) -> tuple[Ints, Fa
         for entry in books.ledger.accounts
     }
     ranks = {entry: np.arange(end - start) for entry, (start, end) in places.items() if start < end}
-    for part in every.blocks() if ranks else ():
+    for part in every.others() if ranks else ():
         for entry, rank in ranks.items():
             others = np.sort(part.gather(part.low, part.members.get(entry, ())), kind="stable")
             rank += np.searchsorted(others, hits.low[slice(*places[entry])], side="left")
@@ -117,14 +117,13 @@ def doubted_entries(books: Books | None) -> list[int]:
 def placed(
     ordinary: Ordinary, books: Books, others: Hits, entries: Sequence[int]
 ) -> Iterator[Placed]:
-    """All hits of these entries by ordinary connections; ``others`` are those of packets that were
-    looked at one by one."""
+    """All hits of these entries by ordinary connections; ``others``: those of all else."""
     if not entries:
         return
     begins = ordinary.folded.packets.begins
     alike: dict[Members, list[int]] = {}
     for entry in entries:
-        alike.setdefault(books.hits.alike(entry)[1], []).append(entry)
+        alike.setdefault(books.hits.alike(entry)[0], []).append(entry)
     waiting = {members: np.zeros((4, 0), dtype=np.int64) for members in alike}
     passed = dict.fromkeys(entries, 0)
     for number, (block, part) in enumerate(ordinary.parts()):

@@ -30,7 +30,7 @@ import pandas as pd
 
 from correlator.endpoints import NOWHERE, address_of, port_of
 from correlator.firewall.published import may_lead_to, shows_as
-from correlator.flows.conntrack import ORIGINAL, S_RELATED, S_UNTRACKED
+from correlator.flows.conntrack import REPLY, S_RELATED, S_UNTRACKED
 from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import Fact, together, where
@@ -152,7 +152,7 @@ def _undialled(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
         crossing = explored.rows.crossing[row]
         hypothesis = explored.alternatives.hypothesis[explored.rows.alternative[row]]
         for number, one in enumerate(explored.hypotheses):
-            mine = (hypothesis == number) & (one.labels.direction[crossing] == ORIGINAL)
+            mine = (hypothesis == number) & (one.labels.direction[crossing] <= REPLY)
             hidden = one.ends.dialled[crossing] == NOWHERE
             found[connection[mine & hidden & (one.labels.state[crossing] != S_UNTRACKED)]] = True
     return found

@@ -61,6 +61,23 @@ def spread(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length:
     return Hits(entry, row, low[row], high[row], length[row])
 
 
+def hits_of(one: Tally) -> Hits:
+    """The hits of packets that are no rows, ordered by entry, then by time."""
+    way = np.repeat(np.arange(len(one.ways)), np.diff(one.offsets))
+    count = np.array([len(hit) for hit in one.ways] or [0], dtype=np.int64)[way]
+    at = np.repeat(np.arange(len(way)), count)
+    flat = [entry for w in way.tolist() for entry in one.ways[w]]
+    entry, row = np.array(flat, dtype=np.int64), np.full(len(at), -1)
+    size = one.bytes[at].astype(np.int64)
+    return Hits(entry, row, one.low[at], one.high[at], size).by_time()
+
+
+def joined(one: Hits, other: Hits) -> Hits:
+    """All of both, ordered by entry, then by time."""
+    names = ("entry", "row", "low", "high", "bytes")
+    return Hits(*(np.r_[getattr(one, name), getattr(other, name)] for name in names)).by_time()
+
+
 def tally_of(rows: Ints, way: Ints, walked: Walked, low: Ints, high: Ints, length: Ints) -> Tally:
     """The same packets by way, not by hit; without those that have no way."""
     there = way < walked.forks[walked.kind[rows]]

@@ -150,14 +150,14 @@ class Folded:
         found = np.full(len(self.ordinary.kept), NO_RESIDUAL, dtype=np.int64)
         if books is not None:
             entries = [entry for entry in doubted_entries(books) if unbalanced(books, entry)]
-            others = self.verdict.decided.hits
+            others = self.verdict.others
             for part in placed(self.ordinary, books, others, entries):
                 told = residual_at(books, part.entry, part.interval, part.facts)
                 np.minimum.at(found, part.owner, told)
         return residuals_in_words(found, books, register)
 
     def _doubts_of(self, entries: list[int]) -> Doubts:
-        books, others = self.verdict.books, self.verdict.decided.hits
+        books, others = self.verdict.books, self.verdict.others
         return doubts_of(self.ordinary, books, others, entries) if books is not None else {}
 
     @cached_property
@@ -218,7 +218,7 @@ class Folded:
 
     def behind(self, entries: list[int]) -> Iterator[tuple[int, Ints, Ints]]:
         """(entry, interval, connection) of all hits of these entries, by its packets."""
-        books, others = self.verdict.books, self.verdict.decided.hits
+        books, others = self.verdict.books, self.verdict.others
         for part in placed(self.ordinary, books, others, entries) if books is not None else ():
             yield part.entry, part.interval, self.numbering.ordinary[part.owner]
 
@@ -229,7 +229,7 @@ class Folded:
 
     @cached_property
     def _packet_facts(self) -> PacketFacts:
-        return PacketFacts.of(self.ordinary, self.verdict.books, self.verdict.decided.hits)
+        return PacketFacts.of(self.ordinary, self.verdict.books, self.verdict.others)
 
     def prepare(self, connections: Ints) -> None:
         """Go through the packets once for the ways of all these connections (numbers)."""

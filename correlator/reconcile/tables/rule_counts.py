@@ -36,7 +36,7 @@ def count_connections(verdict: Verdict, ordinary: Ordinary) -> Ints:
     if books is None:
         return result
     found = {entry: np.zeros(0, dtype=np.int64) for entry in beyond}
-    for part in placed(ordinary, books, verdict.decided.hits, beyond):
+    for part in placed(ordinary, books, verdict.others, beyond):
         inside = part.interval >= 0
         generation = books.counters.generation[part.interval[inside] + 1]
         code = generation * len(ordinary.kept) + part.owner[inside]
@@ -112,8 +112,8 @@ class _Whose:
             np.repeat(part, times[self.combination])
             for part in (self.low, self.owner, self.combination)
         )
-        start, end = np.searchsorted(self.verdict.decided.hits.entry, [entry, entry + 1])
-        own = self.verdict.decided.hits.low[start:end]
+        start, end = np.searchsorted(self.verdict.others.entry, [entry, entry + 1])
+        own = self.verdict.others.low[start:end]
         early, late = to_counters(self.verdict.clock, own)
         timetable, hits = self.ordinary.timetable, self.ordinary.taken * times
         place = np.zeros(len(low), dtype=np.int64)

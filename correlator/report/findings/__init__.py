@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from correlator.reconcile.both import FAMILY6
+from correlator.reconcile.both import named6
 from correlator.report.findings.backends import both_backends
 from correlator.report.findings.blocked import dropped, dropped_later, rejected
 from correlator.report.findings.finding import Finding
@@ -71,12 +71,12 @@ def behind(finding: Finding, first: int) -> Finding:
     IPv4's; its rules are named with their family."""
     text = finding.text
     for rule in finding.rules:
-        text = text.replace(rule, FAMILY6 + rule)
+        text = text.replace(rule, named6(rule))
     return Finding(
         finding.kind,
         text,
         tuple(number + first for number in finding.connections),
-        tuple(FAMILY6 + rule for rule in finding.rules),
+        tuple(map(named6, finding.rules)),
     )
 
 

@@ -3,10 +3,9 @@ through."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from correlator.firewall.model import Ruleset
 from correlator.firewall.view import View
 from correlator.firewall.walk.path import Passage, Path
 from correlator.firewall.walk.program import compile_ruleset
@@ -63,7 +62,9 @@ def walks(book: Rulebook, host: Host, nat: bool = True) -> Walks:
     """New packets against a generation's rules, with those of nat or without."""
     left_out = frozenset() if nat else book.ruleset.nat_tables
     program = compile_ruleset(
-        Ruleset(tuple(chain for chain in book.ruleset.chains if chain.table not in left_out))
+        replace(
+            book.ruleset, chains=tuple(c for c in book.ruleset.chains if c.table not in left_out)
+        )
     )
     reads = program.reads
     return Walks(Walker(program, host), not (reads.lengths or reads.ttls or "tos" in reads.fields))

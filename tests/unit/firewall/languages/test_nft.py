@@ -177,9 +177,9 @@ def test_a_named_counter_of_several_rules_is_no_rules() -> None:
             "dnat ip to 10.0.0.2:80",
             Nat(NatKind.DNAT, (NatRange((0x0A000002, 0x0A000002), (80, 80)),)),
         ),
-        ("dnat ip6 to [2001:db8::2]:80", Nat(NatKind.DNAT, (), "ip6")),
-        ("masquerade to :1024-2047", Nat(NatKind.MASQUERADE, (NatRange(None, (1024, 2047)),), "")),
-        ("redirect to :22", Nat(NatKind.REDIRECT, (NatRange(None, (22, 22)),), "")),
+        ("dnat ip6 to [2001:db8::2]:80", Nat(NatKind.DNAT, (), foreign=True)),
+        ("masquerade to :1024-2047", Nat(NatKind.MASQUERADE, (NatRange(None, (1024, 2047)),))),
+        ("redirect to :22", Nat(NatKind.REDIRECT, (NatRange(None, (22, 22)),))),
     ],
 )
 def test_what_a_line_does(line: str, effect: object) -> None:
