@@ -92,6 +92,7 @@ class Tracker:
         self.number, self.opened = 0, False
         self.from_before = False
         self.two_way = False
+        self.invalid = {False: False, True: False}
 
     def run(
         self,
@@ -137,6 +138,7 @@ class Tracker:
                     time, forward[i], kinds[i], unconfirmed[i], sent_by_host[i], segments[i]
                 )
             )
+            self.invalid[bool(forward[i])] = labels[-1].state == S_INVALID
         return labels
 
     def _attached(self, forward: bool, kind: int, by_host: int) -> bool:
@@ -148,10 +150,11 @@ class Tracker:
     def _error(self, time: int, forward: bool, first: bool, by_host: int) -> Label:
         """Of an ICMP error: it is RELATED to the connection of the packet that it quotes. The
         host's own shares the entry of that packet (nf_ct_attach), even if it was dropped; any other
-        looks it up (nf_conntrack_inet_error)."""
+        looks it up (nf_conntrack_inet_error), as does its own of a packet that was INVALID."""
         attached = self._attached(forward, RELATED_KIND, by_host)
         known = self.entry.exists and time <= self.entry.expires
-        if self.complete and not (attached or known):
+        quoted = bool(by_host) and self.invalid[not forward]
+        if (self.complete or quoted) and not (attached or known):
             return Label(self.number, UNTRACKED, S_INVALID)
         if first and not self.entry.exists:
             self.entry.original_forward = int(not forward)

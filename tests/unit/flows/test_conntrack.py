@@ -149,6 +149,13 @@ def test_an_error_may_be_about_a_connection_from_before_the_capture() -> None:
     assert (label.state, label.direction) == (S_RELATED, REPLY)
 
 
+def test_the_hosts_error_about_what_was_invalid_is_of_no_connection() -> None:
+    """A FIN of no connection whose time to live runs out: icmp_send has no entry to share
+    (nf_ct_attach), and none is found (traced: the error walks OUTPUT as INVALID)."""
+    fin, error = run([(0, True, FIN), (1, False, RELATED_KIND)], by_host=(1,))
+    assert (fin.state, error.state, error.direction) == (S_INVALID, S_INVALID, UNTRACKED)
+
+
 def test_silence_ends_a_udp_flow() -> None:
     """After 30 silent seconds the same endpoints are another connection; after 120 where it had
     lasted for two."""
