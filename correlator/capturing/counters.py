@@ -20,11 +20,21 @@ class ChangingError(CorrelatorError):
 class Learned:
     """One ruleset: its text (iptables-save, without counters), the indexes of its counting lines
     that the kernel does not count (policies of iptables-nft before the first -P or -Z), and what
-    has to be said about it."""
+    has to be said about it. ``six``: the text of ip6tables-save, ``native``: what nft lists of its
+    own tables; their counting lines come behind, in this order. ``native_names``: what to call each
+    counter of the latter."""
 
     text: str
     uncounted: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
+    six: str = ""
+    native: str = ""
+    native_names: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, str, str]:
+        """All that tells one ruleset from another."""
+        return self.text, self.six, self.native
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,12 @@ OTHER = 42
 IPV4, IPV6, TAGS = 0x0800, 0x86DD, (0x8100, 0x88A8)
 TRANSPORT = np.full(256, 8, dtype=np.int64)
 """Header bytes behind IP, by protocol, where nothing tells better: UDP, ESP, AH, GRE; SCTP's common
-header is longer."""
+header is longer. Of IPv6, an extension header, and what follows it."""
 TRANSPORT[132] = 12
+TRANSPORT[[0, 43, 44, 60]] = 8 + 20
+NEIGHBOURS, NEIGHBOUR = (133, 137), 32
+"""Types of ICMPv6 that ask for neighbours and tell of them (RFC 4861), and bytes of theirs that say
+whose address is meant: two of them have nothing else that tells them apart."""
 ERRORS = (3, 4, 5, 11, 12)
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
 
@@ -107,6 +111,9 @@ def any_header_lengths(
     quotes = (four & (protocol == ICMP) & np.isin(kind_of_icmp, ERRORS)) | (
         six & (protocol == ICMPV6) & (kind_of_icmp < 128)
     )
+    asks = six & (protocol == ICMPV6)
+    asks &= (kind_of_icmp >= NEIGHBOURS[0]) & (kind_of_icmp <= NEIGHBOURS[1])
+    length = np.where(asks, NEIGHBOUR, length)
     quoted = np.where(four, (u8(above + 8) & 15) * 4 + 20, 60)
     length = length + np.where(quotes, quoted, 0)
     whole = link + size + np.where(first, length, 0)

@@ -10,7 +10,7 @@ from scapy.config import conf
 
 from correlator.errors import InputError
 
-_DOCKER_BRIDGE = re.compile(r"^(docker\d+|docker_gwbridge|br-[0-9a-f]{12})$")
+_BRIDGE = re.compile(r"^(docker\d+|docker_gwbridge|br-[0-9a-f]{12}|podman\d+)$")
 
 
 def list_interfaces() -> dict[str, int]:
@@ -45,20 +45,18 @@ def links() -> dict[str, tuple[str, str]]:
     return result
 
 
-def docker_bridges() -> tuple[str, ...]:
-    """Every bridge that bears a name that Docker gives."""
+def container_bridges() -> tuple[str, ...]:
+    """Every bridge that bears a name that Docker or Podman gives."""
     return tuple(
         sorted(
-            name
-            for name, (kind, _) in links().items()
-            if kind == "bridge" and _DOCKER_BRIDGE.match(name)
+            name for name, (kind, _) in links().items() if kind == "bridge" and _BRIDGE.match(name)
         )
     )
 
 
 def default_interfaces() -> tuple[str, ...]:
-    """The default route's interface, every Docker bridge, and loopback: docker-proxy's clients on
-    this host are there."""
+    """The default route's interface, every bridge of Docker or Podman, and loopback: docker-proxy's
+    clients on this host are there."""
     conf.route.resync()
     there = list_interfaces()
     routes = sorted(
@@ -68,7 +66,7 @@ def default_interfaces() -> tuple[str, ...]:
     )
     first = [routes[0][1]] if routes else []
     loopback = [name for name in ("lo",) if name in there]
-    return tuple(dict.fromkeys([*first, *docker_bridges(), *loopback]))
+    return tuple(dict.fromkeys([*first, *container_bridges(), *loopback]))
 
 
 def check_interfaces(names: tuple[str, ...]) -> None:

@@ -1,24 +1,41 @@
-"""Counters of iptables-nft rules, read from the kernel over nfnetlink.
+"""Counters of nf_tables, read from the kernel over nfnetlink: of the tables of iptables and
+ip6tables, and of nft's own.
 
-Messages after include/uapi/linux/netfilter/nf_tables.h. One dump of chains and one of rules; where
-the counters stand in them is learned once a generation, so that a sample costs little more than the
-kernel's own work. Every message bears the generation that it was made in (nfgenmsg.res_id, its low
-16 bits): a change in the middle of a reading shows."""
+One dump of chains, one of rules, and one of counters that have a name; where the counters stand in
+them is learned once a generation, so that a sample costs little more than the kernel's own work.
+Every message bears the generation that it was made in (nfgenmsg.res_id, its low 16 bits): a change
+in the middle of a reading shows."""
 
 from __future__ import annotations
 
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from correlator.capturing.counters import ChangingError, Learned, Reading
+from correlator.capturing.native import Listing, Table, list_native
+from correlator.capturing.nft_messages import (
+    CHAINS,
+    GENERATION,
+    HEADER,
+    NLMSG_ERROR,
+    OBJECTS,
+    RES_ID,
+    RULES,
+    UNCOUNTED,
+    attributes,
+    last_message,
+    messages,
+    places,
+    rules_of,
+    tables,
+)
 from correlator.capturing.rules_text import (
     TABLES,
-    Line,
     counting_lines,
     print_rules,
     unprintable,
@@ -30,50 +47,35 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Ints = npt.NDArray[np.int64]
-    Buffer = bytes | memoryview
 
-NETLINK_NETFILTER, NFNL_SUBSYS_NFTABLES, NFPROTO_IPV4 = 12, 10, 2
-GETCHAIN, GETRULE, GETGEN = 4, 7, 16
-REQUEST, DUMP = 1, 0x300
-NLMSG_ERROR, NLMSG_DONE = 2, 3
-CHAIN_TABLE, CHAIN_NAME, CHAIN_HOOK, CHAIN_COUNTERS = 1, 3, 4, 8
-RULE_TABLE, RULE_CHAIN, RULE_EXPRESSIONS = 1, 2, 4
-EXPR_NAME, EXPR_DATA = 1, 2
-COUNTER_BYTES, COUNTER_PACKETS = 1, 2
+NETLINK_NETFILTER = 12
 SO_RCVBUFFORCE, RECEIVE_BUFFER = 33, 4 << 20
-HEADER, RES_ID, ROOM = 20, 18, 1 << 17
+ROOM = 1 << 17
 ATTEMPTS = 20
-UNCOUNTED = -1
 MANY = 300
 """Rules of all tables in one dump save calls; but the kernel begins a dump from its first rule for
 each 32 KiB of it."""
-
-
-def attributes(data: Buffer, begin: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """(kind, begin, end) of every netlink attribute between two positions (netlink(7))."""
-    while begin + 4 <= end:
-        length, kind = struct.unpack_from("=HH", data, begin)
-        if length < 4:
-            return
-        yield kind & 0x3FFF, begin + 4, begin + length
-        begin += (length + 3) & ~3
-
-
-def _text(data: Buffer, begin: int, end: int) -> str:
-    return bytes(data[begin:end]).rstrip(b"\0").decode("utf-8", "replace")
+NOWHERE = (UNCOUNTED, UNCOUNTED)
 
 
 class NftSource:
-    """Reads the counters of the iptables tables of the namespace that it was made in.
+    """Reads the counters of the tables of the namespace that it was made in.
 
-    ``save`` is iptables-nft-save, ``now`` the session's clock. Raises OSError where the kernel lets
-    nobody read (EPERM without CAP_NET_ADMIN).
+    ``save`` is iptables-nft-save, ``save6`` ip6tables-nft-save, ``nft`` nft itself (None: not
+    installed), ``now`` the session's clock. Raises OSError where the kernel lets nobody read (EPERM
+    without CAP_NET_ADMIN).
     """
 
     backend = "nft"
 
-    def __init__(self, save: str, now: Callable[[], int]) -> None:
-        self.save, self.now = save, now
+    def __init__(
+        self,
+        save: str | None,
+        now: Callable[[], int],
+        save6: str | None = None,
+        nft: str | None = None,
+    ) -> None:
+        self.saves, self.nft, self.now = {"ip": save, "ip6": save6}, nft, now
         self.stream = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_NETFILTER)
         self.stream.bind((0, 0))
         self.stream.settimeout(5)
@@ -97,9 +99,11 @@ class NftSource:
         self.stream.close()
 
     def has_rules(self) -> bool:
-        """Whether any of the iptables tables exists."""
+        """Whether any table exists that can be told."""
         data, _ = self._dumps((CHAINS,))
-        return any(table in TABLES for table in _tables(data))
+        spelled = {(f, t) for f, save in self.saves.items() if save is not None for t in TABLES}
+        found = tables(data)
+        return bool(found & spelled) or (self.nft is not None and bool(found))
 
     def read(self) -> Reading:
         """One sample. Raises :class:`~correlator.capturing.counters.ChangingError` where the rules
@@ -138,45 +142,72 @@ class NftSource:
     def _learn(self, generation: int) -> bool:
         """Take the text of the rules and where each line's counters stand; False where the rules
         changed meanwhile."""
-        printed = print_rules(self.save)
-        existing = _tables(self._dumps((CHAINS,))[0])
-        tables = tuple(
-            table for table in TABLES if table in existing and table not in unprintable(printed)
-        )
-        few = set(existing) == set(tables) and len(counting_lines(printed)) < MANY
-        self.requests = (
-            CHAINS,
-            *([_request(GETRULE, DUMP)] if few else [_request(GETRULE, DUMP, t) for t in tables]),
-        )
+        existing = tables(self._dumps((CHAINS,))[0])
+        printed = {family: self._print(family, existing) for family in self.saves}
+        spelled = {
+            (family, table)
+            for family, text in printed.items()
+            for table in TABLES
+            if text and (family, table) in existing and table not in unprintable(text)
+        }
+        listing, warnings = self._list(existing - spelled, spelled)
+        self._ask_for(existing, spelled, printed, listing)
         data, lengths = self._dumps(self.requests)
         data = memoryview(bytes(data))
         if self._generation() != generation:
             return False
-        places = dict(_places(data))
-        unreal = {
-            (table, chain)
-            for table, chain, number in counting_lines(printed)
-            if (table, chain, 0) not in places and not number
-        }
-        text = without_chains(printed, unreal)
-        lines = counting_lines(text)
-        if any(line not in places for line in lines):
-            raise CorrelatorError(f"{self.save} prints rules that the kernel does not show")
-        found = np.array([places[line] for line in lines], dtype=np.int64).reshape(-1, 2)
+        there = dict(places(data))
+        texts = {family: _real(family, text, there) for family, text in printed.items()}
+        lines = [(family, line) for family, text in texts.items() for line in counting_lines(text)]
+        if any(line not in there for line in lines):
+            raise CorrelatorError("iptables-save prints rules that the kernel does not show")
+        own = [there.get(one, NOWHERE) if one else NOWHERE for one in listing.counters]
+        found = np.array([*(there[line] for line in lines), *own], dtype=np.int64).reshape(-1, 2)
         missing = found[:, 0] == UNCOUNTED
         self.offsets, self.uncounted = np.maximum(found, 0) >> 2, missing if missing.any() else None
         self.lengths, self.generation = lengths, generation
-        self.messages, self.stamped = (
-            np.array([at + RES_ID for at in _messages(data)], dtype=np.int64) // 2,
-            True,
-        )
+        self.messages = np.array([at + RES_ID for at in messages(data)], dtype=np.int64) // 2
+        self.stamped = True
         self.stamped = self._stood_still(data)
-        left_out = tuple(
-            f"table {name} holds rules that iptables cannot print: left out"
-            for name in unprintable(printed)
+        self.learned = Learned(
+            texts.get("ip", ""),
+            tuple(np.flatnonzero(missing[: len(lines)]).tolist()),
+            warnings,
+            texts.get("ip6", ""),
+            listing.text,
+            tuple(" ".join(map(str, one[1:4])) if one else "" for one in listing.counters),
         )
-        self.learned = Learned(text, tuple(np.flatnonzero(missing).tolist()), left_out)
         return True
+
+    def _print(self, family: str, existing: set[Table]) -> str:
+        """What iptables-save prints of a family's tables; nothing where there are none."""
+        save = self.saves[family]
+        there = any((family, table) in existing for table in TABLES)
+        return print_rules(save) if save is not None and there else ""
+
+    def _list(self, others: set[Table], spelled: set[Table]) -> tuple[Listing, tuple[str, ...]]:
+        """nft's listing of the tables that iptables-save does not print, and what is to be said of
+        them."""
+        others = {one for one in others if one[0] not in ("arp", "")}
+        if others and self.nft is not None:
+            return list_native(self.nft, spelled), ()
+        names = ", ".join(" ".join(one) for one in sorted(others))
+        said = (
+            f"tables of nft's own are here ({names}), and nft, which lists them, is not: left out"
+        )
+        return Listing(), (said,) if others else ()
+
+    def _ask_for(
+        self, existing: set[Table], spelled: set[Table], printed: dict[str, str], listing: Listing
+    ) -> None:
+        """Choose the dumps of a sample: all rules at once where they are few and all asked for."""
+        counting = {(one[1], one[2]) for one in listing.counters if one and one[0] == "rule"}
+        asked = spelled | counting
+        count = sum(len(counting_lines(text)) for text in printed.values()) + len(listing.counters)
+        few = existing == asked and count < MANY
+        rules = [RULES] if few else [rules_of(*table) for table in sorted(asked)]
+        named = [OBJECTS] if any(one and one[0] == "object" for one in listing.counters) else []
+        self.requests = (CHAINS, *rules, *named)
 
     def _generation(self) -> int:
         self.stream.send(GENERATION)
@@ -200,7 +231,7 @@ class NftSource:
                 if len(self.buffer) - place < ROOM:
                     self.buffer = self.buffer + bytes(len(self.buffer))
                 size = self.stream.recv_into(memoryview(self.buffer)[place:])
-                kind, end = _last_message(self.buffer, place, size)
+                kind, end = last_message(self.buffer, place, size)
                 if kind == NLMSG_ERROR:
                     number = -int(struct.unpack_from("=i", self.buffer, place + 16)[0])
                     if number != 2:  # the table is gone
@@ -212,93 +243,12 @@ class NftSource:
         return memoryview(self.buffer)[:place], tuple(lengths)
 
 
-def _request(kind: int, flags: int, table: str = "") -> bytes:
-    body = b""
-    if table:
-        name = table.encode() + b"\0"
-        body = struct.pack("=HH", 4 + len(name), RULE_TABLE) + name + bytes(-len(name) % 4)
-    kind |= NFNL_SUBSYS_NFTABLES << 8
-    return (
-        struct.pack(
-            "=IHHIIBBH", HEADER + len(body), kind, REQUEST | flags, 1, 0, NFPROTO_IPV4, 0, 0
-        )
-        + body
-    )
-
-
-GENERATION, CHAINS = _request(GETGEN, 0), _request(GETCHAIN, DUMP)
-
-
-def _last_message(data: bytearray, at: int, size: int) -> tuple[int, int]:
-    """(type, length) of the last message of a datagram, where it ends a dump; else (0, 0).
-
-    The kernel appends NLMSG_DONE (20 bytes) behind what it sends, or sends it alone; an error comes
-    alone."""
-    kind = struct.unpack_from("=IH", data, at)[1]
-    if kind in (NLMSG_ERROR, NLMSG_DONE):
-        return kind, size
-    if size >= HEADER and struct.unpack_from("=IH", data, at + size - HEADER) == (
-        HEADER,
-        NLMSG_DONE,
-    ):
-        return NLMSG_DONE, HEADER
-    return 0, 0
-
-
-def _messages(data: memoryview) -> Iterator[int]:
-    """Where each message begins."""
-    position = 0
-    while position + HEADER <= len(data):
-        yield position
-        position += (struct.unpack_from("=I", data, position)[0] + 3) & ~3
-
-
-def _tables(chains: memoryview) -> set[str]:
-    """The tables that dumped chains are in."""
-    found: set[str] = set()
-    for at in _messages(chains):
-        end = at + struct.unpack_from("=I", chains, at)[0]
-        found.update(
-            _text(chains, b, e)
-            for kind, b, e in attributes(chains, at + HEADER, end)
-            if kind == CHAIN_TABLE
-        )
-    return found
-
-
-def _places(data: memoryview) -> Iterator[tuple[Line, tuple[int, int]]]:
-    """Each policy and rule in dumped messages, with the positions of its packets and bytes
-    (UNCOUNTED: it has none)."""
-    numbers: dict[tuple[str, str], int] = {}
-    for position in _messages(data):
-        length, kind = struct.unpack_from("=IH", data, position)
-        end = position + length
-        found = {k: (b, e) for k, b, e in attributes(data, position + HEADER, end)}
-        if kind & 0xFF == 3 and CHAIN_HOOK in found:
-            place = (
-                _counter(data, *found[CHAIN_COUNTERS])
-                if CHAIN_COUNTERS in found
-                else (UNCOUNTED, UNCOUNTED)
-            )
-            yield (_text(data, *found[CHAIN_TABLE]), _text(data, *found[CHAIN_NAME]), 0), place
-        elif kind & 0xFF == 6:
-            table, chain = _text(data, *found[RULE_TABLE]), _text(data, *found[RULE_CHAIN])
-            number = numbers[table, chain] = numbers.get((table, chain), 0) + 1
-            yield (table, chain, number), _rule_counter(data, *found.get(RULE_EXPRESSIONS, (0, 0)))
-
-
-def _rule_counter(data: Buffer, begin: int, end: int) -> tuple[int, int]:
-    for _, at, until in attributes(data, begin, end):
-        parts = {k: (b, e) for k, b, e in attributes(data, at, until)}
-        if (
-            EXPR_NAME in parts
-            and EXPR_DATA in parts
-            and _text(data, *parts[EXPR_NAME]) == "counter"
-        ):
-            return _counter(data, *parts[EXPR_DATA])
-    return UNCOUNTED, UNCOUNTED
-
-
-def _counter(data: Buffer, begin: int, end: int) -> tuple[int, int]:
-    parts = {k: b for k, b, _ in attributes(data, begin, end)}
-    return parts.get(COUNTER_PACKETS, UNCOUNTED), parts.get(COUNTER_BYTES, UNCOUNTED)
+def _real(family: str, printed: str, there: Container[object]) -> str:
+    """The text without the base chains that the kernel does not have."""
+    lines = counting_lines(printed)
+    unreal = {
+        (table, chain)
+        for table, chain, number in lines
+        if not number and (family, (table, chain, 0)) not in there
+    }
+    return without_chains(printed, unreal)

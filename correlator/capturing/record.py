@@ -14,7 +14,7 @@ from correlator.capturing.compiled_code import place_for_compiled_code
 from correlator.capturing.containers import Containers
 from correlator.capturing.guard import Guard
 from correlator.capturing.identity import Identities, decide
-from correlator.capturing.interfaces import check_interfaces, docker_bridges
+from correlator.capturing.interfaces import check_interfaces, container_bridges
 from correlator.capturing.loop import Loop, await_command
 from correlator.capturing.options import Options, Outcome, Status
 from correlator.capturing.place import Place
@@ -97,7 +97,8 @@ def _open(options: Options, clock: SessionClock, stack: ExitStack) -> Opened:
         stack.callback(source.close)
     wanted = wanted_interfaces(options.interfaces)
     containers = None
-    if set(wanted) & set(docker_bridges()):
+    bridges = {name for name in container_bridges() if not name.startswith("podman")}
+    if set(wanted) & bridges:
         containers = Containers()
         containers.connect()  # what went wrong is asked again, and then told
         stack.callback(containers.close)

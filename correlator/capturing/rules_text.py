@@ -21,27 +21,32 @@ Line = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """iptables-save for each backend (None where there is none), and what ``iptables --version``
-    says."""
+    """iptables-save for each backend (None where there is none), what ``iptables --version`` says,
+    ip6tables-save of nft's, and nft itself."""
 
     nft: str | None
     legacy: str | None
     version: str
+    nft6: str | None = None
+    native: str | None = None
 
 
 def find_tools() -> Tools:
     """Look for iptables-save of both backends; ``iptables-save`` itself is one of them."""
     plain, version = find_program("iptables-save"), ""
     if plain is not None:
-        version = _run([plain, "--version"]).strip().replace("iptables-save ", "iptables ")
+        version = run([plain, "--version"]).strip().replace("iptables-save ", "iptables ")
     nft = find_program("iptables-nft-save") or (plain if "nf_tables" in version else None)
     legacy = find_program("iptables-legacy-save") or (
         plain if plain is not None and "nf_tables" not in version else None
     )
-    return Tools(nft, legacy, version)
+    plain6 = find_program("ip6tables-save") if "nf_tables" in version else None
+    nft6 = find_program("ip6tables-nft-save") or plain6
+    return Tools(nft, legacy, version, nft6, find_program("nft"))
 
 
-def _run(command: list[str]) -> str:
+def run(command: list[str]) -> str:
+    """What a program prints. Raises :class:`~correlator.errors.CorrelatorError` where it fails."""
     try:
         done = run_program(command, TIMEOUT)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -62,8 +67,8 @@ def print_rules(save: str, counters: bool = False, tables: Sequence[str] | None 
     not root names them."""
     words = [save, "-c"] if counters else [save]
     if tables is None:
-        return _run(words)
-    return "".join(_run([*words, "-t", table]) for table in tables)
+        return run(words)
+    return "".join(run([*words, "-t", table]) for table in tables)
 
 
 _CHAIN = re.compile(r"^:(\S+) (\S+)")

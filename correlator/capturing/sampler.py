@@ -21,12 +21,12 @@ RATE_NS = 1_000_000_000
 
 @dataclass
 class Series:
-    """What was last read of one backend: ``rulesets`` named so far, the text of the last, and its
+    """What was last read of one backend: ``rulesets`` named so far, the texts of the last, and its
     values."""
 
     source: Source
     rulesets: int = 0
-    text: str | None = None
+    texts: tuple[str, str, str] | None = None
     lines: tuple[str, ...] = ()
     values: npt.NDArray[np.int64] | None = None
     rates: npt.NDArray[np.float64] | None = None
@@ -49,7 +49,7 @@ class Sampler:
     @property
     def rulesets(self) -> list[str]:
         """The last text of every backend."""
-        return [series.text or "" for series in self.series]
+        return ["".join(series.texts or ()) for series in self.series]
 
     def learn(self) -> None:
         """Read all sources and keep nothing: rulesets are learned, so that the next sample is over
@@ -95,7 +95,7 @@ class Sampler:
         return sorted(found, key=lambda item: -item[1])[:count]
 
     def _write(self, series: Series, reading: Reading, late: int) -> None:
-        if reading.learned.text != series.text:
+        if reading.learned.texts != series.texts:
             self._write_ruleset(series, reading.learned)
         before = series.values if series.values is not None else np.zeros_like(reading.values)
         changed = np.flatnonzero((reading.values != before).any(axis=1))
@@ -126,16 +126,24 @@ class Sampler:
     def _write_ruleset(self, series: Series, learned: Learned) -> None:
         series.rulesets += 1
         backend = series.source.backend
-        file = self.folder.write_ruleset(f"{backend}-{series.rulesets}.rules", learned.text)
+        name = f"{backend}-{series.rulesets}"
+        file = self.folder.write_ruleset(f"{name}.rules", learned.text)
         record = {"backend": backend, "ruleset": series.rulesets, "file": file, "time": self.now()}
+        for key, text, ending in (
+            ("six", learned.six, "rules6"),
+            ("native", learned.native, "nft"),
+        ):
+            if text:
+                record[key] = self.folder.write_ruleset(f"{name}.{ending}", text)
         if learned.uncounted:
             record["uncounted"] = list(learned.uncounted)
         self.folder.append_record(record)
         for warning in learned.warnings:
             self.warnings[warning] = None
-        names = (
-            f"{table}/{chain}:{number or 'policy'}"
-            for table, chain, number in counting_lines(learned.text)
-        )
-        series.text, series.lines = learned.text, tuple(names)
+        names = [
+            f"{family}{table}/{chain}:{number or 'policy'}"
+            for family, text in (("", learned.text), ("ip6 ", learned.six))
+            for table, chain, number in counting_lines(text)
+        ]
+        series.texts, series.lines = learned.texts, (*names, *learned.native_names)
         series.values = series.rates = None

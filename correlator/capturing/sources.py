@@ -1,4 +1,4 @@
-"""Which counters there are to sample: iptables-nft's, iptables-legacy's, or both."""
+"""Which counters there are to sample: those of nf_tables, iptables-legacy's, or both."""
 
 from __future__ import annotations
 
@@ -28,14 +28,15 @@ def find_sources(tools: Tools, now: Callable[[], int]) -> tuple[list[Source], li
 
     Raises :class:`~correlator.errors.CorrelatorError` where there is no iptables-save to print
     rules with."""
-    if tools.nft is None and tools.legacy is None:
+    if tools.nft is None and tools.legacy is None and tools.native is None:
         raise CorrelatorError(
-            "iptables-save is not here: install iptables: correlator prints the rules with it"
+            "neither iptables-save nor nft is here: install iptables or nftables: they print "
+            "the rules"
         )
-    made: list[tuple[Callable[[], NftSource | LegacySource], str, str]] = []
-    if tools.nft is not None:
-        save = tools.nft
-        made.append((lambda: NftSource(save, now), save, "nft"))
+    made: list[tuple[Callable[[], NftSource | LegacySource], str | None, str]] = []
+    if tools.nft is not None or tools.native is not None:
+        nft = (tools.nft, now, tools.nft6, tools.native)
+        made.append((lambda: NftSource(*nft), tools.nft, "nft"))
     if tools.legacy is not None:
         old = tools.legacy
         made.append((lambda: LegacySource(old, now), old, "legacy"))
@@ -47,14 +48,14 @@ def find_sources(tools: Tools, now: Callable[[], int]) -> tuple[list[Source], li
             found.append(source)
     if not found:
         raise CorrelatorError(
-            "there are no iptables tables here: nothing would be counted: start Docker first"
+            "there are no tables of rules here: nothing would be counted: start Docker first"
         )
     return found, warnings
 
 
 def _readable(
     make: Callable[[], NftSource | LegacySource],
-    save: str,
+    save: str | None,
     backend: str,
     now: Callable[[], int],
     warnings: list[str],
@@ -79,6 +80,8 @@ def _readable(
         if isinstance(error, PermissionError) and str(error.filename) == str(NAMES):
             warnings.append(f"only root may read {NAMES}: rules of iptables-legacy are not known")
             return None
+        if save is None:
+            raise CorrelatorError(f"counters of nf_tables cannot be read: {error}") from None
         warnings.append(
             f"counters of iptables-{backend} cannot be read directly ({error}): sampled with "
             f"iptables-save -c"

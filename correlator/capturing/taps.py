@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from correlator.capturing.interfaces import (
     default_interfaces,
-    docker_bridges,
+    container_bridges,
     list_interfaces,
     ports_of,
 )
@@ -47,7 +47,7 @@ class Taps:
         for name in list(self.sniffer.taps):
             if there.get(name) != self.indexes.get(name):
                 self._give_up(name, is_gone=name not in there)
-        found = self.options.interfaces or (*self.wanted, *docker_bridges())
+        found = self.options.interfaces or (*self.wanted, *container_bridges())
         for name, bridge in self._interfaces(found).items():
             if name in there and name not in self.sniffer.taps:
                 self._take_up(name, bridge)

@@ -1,11 +1,14 @@
-"""A session on disk: a folder that one recording appends to and every replay reads.
+"""A session on disk: a folder that one recording appends to and every replay reads::
 
-    manifest.json        what was recorded, by which tool, on which clocks; written first and
-    replaced at the end packets.pcapng       frames of all interfaces, with their directions and
-    drop counts samples.jsonl        rulesets and counter samples, one JSON object a line, changes
-    only rulesets/NAME.rules  iptables-save text of every ruleset that samples.jsonl names
-    events.pcapng        conntrack events as the kernel sent them (link type NETLINK) facts/N/
-    addr.json, link.json, route.json, sysctl.txt, ...: the host, as it was from facts/N/time.json on
+    manifest.json        what was recorded, by which tool, on which clocks; written first, and
+                         replaced at the end
+    packets.pcapng       frames of all interfaces, with their directions and drop counts
+    samples.jsonl        rulesets and counter samples, one JSON object a line, changes only
+    rulesets/NAME.rules  iptables-save text of every ruleset that samples.jsonl names;
+                         NAME.rules6: ip6tables-save's; NAME.nft: nft's listing of its own tables
+    events.pcapng        conntrack events as the kernel sent them (link type NETLINK)
+    facts/N/             addr.json, link.json, route.json, sysctl.txt, ...: the host, as it was from
+                         facts/N/time.json on
 
 Everything but the manifest is only ever appended to, so that what a killed recording wrote replays.
 All times are epoch ns of one clock: the realtime clock as it stood at the beginning, carried on by
@@ -22,7 +25,7 @@ from typing import Any
 from correlator.dataset.files import is_there, read_file
 from correlator.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, PACKETS, SAMPLES, RULESETS, EVENTS, FACTS = (
     "manifest.json",
     "packets.pcapng",

@@ -114,12 +114,18 @@ class Version(TypedDict, total=False):
     tool: Text
 
 
+FileName = Annotated[str, Meta(max_length=255, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+"""A file of the session."""
+
+
 class Record(TypedDict, total=False):
     """A line of samples.jsonl: a ruleset or a sample."""
 
     backend: Required[Name]
     ruleset: Count
-    file: Annotated[str, Meta(max_length=255, pattern=r"^[^/.][^/]*(/[^/.][^/]*)*$")]
+    file: FileName
+    six: FileName
+    native: FileName
     uncounted: list[Count]
     begin: Time
     end: Time

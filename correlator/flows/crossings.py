@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from correlator.addresses import is_ipv6, is_multicast
+from correlator.flows.conntrack import ICMP6
 from correlator.flows.frames.direction import BRIDGED, IN, LOOP, OUT
 from correlator.flows.keys import WINDOW_NS, invariant_key, mix
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from correlator.arrays import Bools, Bytes, Ints
 
 
+NEIGHBOURS = range(133, 138)
+"""Types of ICMPv6 that only neighbours send each other (RFC 4861)."""
 ALONE = -2
 """In the place of a partner: none is looked for."""
 
@@ -36,6 +39,9 @@ def join(packets: pd.DataFrame, wire: Bytes) -> tuple[Ints, Ints]:
     ttl = packets["ttl"].to_numpy().astype(np.int64)
     key = invariant_key(packets)
     addresses = (packets["src"].to_numpy(), packets["dst"].to_numpy())
+    # what neighbours ask each other no router sends on: it keeps its addresses
+    asks = (packets["protocol"].to_numpy() == ICMP6) & np.isin(packets["icmp_type"], NEIGHBOURS)
+    key = np.where(asks, mix(key, *addresses), key)
     partner = np.full(len(packets), -1, dtype=np.int64)
     step = np.where(wire == OUT, 1, 0)
     target = addresses[1].astype(np.int64)

@@ -44,7 +44,7 @@ def build_host6(
             if route.source or route.local
             else replace(route, source=_source(route, addresses))
             for route in routes
-            if not (route.net in local and route.length == 128)
+            if not (route.net in local and route.length == 128) and not _of_a_port(route, facts)
         ),
         addresses,
         bridges,
@@ -58,6 +58,12 @@ def build_host6(
         anycast=frozenset(r.destination for r in facts.routes if r.kind == "anycast"),
         groups={name: _groups(facts, name, many) for name, many in addresses.items()},
     )
+
+
+def _of_a_port(route: Route, facts: Facts) -> bool:
+    """Whether a route leads to a bridge's port: what is sent by it is the port's own only."""
+    fact = facts.interfaces.get(route.device)
+    return fact is not None and bool(fact.master) and facts.is_bridge(fact.master)
 
 
 def _source(route: Route, addresses: Mapping[str, tuple[int, ...]]) -> int:

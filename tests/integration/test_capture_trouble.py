@@ -219,7 +219,7 @@ def test_counters_that_cannot_be_read_directly(open_path: Path) -> None:
 
 
 def test_without_iptables_installed(tmp_path: Path) -> None:
-    """No iptables-save on the machine: one line that says what to install."""
+    """Neither iptables-save nor nft on the machine: one line that says what to install."""
     empty = tmp_path / "empty"
     empty.mkdir()
     hide = ("unshare", "-m", "sh", "-c", f'mount --bind {empty} /usr/sbin && exec "$@"', "sh")
@@ -228,7 +228,7 @@ def test_without_iptables_installed(tmp_path: Path) -> None:
         done = _capture(
             lab, "-i", "eth0", "-o", str(tmp_path / "s"), "--duration", "1s", before=hide
         )
-    _one_line(done, "iptables-save is not here", "install iptables")
+    _one_line(done, "neither iptables-save nor nft is here", "install iptables")
     assert not (tmp_path / "s").exists()
 
 

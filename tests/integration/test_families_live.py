@@ -3,6 +3,10 @@ with nft's own, whose chains of family inet both meet."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,7 @@ from tests.truth import Key, compare
 pytestmark = pytest.mark.live
 TAPS = ("eth0", "docker0", "lo", "vc1", "vc2")
 A, B = OUTSIDE
+COMMAND = (sys.executable, "-m", "correlator", "capture")
 
 
 def talk(lab: Lab) -> None:
@@ -93,3 +98,31 @@ def test_native_tables_of_both_families(tmp_path: Path) -> None:
         assert not analysis.rules.duplicated(
             ["generation", "table", "chain", "rule_number"]
         ).any(), left_out
+
+
+def test_a_capture_of_native_tables_and_both_families(tmp_path: Path) -> None:
+    """`correlator capture` samples every table over netlink: what it replays to is the kernel's, in
+    both families, with every counter of family inet explained."""
+    with NativeLab() as lab:
+        serve(lab, "c1", "tcp:80", "udp:53", "--six")
+        serve(lab, "c2", "tcp:80", "--six")
+        serve(lab, "out", "tcp:8080", "--six")
+        taps = [word for name in TAPS for word in ("-i", name)]
+        with NativeRecorder(lab, tmp_path / "plain", TAPS):
+            session = lab.start(
+                "host", *COMMAND, "-o", str(tmp_path / "s"), *taps, stdout=subprocess.PIPE
+            )
+            until = time.monotonic() + 20
+            while not (tmp_path / "s" / "samples.jsonl").exists():
+                assert time.monotonic() < until
+                time.sleep(0.1)
+            time.sleep(1)
+            talk(lab)
+            time.sleep(1)
+            lab.stop(session, signal.SIGINT, wait=60)
+        assert session.stdout is not None
+        assert b"ip6 doors" in session.stdout.read()
+    analysis = correlator.load(tmp_path / "s")
+    differ, rows = told_apart(analysis, tmp_path / "plain")
+    assert not differ
+    assert rows > 100

@@ -78,10 +78,10 @@ def ruleset_of(
         elif "counter" in one:
             body = one["counter"]
             counters[body["family"], body["table"], body["name"]] = int(body["packets"])
-    single = _used_once(rules)
+    single, tracing = _used_once(rules), _only_trace(chains, rules)
     made, places = list[Chain](), list[int]()
     for name, body in chains.items():
-        if packets == "ip6" and name[0] not in MET[packets]:
+        if name[:2] in tracing or (packets == "ip6" and name[0] not in MET[packets]):
             continue
         lookup = Lookup(sets, name[0], name[1], packets)
         read: list[Rule] = []
@@ -97,6 +97,28 @@ def ruleset_of(
         if chain.policy is not None:
             places.append(NONE)
     return Ruleset(tuple(made), packets), tuple(places)
+
+
+def _only_trace(
+    chains: dict[_ChainName, dict[str, Any]], rules: dict[_ChainName, list[dict[str, Any]]]
+) -> frozenset[tuple[str, str]]:
+    """Tables (family, name) that do nothing but switch on the kernel's trace (``meta nftrace set
+    1``), as who runs ``nft monitor trace`` adds them: they are no part of the firewall."""
+    by_table: dict[tuple[str, str], list[bool]] = {}
+    for name, body in chains.items():
+        harmless = by_table.setdefault(name[:2], [])
+        harmless.append(str(body.get("policy", "accept")) == "accept")
+        harmless += [_traces(rule) for rule in rules.get(name, [])]
+    traced = {name[:2] for name, bodies in rules.items() if any(map(_traces, bodies))}
+    return frozenset(
+        table for table, harmless in by_table.items() if table in traced and all(harmless)
+    )
+
+
+def _traces(rule: dict[str, Any]) -> bool:
+    kinds = [next(iter(one), "") for one in rule.get("expr") or [] if isinstance(one, dict)]
+    marks = [one.get("mangle") for one in rule.get("expr") or [] if isinstance(one, dict)]
+    return kinds == ["mangle"] and (marks[0] or {}).get("key") == {"meta": {"key": "nftrace"}}
 
 
 def _used_once(rules: dict[_ChainName, list[dict[str, Any]]]) -> frozenset[tuple[str, str, str]]:

@@ -24,8 +24,6 @@ from correlator.firewall.languages.nft_values_text import plain_value, read_elem
 
 COMMAND = "nft -a list ruleset"
 BEGINS = re.compile(r"(?m)^table (?:ip|ip6|inet|arp|bridge|netdev) \S+ \{")
-NUMBERS = re.compile(r"(\bpackets )(\d+)( bytes )(\d+)")
-PASSING = re.compile(r"(\b(?:used|expires) )\S+")
 PRIORITIES = {
     "raw": -300,
     "mangle": -150,

@@ -11,10 +11,12 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.dataset.listed_counters import NUMBERS, PASSING
 from correlator.errors import InputError
 from correlator.firewall.languages import nft_json, nft_text
 from correlator.firewall.languages.counted import broken
@@ -48,9 +50,7 @@ NOTATIONS = (
     Notation(
         nft_json.BEGINS, nft_json.NUMBERS, nft_json.PASSING, nft_json.read_objects, nft_json.COMMAND
     ),
-    Notation(
-        nft_text.BEGINS, nft_text.NUMBERS, nft_text.PASSING, nft_text.read_objects, nft_text.COMMAND
-    ),
+    Notation(nft_text.BEGINS, NUMBERS, PASSING, nft_text.read_objects, nft_text.COMMAND),
 )
 
 
@@ -107,16 +107,30 @@ def _ruleset(
     objects: Objects, sets: Sets, source: str, made: dict[int, tuple[Ruleset, Ints]], family: str
 ) -> tuple[Ruleset, Ints]:
     """(the ruleset of a listing, one object for all that are equal; places of its counters)."""
+    ruleset, places = ruleset_in(objects, sets, source, family)
+    if not ruleset.entries and family == "ip":
+        raise InputError(f"{source}: lists no rule and no base chain")
+    return next((one for one, _ in made.values() if one == ruleset), ruleset), places
+
+
+def ruleset_in(objects: Objects, sets: Sets, source: str, family: str) -> tuple[Ruleset, Ints]:
+    """(the ruleset of a listing, the place of each entry's counter, int64, -1 where it has none).
+    Raises :class:`~correlator.errors.InputError` where an object is none of nft's."""
     try:
         ruleset, places = ruleset_of(objects, sets, family)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{source}: holds an object that nft does not print: {error!r:.80}"
         ) from None
-    if not ruleset.entries and family == "ip":
-        raise InputError(f"{source}: lists no rule and no base chain")
-    same = next((one for one, _ in made.values() if one == ruleset), ruleset)
-    return same, np.array(places, dtype=np.int64)
+    return ruleset, np.array(places, dtype=np.int64)
+
+
+def placed(text: str) -> str:
+    """A listing whose counters show their places."""
+    numbers = count()
+    return PASSING.sub(
+        r"\g<1>0", NUMBERS.sub(lambda found: f"{found[1]}{next(numbers)}{found[3]}0", text)
+    )
 
 
 def _read(

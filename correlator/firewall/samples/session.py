@@ -2,7 +2,8 @@
 
 A line of samples.jsonl either names a ruleset::
 
-    {"ruleset": 1, "backend": "nft", "file": "rulesets/nft-1.rules", "uncounted": [3]}
+    {"ruleset": 1, "backend": "nft", "file": "rulesets/nft-1.rules", "uncounted": [3],
+     "six": "rulesets/nft-1.rules6", "native": "rulesets/nft-1.nft"}
 
 or is a sample of the ruleset of its backend that was named last: its times in epoch ns, how late it
 was (ns, where it was), and (counting line, packets, bytes) of every counter that differs from the
@@ -10,7 +11,8 @@ sample before (from zero, in a ruleset's first sample)::
 
     {"backend": "nft", "begin": 0, "end": 0, "counters": [0, 10, 840]}
 
-Counting lines are numbered from 0 as they stand in the file: policies of base chains, and rules.
+Counting lines are numbered from 0 as they stand in the files: policies of base chains, rules, and
+counters of nft's listing.
 
 Lines as the recorder writes them are read many at once. Where any other line is found, all are read
 one by one."""
@@ -25,11 +27,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from correlator.dataset.files import TEXT, is_there, open_file, read_text
+from correlator.dataset.files import TEXT, open_file
 from correlator.dataset.session import SAMPLES, read_record, read_records
 from correlator.errors import InputError
-from correlator.firewall.languages.iptables_save import parse_iptables_save, positions
 from correlator.firewall.samples.log import CounterLog
+from correlator.firewall.samples.ruleset_files import Texts, read_ruleset, read_texts
 from correlator.firewall.samples.series import Layers, Series, compact, concat
 
 if TYPE_CHECKING:
@@ -59,8 +61,10 @@ class _UncommonError(Exception):
 class _Builder:
     """Samples of one backend, in the order in which they were written."""
 
+    family: str = "ip"
     rulesets: list[Ruleset] = field(default_factory=list)
     orders: list[Ints] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
     uncounted: list[frozenset[int]] = field(default_factory=list)
     begin: list[int] = field(default_factory=list)
     end: list[int] = field(default_factory=list)
@@ -70,14 +74,16 @@ class _Builder:
     state: Ints | None = None
     late: int = 0
 
-    def add_ruleset(self, text: str, source: str, uncounted: list[int]) -> None:
+    def add_ruleset(self, texts: Texts, uncounted: list[int]) -> None:
         self.read_waiting()
-        ruleset = parse_iptables_save(text, source).in_usual_order()
-        order = positions(text, ruleset)
+        ruleset, order, count = read_ruleset(texts, self.family)
         where = {line: entry for entry, line in enumerate(order.tolist())}
+        if any(line >= count for line in uncounted):
+            raise ValueError(f"line {max(uncounted)} of {count}")
         self.rulesets.append(ruleset)
         self.orders.append(order)
-        self.uncounted.append(frozenset(where[line] for line in uncounted))
+        self.lines.append(count + 1)
+        self.uncounted.append(frozenset(where[line] for line in uncounted if line in where))
         self.parts.append([])
         self.state = None
 
@@ -85,9 +91,9 @@ class _Builder:
         """One sample, its line parsed."""
         order = self.orders[-1]
         changed = np.array(record["counters"], dtype=np.int64).reshape(-1, 3)
-        self.state = values = (
-            np.zeros((len(order), 2), dtype=np.int64) if self.state is None else self.state.copy()
-        )
+        self.state = values = self._state().copy()
+        if (changed[:, 0] >= len(values) - 1).any():
+            raise IndexError(f"line {changed[:, 0].max()} of {len(values) - 1}")
         values[changed[:, 0]] = changed[:, 1:]
         self.parts[-1].append(compact((values[None, order, 0], values[None, order, 1])))
         self._add_times(
@@ -110,14 +116,17 @@ class _Builder:
     def read_waiting(self) -> None:
         """Read the numbers of the lines that wait."""
         if self.waiting:
-            order = self.orders[-1]
-            state = (
-                self.state if self.state is not None else np.zeros((len(order), 2), dtype=np.int64)
-            )
-            row, changed = _numbers(self.waiting, len(order))
+            order, state = self.orders[-1], self._state()
+            row, changed = _numbers(self.waiting, len(state) - 1)
             layers, self.state = _follow(state, row, changed, len(self.waiting), order)
             self.parts[-1].append(layers)
             self.waiting = []
+
+    def _state(self) -> Ints:
+        """What every counting line stands at, int64 (lines + 1, 2); the last never counts."""
+        if self.state is None:
+            return np.zeros((self.lines[-1], 2), dtype=np.int64)
+        return self.state
 
     def build(self, form: str, warnings: list[str]) -> CounterLog:
         """The log; a ruleset that no sample was taken of is left out."""
@@ -171,7 +180,9 @@ def _numbers(texts: list[bytes], lines: int) -> tuple[Ints, Ints]:
 def _follow(state: Ints, row: Ints, changed: Ints, rows: int, order: Ints) -> tuple[Layers, Ints]:
     """(packets and bytes of the ruleset's entries, the state at the end), for ``rows`` samples that
     change ``state``."""
-    state = state.copy()
+    state, mine = state.copy(), np.zeros(len(state), dtype=bool)
+    mine[order] = True  # the other lines are another family's
+    row, changed = row[mine[changed[:, 0]]], changed[mine[changed[:, 0]]]
     at_once = int(np.searchsorted(row, 1))
     state[changed[:at_once, 0]] = changed[:at_once, 1:]
     row, changed = row[at_once:], changed[at_once:]
@@ -196,17 +207,18 @@ def _follow(state: Ints, row: Ints, changed: Ints, rows: int, order: Ints) -> tu
     return tuple(layers), after
 
 
-def read_sample_logs(folder: Path, direct: bool) -> dict[str, CounterLog]:
-    """backend -> its samples, for every backend that any were taken of.
+def read_sample_logs(folder: Path, direct: bool, family: str = "ip") -> dict[str, CounterLog]:
+    """backend -> its samples, for every backend that any were taken of, of the rules that packets
+    of a ``family`` meet (``ip``, ``ip6``).
 
     ``direct``: they were read from the kernel, not printed by iptables-save.
 
     Raises :class:`~correlator.errors.InputError` where a line or a ruleset is damaged.
     """
     try:
-        builders, cut = _read_many(folder)
+        builders, cut = _read_many(folder, family)
     except _UncommonError:
-        builders, cut = _read_each(folder)
+        builders, cut = _read_each(folder, family)
     warnings = [f"{folder / SAMPLES}: the last line is cut short: left out"] if cut else []
     return {
         backend: builder.build("session" if direct else "save", warnings)
@@ -215,7 +227,7 @@ def read_sample_logs(folder: Path, direct: bool) -> dict[str, CounterLog]:
     }
 
 
-def _read_many(folder: Path) -> tuple[dict[str, _Builder], bool]:
+def _read_many(folder: Path, family: str) -> tuple[dict[str, _Builder], bool]:
     """(builders, whether the last line is cut short), for a file as the recorder writes it."""
     builders: dict[str, _Builder] = {}
     cut = False
@@ -224,16 +236,16 @@ def _read_many(folder: Path) -> tuple[dict[str, _Builder], bool]:
             for line in lines:
                 found = _SAMPLE.fullmatch(line)
                 if found is not None:
-                    builders.setdefault(found[1].decode(), _Builder()).add_line(found)
+                    builders.setdefault(found[1].decode(), _Builder(family)).add_line(found)
                 else:
                     record = read_record(line, "")
                     if "ruleset" not in record:
                         raise _UncommonError
-                    path = folder / record["file"]
-                    builder = builders.setdefault(record["backend"], _Builder())
-                    builder.add_ruleset(
-                        read_text(path, folder), str(path), record.get("uncounted", [])
-                    )
+                    texts = read_texts(record, folder)
+                    if texts is None:
+                        raise _UncommonError
+                    builder = builders.setdefault(record["backend"], _Builder(family))
+                    builder.add_ruleset(texts, record.get("uncounted", []))
             for builder in builders.values():
                 builder.read_waiting()
             cut = bool(rest)
@@ -254,19 +266,20 @@ def _blocks(folder: Path) -> Iterator[tuple[list[bytes], bytes]]:
             yield lines, rest
 
 
-def _read_each(folder: Path) -> tuple[dict[str, _Builder], bool]:
+def _read_each(folder: Path, family: str) -> tuple[dict[str, _Builder], bool]:
     """The same, line by line, with what is wrong said."""
     records, cut = read_records(folder)
     builders: dict[str, _Builder] = {}
     for number, record in enumerate(records, 1):
         try:
-            builder = builders.setdefault(record["backend"], _Builder())
+            builder = builders.setdefault(record["backend"], _Builder(family))
             if "ruleset" in record:
-                path = folder / record["file"]
-                if not is_there(path) and number == len(records):
+                texts = read_texts(record, folder)
+                if texts is None and number == len(records):
                     break  # the recording ended between the line and the file
-                text = read_text(path, folder)
-                builder.add_ruleset(text, str(path), record.get("uncounted", []))
+                if texts is None:
+                    raise InputError(f"{folder / record['file']}: no such file")
+                builder.add_ruleset(texts, record.get("uncounted", []))
             else:
                 builder.add_sample(record)
         except (LookupError, ValueError) as error:

@@ -12,14 +12,17 @@ from ipaddress import IPv6Address
 from typing import TYPE_CHECKING
 
 from correlator.addresses import WIDTH6, AddressBook, using
-from correlator.dataset.facts import read_facts
+from correlator.dataset.facts import read_facts, read_session_facts
 from correlator.dataset.files import available, is_there, read_file
+from correlator.dataset.session import FACTS as VERSIONS
+from correlator.dataset.session import RULESETS
 from correlator.decode import concat, read_packets
 from correlator.decode.capture import renumbered
 from correlator.firewall.languages.iptables_save import dumped_phantoms, parse_iptables_save
 from correlator.firewall.model import Ruleset
 from correlator.firewall.samples.log import CounterLog
 from correlator.firewall.samples.read import parse_counter_log
+from correlator.firewall.samples.session import read_sample_logs
 from correlator.firewall.tracking import asks_conntrack
 from correlator.flows.conntrack_log import read_conntrack_log
 from correlator.reconcile.intake.counters import phantom_chains
@@ -56,6 +59,8 @@ def read_inputs6(
     where nobody saved rules of it, or what addresses the host has.
 
     Raises :class:`~correlator.errors.InputError` where a file is none of its kind."""
+    if path is not None and four.log is not None and four.log.form == "session":
+        return _read_session(path, four)
     folder = facts if facts is not None else path
     if four.log is not None and four.log.form == "nft":
         rules = counters or _find(path, COUNTER_LOGS)
@@ -64,15 +69,48 @@ def read_inputs6(
     if folder is None or rules is None or not is_there(folder / "addr.json"):
         return None
     content = read_file(rules, path if counters is None else None, available())
-    capture = concat([read_packets(file, name, family=6) for name, file in four.files])
     saved = [folder / name for name in FACTS if is_there(folder / name)]
     told = _find(path, CONNTRACK_LOGS)
     texts = [content, *(read_file(file, None, available()) for file in (*saved, told) if file)]
+    capture, book = _number(four, texts)
+    with using(book):
+        found = _read(path, folder, four, rules, content, capture, book)
+    return found if any(ruleset.chains for ruleset in found.inputs.rulesets) else None
+
+
+def _number(four: Inputs, texts: list[bytes]) -> tuple[Capture, AddressBook]:
+    """(IPv6's packets, the book of all addresses that they and these texts name)."""
+    capture = concat([read_packets(file, name, family=6) for name, file in four.files])
     values = {value for text in texts for value in addresses_in(text.decode("utf-8", "replace"))}
     book = AddressBook.of({*values, *capture.addresses, *solicited(values)})
+    return renumbered(capture, book), book
+
+
+def _read_session(folder: Path, four: Inputs) -> Inputs6 | None:
+    """What a session holds of IPv6; None where no rule of it was there. Conntrack's events are
+    those of IPv4."""
+    assert four.log is not None
+    files = [*folder.glob(f"{RULESETS}/*.rules6"), *folder.glob(f"{RULESETS}/*.nft")]
+    if not files:
+        return None
+    files += [file for name in FACTS for file in folder.glob(f"{VERSIONS}/*/{name}")]
+    capture, book = _number(four, [read_file(file, folder, available()) for file in sorted(files)])
     with using(book):
-        found = _read(path, folder, four, rules, content, renumbered(capture, book), book)
-    return found if any(ruleset.chains for ruleset in found.inputs.rulesets) else None
+        logs = read_sample_logs(folder, direct=True, family="ip6")
+        log = logs.get("nft")
+        if log is None or not any(ruleset.chains for ruleset in log.rulesets):
+            return None
+        inputs = replace(
+            four,
+            facts=read_session_facts(folder, family=6),
+            log=log,
+            events=None,
+            warnings=(),
+            may_be_empty=True,
+        )
+        inputs = replace(inputs, tracked=_tracked(inputs.rulesets, log))
+        stages = Stages(inputs.rulesets, register(inputs.rulesets), frozenset())
+        return Inputs6(inputs, Intake(capture, stages, source=four.source), book)
 
 
 def _find(path: Path | None, names: Iterable[str]) -> Path | None:

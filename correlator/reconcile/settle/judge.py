@@ -95,6 +95,8 @@ class Fact(IntFlag):
     """Some packet should have left, and was not seen leaving."""
     TIED = auto()
     """Some packet ended in one of several chains that have one priority."""
+    UNANSWERED = auto()
+    """Some packet is taken to have been delivered here, and nothing answered it."""
 
 
 NOTHING = Fact(0)
@@ -222,6 +224,13 @@ GROUNDS = (
     Ground(
         UNVERIFIED,
         Fact.COUNTERLESS | Fact.UNSHOWN,
+        NOTHING,
+        "a rule on its way has no counter, and the wire does not show how it ended",
+        NOTHING,
+    ),
+    Ground(
+        UNVERIFIED,
+        Fact.COUNTERLESS | Fact.UNANSWERED,
         NOTHING,
         "a rule on its way has no counter, and the wire does not show how it ended",
         NOTHING,

@@ -10,7 +10,7 @@ import numpy as np
 
 from correlator.endpoints import pack
 from correlator.firewall.walk.path import End
-from correlator.flows.conntrack import UNTRACKED
+from correlator.flows.conntrack import ORIGINAL, REPLY, UNTRACKED
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.confirm import uncounted
 from correlator.reconcile.settle.doubts import doubts_of_packets, twice
@@ -82,7 +82,8 @@ def attribute(verdict: Verdict, blind: bool) -> Attribution:
     rank[np.argsort(first, kind="stable")] = np.arange(1, len(first) + 1)
     ends = endpoints_of(decided, row, direction)
     connection = rank[inverse] if len(row) else code
-    facts = unshown(decided, row, way) | undecided(decided, row, way)
+    facts = unshown(decided, row, way, _answered(connection, direction))
+    facts |= undecided(decided, row, way)
     facts |= doubts_of_packets(verdict, row, way, connection)
     protocol = protocols_of(decided, row, direction)
     facts |= same_tuples(protocol, ends[0], ends[1], direction, time, connection)
@@ -105,15 +106,25 @@ def same_tuples(
     return where(followed & found[connection], Fact.SAME_TUPLE)
 
 
-def unshown(decided: Decided, row: Ints, way: Ints) -> Facts:
+def _answered(connection: Ints, direction: Ints) -> Bools:
+    """Which packets (k,) are of a connection of which both directions were seen."""
+    both = np.ones(int(connection.max(initial=0)) + 1, dtype=bool)
+    for way in (ORIGINAL, REPLY):
+        both &= np.bincount(connection[direction == way], minlength=len(both)) > 0
+    return both[connection]
+
+
+def unshown(decided: Decided, row: Ints, way: Ints, answered: Bools) -> Facts:
     """Of which packets (k,) the wire does not show how they ended: neither were they seen leaving,
-    nor rightly not leaving; which should have been seen leaving; and which ended in a chain that
-    another one may come before."""
+    nor rightly not leaving; which should have been seen leaving; which ended in a chain that
+    another one may come before; and which were delivered here, of connections of which nothing
+    ``answered`` (k,) shows that."""
     walked, watched = decided.explored.walked, decided.scene.watched
     most = max(int(walked.forks.max(initial=1)), 1)
-    told, leaves, tied = np.zeros((3, len(walked.ways), most), dtype=bool)
+    told, leaves, tied, here = np.zeros((4, len(walked.ways), most), dtype=bool)
     for kind, ways in enumerate(walked.ways):
         leaves[kind, : len(ways)] = [found.path.end is End.SENT for found in ways]
+        here[kind, : len(ways)] = [found.path.end is End.DELIVERED for found in ways]
         tied[kind, : len(ways)] = [found.path.tied for found in ways]
         told[kind, : len(ways)] = [
             found.path.end is not End.SENT or found.path.out_interface in watched for found in ways
@@ -125,6 +136,7 @@ def unshown(decided: Decided, row: Ints, way: Ints) -> Facts:
         where(~((sent | told[at]) & there), Fact.UNSHOWN)
         | where(there & leaves[at] & told[at] & ~sent, Fact.LOST)
         | where(there & tied[at], Fact.TIED)
+        | where(there & here[at] & ~answered, Fact.UNANSWERED)
     )
 
 

@@ -78,7 +78,7 @@ def test_a_manifest_of_another_shape_is_one_line(
 def test_a_manifest_without_more_than_its_format_is_one(tmp_path: Path) -> None:
     """Everything but the format has a default; keys of later versions are passed over."""
     (tmp_path / "manifest.json").write_text('{"format": 1, "later": {"x": []}}')
-    assert read_manifest(tmp_path) == Manifest()
+    assert read_manifest(tmp_path) == Manifest(format=1)
 
 
 @pytest.mark.parametrize(

@@ -281,3 +281,16 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     with suppress(InputError):
         objects = nft_text.read_objects(f"table inet t {{ {text} }}", "text")
         ruleset_of(objects, sets_of([objects]))
+
+
+def test_a_table_that_only_traces_is_no_firewall() -> None:
+    """Who runs `nft monitor trace` adds such a table; one that does anything else besides, or
+    drops, is one."""
+    traced = (
+        "table inet t {\n\tchain c {\n"
+        "\t\ttype filter hook prerouting priority -350; policy accept;\n"
+        "\t\tmeta nftrace set 1\n\t}\n\tchain d {\n\t}\n}\n"
+    )
+    assert ruleset(traced).chains == ()
+    assert ruleset(traced.replace("set 1", "set 1\n\t\tcounter")).chains
+    assert ruleset(traced.replace("policy accept", "policy drop")).chains

@@ -30,6 +30,7 @@ def datagram_and_error(error_came_in: bool = False) -> Crossings:
         out_source=none,
         out_destination=none,
         after_prerouting=no,
+        midway=no,
         loop=no,
         pair=np.array([0, 0]),
         forward=np.array([True, False]),
