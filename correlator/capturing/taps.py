@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from correlator.capturing.interfaces import (
-    default_interfaces,
     container_bridges,
+    default_interfaces,
     list_interfaces,
     ports_of,
 )
