@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     Bools = npt.NDArray[np.bool_]
 
 ICMP, TCP, UDP, ICMP6 = 1, 6, 17, 58
-PORTED = (6, 17, 33, 132, 136)
+UDP_LITE = 136
+PORTED = (6, 17, 33, 132, UDP_LITE)
 ICMP_QUERIES = (0, 8, 13, 14, 15, 16, 17, 18)
 ICMP_ERRORS = (3, 4, 5, 11, 12)
 ICMP6_QUERIES = (128, 129, 139, 140)
@@ -146,10 +147,15 @@ def _transport(
     header = np.where(tcp, np.maximum(offset, 20), header)
     c["payload_length"] = np.maximum(room - header, 0)
     stated = data.u16(at + 4)
+    # UDP-Lite covers its header at least, and has a checksum always (RFC 3828; udplite_error)
+    covers = (stated == 0) | ((stated >= 8) & (stated <= room))
+    lite = (protocol == UDP_LITE) & first & ((room < 8) | (has(8) & ~covers))
+    lite |= (protocol == UDP_LITE) & first & has(8) & (data.u16(at + 6) == 0)
     c["malformed"] = (
         (tcp & ((room < 20) | (full & ((offset < 20) | (offset > room)))))
         | (udp & ((room < 8) | (has(8) & ((stated > room) | (stated < 8)))))
         | (icmp & (room < 8))
+        | lite
     )
     c["truncated"] = first & (at + np.minimum(header, room) > end)
     c["bad_checksum"] = first & ~c["more_fragments"] & ~c["malformed"]

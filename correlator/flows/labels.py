@@ -111,7 +111,8 @@ class Tracker:
         ``unconfirmed``: had it been NEW, it never reached the end of its way (dropped or rejected),
         so that conntrack forgot it. ``sent_by_host`` and ``segments``:
         see :func:`correlator.flows.conntrack.judge`. ``lost``: conntrack had lost its entry before
-        that packet. ``broken``: it has a wrong checksum, and conntrack looks at that."""
+        that packet. ``broken``: it has a wrong checksum, and conntrack looks at that;
+        or no sound header (tcp_error, udp_error)."""
         labels: list[Label] = []
         seen = list(zip(forward, kinds, untracked, broken, strict=True))
         ways = {way for way, kind, *apart in seen if kind != RELATED_KIND and not any(apart)}
@@ -254,6 +255,8 @@ def track(
     each.append(list(map(tuple, crossings.segment[order].tolist())))
     each.append((no if lost is None else lost)[order].tolist())
     broken = no if crossings.broken is None or not settings.checksum else crossings.broken
+    if crossings.malformed is not None:
+        broken = broken | crossings.malformed
     each.append(broken[order].tolist())
     protocols = crossings.protocol[order].tolist()
     how = opening[crossings.pair[order]].tolist()

@@ -52,7 +52,8 @@ class Crossings:
     pair to the higher one. ``quoted_*``: the endpoints that an ICMP error quotes;
     ``segment`` (n, 5): sequence numbers
     and windows. ``broken``: it came in with a wrong
-    checksum (None: none did). ``quote_cut``: quoted ports were not captured (None: of none)."""
+    checksum (None: none did). ``quote_cut``: quoted ports were not captured (None: of none).
+    ``malformed``: conntrack refuses its transport header, wherever it looks (None: of none)."""
 
     came_in: Ints
     left: Ints
@@ -73,6 +74,7 @@ class Crossings:
     segment: Ints
     broken: Bools | None = None
     quote_cut: Bools | None = None
+    malformed: Bools | None = None
 
     def __len__(self) -> int:
         return len(self.time)
@@ -202,6 +204,7 @@ def cross(packets: pd.DataFrame, sight: Sight) -> Crossings:
         _segments(packets, shown),
         packets["bad_checksum"].to_numpy()[shown] & entered & (wire != LOOP),
         cut[shown],
+        packets["malformed"].to_numpy()[shown],
     )
 
 

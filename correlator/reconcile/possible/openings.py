@@ -27,6 +27,7 @@ EPHEMERAL = (32768, 60999)
 """Linux's default net.ipv4.ip_local_port_range."""
 
 
+UDP = 17
 FTP_DATA = 20
 """A server that dials: active FTP (RFC 959)."""
 
@@ -70,6 +71,8 @@ def other_openings(
     open_question &= witnessed < 0
     asks = np.full(count, -1, dtype=np.int8)
     asks[crossings.pair[first]] = _original_way(crossings, first, servers)
+    alone = first[_one_way(crossings, count)[crossings.pair[first]] & (protocol == UDP)]
+    asks[crossings.pair[alone]] = -1
     others: list[npt.NDArray[np.int8]] = []
     for way in (FRESH, OLDER_FORWARD, OLDER_BACKWARD):
         fits = (way == FRESH) | (asks < 0) | (asks == way)
@@ -77,6 +80,16 @@ def other_openings(
         if (other >= 0).any():
             others.append(other)
     return others
+
+
+def _one_way(crossings: Crossings, count: int) -> Bools:
+    """Pairs (count,) of which one direction alone was seen: nothing shows that somebody was asked,
+    as where a server answers from another of its addresses."""
+    seen = [
+        np.bincount(crossings.pair[crossings.forward == way], minlength=count) for way in (0, 1)
+    ]
+    result: Bools = (seen[0] == 0) | (seen[1] == 0)
+    return result
 
 
 def _original_way(

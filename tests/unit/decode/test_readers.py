@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
 
 from correlator.decode import COLUMNS, Capture, concat, read_packets
 from correlator.errors import InputError
@@ -83,6 +86,21 @@ def test_fields_are_those_of_the_headers(tmp_path: Path) -> None:
     assert (row["sport"], row["dport"], row["protocol"], row["ttl"]) == (0xA087, 80, 6, 64)
     assert (row["seq"], row["ack"], row["tcp_flags"], row["ip_id"]) == (1, 2, 0x12, 0x8BA4)
     assert (row["length"], row["payload_length"], row["mac_dst"]) == (60, 20, 0x020000000001)
+
+
+@pytest.mark.parametrize(
+    ("coverage", "checksum", "refused"),
+    [(0, 1, False), (8, 1, False), (18, 1, False), (3, 1, True), (19, 1, True), (8, 0, True)],
+)
+def test_udp_lite_covers_its_header(
+    coverage: int, checksum: int, refused: bool, tmp_path: Path
+) -> None:
+    """Conntrack refuses a datagram of UDP-Lite whose coverage ends within its header or beyond its
+    end, and one without a checksum (RFC 3828, 3.1; udplite_error; traced: INVALID)."""
+    lite = struct.pack(">HHHH", 1, 2, coverage, checksum) + bytes(10)
+    frame = bytes(Ether() / IP(src="10.0.0.1", dst="10.0.0.2", proto=136) / Raw(lite))
+    (tmp_path / "eth0.pcap").write_bytes(pcap([(0, 0, frame)], "<", True))
+    assert read_packets(tmp_path / "eth0.pcap", "eth0").packets["malformed"].tolist() == [refused]
 
 
 @pytest.mark.parametrize(
