@@ -3,6 +3,7 @@ is odd is only possible."""
 
 from __future__ import annotations
 
+import csv
 import re
 import shlex
 import subprocess
@@ -19,6 +20,8 @@ from correlator.report.findings.blocked import dropped, dropped_later
 from correlator.report.findings.gone import lost
 from correlator.report.findings.hidden import client_hidden
 from correlator.report.findings.proxied import through_proxy
+from correlator.report.findings.unsent import unsent
+from tests.conftest import CAPTURES
 from tests.lab.asked import ASKED, ahead, answers_untracked, ask, attached, gone, marked, redirected
 from tests.lab.cases import client, published_rules, serve
 from tests.lab.docker import docker_lab
@@ -67,6 +70,31 @@ def test_an_answer_that_raw_drops_is_of_no_connection(tmp_path: Path) -> None:
     assert set(dropped_ones["src"]) == {B}
     assert set(dropped_ones["open"]) == {"direction"}
     assert set(hits[~hits.index.isin(dropped_ones.index)]["status"]) == {"exact"}
+
+
+def test_what_output_drops_no_interface_shows(tmp_path: Path) -> None:
+    """A policy of OUTPUT drops what the host sends: no capture has it, its counter alone tells, and
+    the number that is said is the kernel's."""
+    with Lab() as lab:
+        lab.rules(published_rules(("tcp", 80, "172.17.0.2", 80)))
+        lab.run("host", "iptables-nft", "-P", "OUTPUT", "DROP")
+        lab.iptables("-A", "OUTPUT", "-m", "conntrack", "--ctstate", "ESTABLISHED", "-j", "ACCEPT")
+        serve(lab, "c1", "tcp:80")
+        with Recorder(lab, tmp_path, ("eth0", "docker0", "lo")):
+            assert client(lab, "out", "tcp", HOST, 80, source=A, count=2) == 2
+            assert client(lab, "host", "tcp", "172.17.0.2", 80) == 0
+    analysis = correlator.load(tmp_path)
+    (finding,) = unsent(analysis)
+    with (tmp_path / "truth" / "hits.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["chain"] == "OUTPUT"]
+    dropped_ones = sum(
+        int(row["packets"]) for row in rows if (row["table"], row["rule"]) == ("filter", "policy")
+    )
+    assert dropped_ones > 0
+    assert finding.text.startswith(
+        f"{dropped_ones} packets that this host sent were dropped by filter/OUTPUT:policy"
+    )
+    assert unsent(correlator.load(CAPTURES / "published")) == []
 
 
 def test_the_missing_rule_was_all_that_was_missing(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from correlator.report.findings.older import older_than_recording, older_than_ru
 from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
 from correlator.report.findings.too_big import too_big
+from correlator.report.findings.unsent import unsent
 from correlator.report.findings.unserved import refused, unanswered
 from correlator.report.findings.untranslated import past_conntrack, untranslated
 
@@ -30,6 +31,7 @@ __all__ = ["CHECKS", "Finding", "about", "find"]
 CHECKS: tuple[Callable[[Analysis], list[Finding]], ...] = (
     dropped,
     rejected,
+    unsent,
     lost,
     too_big,
     refused,
@@ -58,7 +60,7 @@ def find(analysis: Analysis) -> tuple[Finding, ...]:
     return (*find(analysis.four), *of_six)
 
 
-CHECKS6 = (dropped, rejected)
+CHECKS6 = (dropped, rejected, unsent)
 """What is said of IPv6; the other checks know IPv4's settings and words."""
 
 

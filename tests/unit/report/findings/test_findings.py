@@ -26,6 +26,7 @@ from correlator.report.findings.older import older_than_recording, older_than_ru
 from correlator.report.findings.past_input import past_input
 from correlator.report.findings.proxied import through_proxy
 from correlator.report.findings.too_big import too_big
+from correlator.report.findings.unsent import unsent
 from correlator.report.findings.unserved import refused, unanswered
 from correlator.report.findings.untranslated import past_conntrack, untranslated
 from correlator.report.findings_text import findings_block
@@ -57,6 +58,7 @@ def dialled(analysis: Analysis, finding: Finding) -> set[tuple[str, str, int]]:
 SPEAKS = {
     dropped: {"published", "user", "shut", "modern", "ufw"},
     rejected: {"user"},
+    unsent: set(),
     lost: {"gone", "localnet", "noforward", "findings/unrecorded-table"},
     too_big: {"mtu"},
     refused: {"published", "replaced", "shut", "modern", "proxy"},
