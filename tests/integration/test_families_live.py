@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 import correlator
+from correlator.report.findings import find
 from tests.lab.cases import client, serve
 from tests.lab.dual import API6, CLIENT6, DENIED6, HOST6, DualLab, DualRecorder
-from tests.lab.native import NativeLab, NativeRecorder
+from tests.lab.native import GuardedLab, GuardedRecorder, NativeLab, NativeRecorder
 from tests.lab.net import HOST, OUTSIDE, Lab
 from tests.lab.trace import OWN_TABLE
 from tests.truth import Key, compare
@@ -78,6 +79,20 @@ def test_iptables_of_both_families(tmp_path: Path) -> None:
     differ, rows = told_apart(correlator.load(tmp_path), tmp_path)
     assert not differ
     assert rows > 100
+
+
+def test_a_firewall_of_nft_beside_iptables(tmp_path: Path) -> None:
+    """With iptables' counters, ip6tables' and nft's listing in one folder every table is walked, in
+    one order of priorities: what iptables accepts, the firewall behind it drops."""
+    with GuardedLab() as lab:
+        record(lab, GuardedRecorder(lab, tmp_path, TAPS))
+    analysis = correlator.load(tmp_path)
+    differ, rows = told_apart(analysis, tmp_path)
+    assert not differ
+    assert rows > 100
+    assert not analysis.ledger["residual_packets"].any()
+    (dropped_there,) = (f for f in find(analysis) if "inet guard/forward:2" in f.rules)
+    assert dropped_there.kind == "dropped"
 
 
 def test_native_tables_of_both_families(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ import sys
 import time
 from pathlib import Path
 
-from tests.lab.dual import API6, DENIED6, WEB6, DualLab
+from tests.lab.dual import API6, CLIENT6, DENIED6, WEB6, DualLab, DualRecorder
 from tests.lab.net import OUTSIDE, sh
-from tests.lab.record import Recorder
+from tests.lab.record import TAIL, Recorder
 from tests.lab.trace import TRACE_TABLE6
 from tests.lab.truth import read_truth, write_truth
 
@@ -76,6 +76,61 @@ table inet site {{
     }}
 }}
 """
+
+
+GUARD = f"""
+table inet guard {{
+    set denied4 {{ type ipv4_addr; elements = {{ {OUTSIDE[1]} }} }}
+    chain early {{
+        type filter hook prerouting priority raw - 10; policy accept;
+        udp dport 9 counter drop
+    }}
+    chain forward {{
+        type filter hook forward priority filter + 10; policy accept;
+        ct state established,related accept
+        ip saddr @denied4 counter drop
+        ip6 saddr {CLIENT6} udp dport 53 counter
+        tcp dport 80 counter accept
+    }}
+    chain input {{
+        type filter hook input priority filter + 10; policy accept;
+        tcp dport 8022 counter reject with icmpx admin-prohibited
+        meta l4proto {{ icmp, ipv6-icmp }} counter accept
+    }}
+}}
+"""
+"""A firewall of nft's own behind Docker's: what iptables accepts is not accepted here."""
+
+
+class GuardedLab(DualLab):
+    """A dual-stack lab with Docker's iptables, and a firewall of nft's own behind them."""
+
+    def _rules(self) -> None:
+        super()._rules()
+        self.run("host", "nft", "-f", "-", stdin=GUARD)
+
+
+class GuardedRecorder(DualRecorder):
+    """Records iptables' counters, ip6tables', and nft's listing."""
+
+    def __enter__(self) -> GuardedRecorder:
+        super().__enter__()
+        words = ("tests.lab.native", str(self.folder), str(self.interval))
+        self.lister = self.lab.start("host", sys.executable, "-m", *words)
+        self._wait(self.folder / "nft.log", 1)
+        time.sleep(0.3)
+        return self
+
+    def __exit__(self, kind: object, *more: object) -> None:
+        time.sleep(TAIL)
+        self.lab.stop(self.lister)
+        super().__exit__(kind, *more)
+
+    def read_truth(self) -> None:
+        """Write what the trace shows of all tables."""
+        spelled = {"": self.names, "ip6 ": self.names6}
+        self.truth = read_truth(self.folder / "trace.bin", None, spelled=spelled)
+        write_truth(self.truth, self.folder / "truth" / "hits.csv")
 
 
 class NativeLab(DualLab):

@@ -96,9 +96,12 @@ def _length(event: Event) -> int:
     return int.from_bytes(event.header[2:4], "big")
 
 
-def read_truth(trace: Path, names: Names | None, six: bool = False) -> dict[Key, list[int]]:
+def read_truth(
+    trace: Path, names: Names | None, six: bool = False, spelled: dict[str, Names] | None = None
+) -> dict[Key, list[int]]:
     """(tuple, direction, table, chain, rule) -> [packets, bytes], of IPv4's tables, or IPv6's.
-    Without ``names``: of all, named with their family, and rules by their handle."""
+    Without ``names``: of all, named with their family, and rules by their handle, but for those
+    that are ``spelled`` (what stands before a table's name -> names)."""
     connections: dict[int, Tuple] = {}
     first: dict[int, Event] = {}
     current: dict[int, Event] = {}
@@ -112,7 +115,7 @@ def read_truth(trace: Path, names: Names | None, six: bool = False) -> dict[Key,
         dropped it before conntrack could look: then nobody called it anything, and it is the
         client's."""
         waiting = early.pop(packet, [])
-        ahead = all(event.table == "raw" or event.chain == EARLY for event, *_ in waiting)
+        ahead = all(event.table.endswith("raw") or event.chain == EARLY for event, *_ in waiting)
         unseen = packet not in looked and ahead
         for event, text, length in waiting:
             key = (
@@ -159,7 +162,9 @@ def read_truth(trace: Path, names: Names | None, six: bool = False) -> dict[Key,
         if event.kind == RULE and names is not None:
             text = names[event.table, event.chain, event.handle]
         elif event.kind == RULE:
-            text = f"handle {event.handle}"
+            known = (spelled or {}).get(FAMILIES[event.family], {})
+            bare = event.table.removeprefix(FAMILIES[event.family])
+            text = known.get((bare, event.chain, event.handle), f"handle {event.handle}")
         length = _length(shown)
         if shown.connection:
             counted.append((shown.connection, shown.reply, event.table, event.chain, text, length))

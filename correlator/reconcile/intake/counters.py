@@ -285,7 +285,7 @@ def phantom_chains(log: CounterLog) -> frozenset[tuple[str, str]]:
     empty: dict[tuple[str, str], bool] = {}
     for ruleset, packets in zip(log.rulesets, log.packets_high, strict=True):
         for chain in ruleset.chains:
-            if chain.policy is None:
+            if chain.policy is None or not chain.counted:
                 continue
             key = (chain.table, chain.name)
             policy = ruleset.first_entry[key] + len(chain.rules)

@@ -16,6 +16,7 @@ from correlator.decode import interface_name, place_in_ring
 from correlator.decode.events import ConntrackEvents, read_events
 from correlator.errors import InputError
 from correlator.firewall.languages.iptables_save import dumped_phantoms, parse_iptables_save
+from correlator.firewall.samples.beside import beside
 from correlator.firewall.samples.log import CounterLog
 from correlator.firewall.samples.read import parse_counter_log
 from correlator.firewall.samples.session import read_sample_logs
@@ -115,6 +116,7 @@ def read_inputs(
     log = None
     if counters is not None:
         log = parse_counter_log(_content(counters, inside), str(counters))
+        log = with_native(log, path, counters)
     ruleset, phantoms = None, frozenset[tuple[str, str]]()
     if log is None and rules is not None:
         text = _content(rules, inside).decode("utf-8", "replace")
@@ -122,20 +124,23 @@ def read_inputs(
         phantoms = dumped_phantoms(text, ruleset)
     source = str(path or named[0][1])
     events, warnings = _read_conntrack(path)
-    warnings += _left_out(path, counters)
     known = read_facts(facts if facts is not None else path)
     files, strange = without_strangers(named, known)
     return Inputs(files, known, log, ruleset, source, phantoms, events, (*warnings, *strange))
 
 
-def _left_out(path: Path | None, counters: Path | None) -> tuple[str, ...]:
-    """What is to be said of listings of nft beside those of iptables."""
-    if path is None or counters is None or counters.name not in COUNTER_LOGS[:2]:
-        return ()
-    beside = next((name for name in COUNTER_LOGS[2:] if is_there(path / name)), "")
-    if not beside:
-        return ()
-    return (f"{path / beside} is not read beside {counters.name}: native tables are not followed",)
+def with_native(
+    log: CounterLog, path: Path | None, counters: Path, family: str = "ip"
+) -> CounterLog:
+    """A log of iptables' (of ip6tables') with the tables of nft's own that a folder's listing has
+    besides."""
+    listing = next(
+        (path / name for name in COUNTER_LOGS[2:] if path is not None and is_there(path / name)),
+        None,
+    )
+    if listing is None or log.form == "nft" or listing == counters:
+        return log
+    return beside(log, parse_counter_log(_content(listing, path), str(listing), family))
 
 
 def _read_conntrack(path: Path | None) -> tuple[ConntrackEvents | None, tuple[str, ...]]:

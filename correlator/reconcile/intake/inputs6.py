@@ -27,7 +27,7 @@ from correlator.firewall.tracking import asks_conntrack
 from correlator.flows.conntrack_log import read_conntrack_log
 from correlator.reconcile.intake.counters import phantom_chains
 from correlator.reconcile.intake.generations import Stages, register
-from correlator.reconcile.intake.inputs import CONNTRACK_LOGS, COUNTER_LOGS, Inputs
+from correlator.reconcile.intake.inputs import CONNTRACK_LOGS, COUNTER_LOGS, Inputs, with_native
 from correlator.reconcile.intake.packets import Intake
 
 if TYPE_CHECKING:
@@ -65,13 +65,13 @@ def read_inputs6(
     if four.log is not None and four.log.form == "nft":
         rules = counters or _find(path, COUNTER_LOGS)
     else:
-        rules = _find(path, (*COUNTER_LOGS6, *RULES6))
+        rules = _find(path, (*COUNTER_LOGS6, *COUNTER_LOGS[2:], *RULES6))
     if folder is None or rules is None or not is_there(folder / "addr.json"):
         return None
     content = read_file(rules, path if counters is None else None, available())
     saved = [folder / name for name in FACTS if is_there(folder / name)]
-    told = _find(path, CONNTRACK_LOGS)
-    texts = [content, *(read_file(file, None, available()) for file in (*saved, told) if file)]
+    told = (_find(path, CONNTRACK_LOGS), _find(path, COUNTER_LOGS[2:]))
+    texts = [content, *(read_file(file, None, available()) for file in (*saved, *told) if file)]
     capture, book = _number(four, texts)
     with using(book):
         found = _read(path, folder, four, rules, content, capture, book)
@@ -130,7 +130,7 @@ def _read(
 ) -> Inputs6:
     log, ruleset, phantoms = None, None, frozenset[tuple[str, str]]()
     if rules.name not in RULES6:
-        log = parse_counter_log(content, str(rules), "ip6")
+        log = with_native(parse_counter_log(content, str(rules), "ip6"), path, rules, "ip6")
         phantoms = phantom_chains(log)
     else:
         text = content.decode("utf-8", "replace")
