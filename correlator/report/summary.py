@@ -27,7 +27,8 @@ class Group:
 class Summary:
     """``counted`` and ``explained`` hits over all rules that were counted exactly; ``residuals``
     the number of ledger lines that do not balance; ``resets`` the ledger lines beside a reset,
-    whose counters tell a lower bound only."""
+    whose counters tell a lower bound only; ``rules`` those of the last generation, of which so many
+    have no counter (``counterless``)."""
 
     groups: tuple[Group, ...]
     statuses: dict[str, int]
@@ -37,6 +38,8 @@ class Summary:
     lines: int
     uncounted: tuple[str, ...]
     resets: int
+    rules: int
+    counterless: int
 
 
 def summarise(analysis: Analysis) -> Summary:
@@ -62,6 +65,8 @@ def summarise(analysis: Analysis) -> Summary:
     )
     beside &= ledger["note"].astype(str) != "rounded"
     counted = ledger[~silent & ~beside]
+    rules = analysis.rules
+    rules = rules[(rules["generation"] == rules["generation"].max()) & (rules["rule_number"] > 0)]
     return Summary(
         groups,
         {str(word): int(n) for word, n in statuses.items() if n},
@@ -71,6 +76,8 @@ def summarise(analysis: Analysis) -> Summary:
         len(ledger),
         tuple(f"{row.table}/{row.chain}" for row in uncounted.itertuples()),
         int(beside.sum()),
+        len(rules),
+        int((rules["counted_packets"] < 0).sum()) if analysis.samples > 1 else 0,
     )
 
 

@@ -87,6 +87,11 @@ def _proof(analysis: Analysis, summary: Summary) -> list[str]:
         lines.append(
             f"          policies that the kernel does not count yet: {', '.join(summary.uncounted)}"
         )
+    if summary.counterless:
+        lines.append(
+            f"          {summary.counterless:,} of {plural(summary.rules, 'rule')} have no counter"
+            f": no count confirms what hit them"
+        )
     return [*lines, f"clock     {clock_line(analysis.clock)}"]
 
 
@@ -204,7 +209,7 @@ def _ledger(analysis: Analysis, everything: bool) -> str:
         )
         rows.append(
             (
-                f"{row.counted_packets:,}",
+                f"{row.counted_packets:,}" if row.counted_packets >= 0 else "no counter",
                 f"{row.explained_packets:,}",
                 f"{row.residual_packets:+,}" if row.residual_packets else "0",
                 f"{row.connections:,}",
