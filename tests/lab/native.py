@@ -46,6 +46,11 @@ table ip6 doors {{
 table inet site {{
     set denied4 {{ type ipv4_addr; elements = {{ {OUTSIDE[1]} }} }}
     set denied6 {{ type ipv6_addr; elements = {{ {DENIED6} }} }}
+    chain back {{
+        type filter hook prerouting priority mangle + 10; policy accept;
+        fib saddr . mark . iif oif missing counter
+        fib saddr . iif oif exists counter
+    }}
     chain known {{
         ct state vmap {{ established : accept, related : accept, invalid : drop }}
     }}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from correlator.addresses import is_ipv6
+from correlator.addresses import END_OF_IPV4, in_network, is_ipv6, is_link_local, is_multicast
 from correlator.firewall.conditions.headers import Field
 from correlator.firewall.conditions.ternary import Predicate, Reads, Ternary
 from correlator.firewall.sets import ADDRESS, INTERFACE
@@ -12,6 +12,7 @@ from correlator.firewall.view import Host, View
 
 PORTED = (6, 17, 132, 136)
 """Protocols with ports: TCP, UDP, SCTP, UDP-Lite."""
+ICMP6 = 58
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,43 @@ class AddressType:
             return (kind in self.types) != self.negated
 
         return test
+
+
+@dataclass(frozen=True, slots=True)
+class ReversePath:
+    """Some route leads back to its source by the interface that it came in by (``fib saddr . iif
+    oif``, nft_fib_ipv4.c and nft_fib_ipv6.c): none does to an own address."""
+
+    negated: bool = False
+
+    def compile(self, reads: Reads) -> Predicate:
+        """Kinds are told apart by the routes to their addresses."""
+        reads.fields.add("addrtype")
+
+        def test(view: View, host: Host) -> Ternary:
+            found = _leads_back(view, host)
+            return None if found is None else found != self.negated
+
+        return test
+
+
+def _leads_back(view: View, host: Host) -> Ternary:
+    """What is on loopback, comes from a neighbour, or asks whether its address is free, is let
+    pass."""
+    if not view.in_interface or view.src < 0 or not host.certain:
+        return None
+    if view.in_interface == "lo" or is_link_local(view.src):
+        return True
+    if view.src in (0, END_OF_IPV4):
+        return True if view.protocol == ICMP6 and is_multicast(view.dst) else None
+    if host.is_local(view.src):
+        return False
+    return any(
+        route.device == view.in_interface
+        and not (route.local or route.blackhole)
+        and in_network(view.src, route.net, route.length)
+        for route in host.routes
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from correlator.firewall.conditions.keyed import (
     StateKey,
     UnknownKey,
 )
-from correlator.firewall.conditions.surroundings import AddressType, Device
+from correlator.firewall.conditions.surroundings import AddressType, Device, ReversePath
 from correlator.firewall.conditions.ternary import Condition, Unknown
 from correlator.firewall.languages.nft_keys import Read, keys_of
 from correlator.firewall.languages.nft_sets import NamedSet, SetName, Sets
@@ -119,11 +119,15 @@ def _flags(operator: str, right: Any) -> Condition:
 
 
 def _address_type(body: dict[str, Any], operator: str, right: Any) -> Condition:
-    """``fib daddr type local``; other results are unknown."""
+    """``fib daddr type local``, ``fib saddr . iif oif missing``; other results are unknown."""
     flags = body["flags"] if isinstance(body["flags"], list) else [body["flags"]]
     sides = {"saddr": Field.SOURCE, "daddr": Field.DESTINATION}
     side = next((sides[one] for one in flags if one in sides), None)
     rest = {one for one in flags if one not in sides}
+    if body["result"] == "oif" and side is Field.SOURCE and rest in ({"iif"}, {"iif", "mark"}):
+        if isinstance(right, bool):
+            return ReversePath(negated=right == _EQUAL[operator])
+        return Unknown(words({"fib": body}))
     limits = {frozenset[str](): "", frozenset({"iif"}): "in", frozenset({"oif"}): "out"}
     if body["result"] != "type" or side is None or frozenset(rest) not in limits:
         return Unknown(words({"fib": body}))
