@@ -39,6 +39,7 @@ def talk(lab: Lab) -> None:
         lab.run("c2", "ping", "-c", "2", "-i", "0.2", source)
     assert client(lab, "out", "udp", HOST6, 5353, source=CLIENT6, count=3) == 3
     assert client(lab, "out", "tcp", API6, 80, source=CLIENT6) == 0
+    client(lab, "out", "tcp", HOST, 8081, source=A, count=3)
     lab.run("c2", "ping", "-c", "2", "-i", "0.2", "172.17.0.2")
 
 

@@ -21,6 +21,9 @@ table ip doors {{
     }}
     chain doors_in {{
         type nat hook prerouting priority dstnat; policy accept;
+        tcp dport 8081 counter dnat ip to numgen inc mod 2 map {{
+            0 : 172.17.0.2 . 80, 1 : 172.17.0.3 . 80
+        }}
         fib daddr type local counter dnat ip to tcp dport map @published
     }}
     chain own {{

@@ -12,7 +12,7 @@ from correlator.firewall.effects.dispatch import Choice, Dispatch
 from correlator.firewall.effects.fields import CopyMark, NoTrack, WriteBits, WriteUnknown
 from correlator.firewall.effects.nat import ANYWHERE, ANYWHERE6, Nat, NatKind, NatRange
 from correlator.firewall.effects.verdicts import Jump, OutOfSight, Reject, Verdict
-from correlator.firewall.languages.nft_keys import is_protocol, keys_of
+from correlator.firewall.languages.nft_keys import is_protocol, keys_of, outcomes
 from correlator.firewall.languages.nft_matches import Lookup, listed
 from correlator.firewall.languages.nft_sets import NamedSet
 from correlator.firewall.languages.nft_values import bare, part_of, row_of, span_of
@@ -78,13 +78,22 @@ def _vmap(_kind: str, body: dict[str, Any], lookup: Lookup) -> Lowered:
     effects: tuple[Effect, ...] = (Dispatch(keys, rows, choices),)
     if members.open_ended:
         return (*needs, Unknown(rule_words([{"vmap": body}]))), (OutOfSight(words(body["data"])),)
-    return (*needs, asked), effects
+    return (needs if _always(body["key"], members) else (*needs, asked)), effects
 
 
 def _members(data: Any, lookup: Lookup) -> NamedSet:
     if isinstance(data, str):
         return lookup.named(data)
     return NamedSet(tuple([bare(element[0]), element[1]] for element in data["set"]))
+
+
+def _always(key: Any, members: NamedSet) -> bool:
+    """Whether a map holds whatever a generator may give."""
+    numbers = outcomes(key)
+    if numbers is None:
+        return False
+    spans = [span_of(_PORT, element[0]) for element in members.always]
+    return all(any(low <= number <= high for low, high in spans) for number in numbers)
 
 
 def _choice(statement: dict[str, Any]) -> Choice:
@@ -197,8 +206,10 @@ def _mapped(named: NatKind, body: dict[str, Any], ports: Range | None, lookup: L
         anywhere = ANYWHERE if lookup.packets == "ip" else ANYWHERE6
         ranges = (*ranges, NatRange(anywhere, ports))
         return (*needs, Unknown(words(body["data"]))), (Nat(named, ranges),)
-    asked = listed(keys, members, negated=False)
-    return (*needs, asked), (Nat(named, ranges, keys=keys, rows=rows),)
+    nat = Nat(named, ranges, keys=keys, rows=rows)
+    if _always(body["key"], members):
+        return needs, (nat,)
+    return (*needs, listed(keys, members, negated=False)), (nat,)
 
 
 def _range_of(target: Any, ports: Range | None) -> NatRange:

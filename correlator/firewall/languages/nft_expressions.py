@@ -3,6 +3,7 @@ PAYLOAD EXPRESSIONS; libnftables-json(5))."""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from correlator.firewall.languages.nft_tokens import Cursor, GrammarError
@@ -15,6 +16,7 @@ _HEADERS = frozenset(
 _EXTENSIONS = ("frag", "hbh", "dst", "mh", "srh", "exthdr")
 _ROUTE = ("classid", "nexthop", "mtu", "ipsec")
 _TUPLE = ("original", "reply")
+GENERATORS = ("numgen", "jhash", "symhash")
 _FIB = ("saddr", "daddr", "mark", "iif", "oif")
 _OPERATORS = ("&", "|", "^", "<<", ">>")
 
@@ -73,7 +75,7 @@ def _primary(cursor: Cursor) -> Any:
         return {word: {"key": cursor.take()}}
     if word.startswith("@") and "," in (cursor.peek(), cursor.peek(1)):
         return _raw(cursor, word)
-    if word in ("numgen", "jhash", "symhash"):
+    if word in GENERATORS:
         return _generator(cursor, word)
     raise GrammarError(f"{word!r} in place of an expression")
 
@@ -115,7 +117,9 @@ def _generator(cursor: Cursor, word: str) -> Any:
     words: list[str] = []
     while not cursor.done and cursor.peek() not in ("vmap", "map", "set", "==", "!=", "{"):
         words.append(cursor.take())
-    return {word: {"text": " ".join(words)}}
+    told = dict(itertools.pairwise(words))
+    numbers = {name: int(told[name]) for name in ("mod", "offset") if told.get(name, "").isdigit()}
+    return {word: {"text": " ".join(words), **numbers}}
 
 
 def read_map(cursor: Cursor) -> Any:

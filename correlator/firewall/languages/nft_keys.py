@@ -67,6 +67,18 @@ def is_protocol(number: int) -> Within:
     return Within((Field.PROTOCOL,), ((number, number),))
 
 
+def outcomes(expression: Any) -> range | None:
+    """The numbers that a generator gives (``numgen``, ``jhash``, ``symhash``), each of which it may
+    give any time; None for what is read of the packet."""
+    if not isinstance(expression, dict) or len(expression) != 1:
+        return None
+    ((kind, body),) = expression.items()
+    if kind not in ("numgen", "jhash", "symhash") or not isinstance(body, dict):
+        return None
+    offset, many = body.get("offset") or 0, body.get("mod")
+    return range(offset, offset + many) if isinstance(many, int) else None
+
+
 def keys_of(expression: Any) -> tuple[Read, ...]:
     """What an expression reads: one thing, or what it joins."""
     if isinstance(expression, dict) and "concat" in expression:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from correlator.firewall.languages.nft_expressions import read_expression, read_map
+from correlator.firewall.languages.nft_expressions import GENERATORS, read_expression, read_map
 from correlator.firewall.languages.nft_tokens import Cursor, GrammarError
 from correlator.firewall.languages.nft_values_text import read_value, read_verdict, value_of
 
@@ -178,7 +178,8 @@ def _nat(kind: str) -> Callable[[Cursor], Statement]:
 
 def _target(cursor: Cursor) -> dict[str, Any]:
     """``172.17.0.2:80``, ``[fd00::2]:80``, ``:22``, or a map with or without a port."""
-    if cursor.peek(1) in (".", "map") or cursor.peek(2) in (".", "map"):
+    mapped = any(cursor.peek(at) in (".", "map") for at in (1, 2))
+    if mapped or cursor.peek() in GENERATORS:
         key = read_expression(cursor)
         cursor.expect("map")
         data = read_map(cursor)

@@ -117,9 +117,19 @@ def _compound(kind: str, body: Any, key: str) -> str:
         return f"{value(body['key'])} map {value(body['data'])}"
     if kind == "elem":
         return value(body["val"], key)
+    if kind in ("numgen", "jhash", "symhash"):
+        return _generator(kind, body)
     if kind in _OPERATORS:
         return f" {kind} ".join(value(one, key) for one in body)
     return f"{kind} {_pairs(body)}".rstrip()
+
+
+def _generator(kind: str, body: dict[str, Any]) -> str:
+    if "text" in body:
+        return f"{kind} {body['text']}"
+    asked = body.get("mode") or (value(body["expr"]) if "expr" in body else "")
+    offset = f"offset {body['offset']}" if body.get("offset") else ""
+    return " ".join(word for word in (kind, asked, f"mod {body.get('mod')}", offset) if word)
 
 
 def _element(element: Any, key: str) -> str:

@@ -24,7 +24,7 @@ from correlator.firewall.languages.nft_tokens import Cursor, tokens_of
 from correlator.firewall.languages.nft_words import rule_words
 from correlator.firewall.model import Rule, Ruleset
 from correlator.firewall.values import parse_address
-from correlator.firewall.view import Host, View
+from correlator.firewall.view import Host, Route, View
 
 HERE = Path(__file__).parent / "nft"
 SETS = """
@@ -53,7 +53,7 @@ def asks(line: str, **packet: Any) -> Ternary:
     source, _ = parse_address(packet.pop("src", "192.0.2.9"))
     destination, _ = parse_address("10.0.0.1")
     view = View(src=source, dst=destination, **{**usual, **packet})
-    host = Host(frozenset({destination}))
+    host = Host(frozenset({destination}), routes=(Route(0, 0, "eth0"),))
     parts = [one.compile(Reads()) for one in rule(line).conditions]
     return conjunction(parts, view, host)
 
@@ -112,7 +112,12 @@ def test_both_notations_of_a_ruleset_are_one_model() -> None:
         ("meta length > 1000", {}, False),
         ("fib daddr type local", {}, True),
         ("fib daddr . iif type != { unicast, broadcast }", {}, False),
-        ("fib saddr . iif oif missing", {}, None),
+        ("fib saddr . iif oif missing", {}, False),
+        ("fib saddr . mark . iif oif exists", {}, True),
+        ("fib saddr . iif oif missing", {"in_interface": "docker0"}, True),
+        ("fib saddr . iif oif missing", {"src": "10.0.0.1"}, True),
+        ("fib saddr . iif oif != missing", {"in_interface": "lo"}, True),
+        ("fib saddr . iif oif 3", {}, None),
         ("meta skuid 1000", {}, None),
         ("limit rate 5/second", {}, None),
         ("ct count over 20", {}, None),
@@ -294,3 +299,19 @@ def test_a_table_that_only_traces_is_no_firewall() -> None:
     assert ruleset(traced).chains == ()
     assert ruleset(traced.replace("set 1", "set 1\n\t\tcounter")).chains
     assert ruleset(traced.replace("policy accept", "policy drop")).chains
+
+
+@pytest.mark.parametrize(
+    ("line", "asked"),
+    [
+        ("numgen inc mod 2 vmap { 0 : jump a, 1 : jump b }", 0),
+        ("numgen random mod 4 offset 1 vmap { 1-2 : jump a, 3-4 : jump b }", 0),
+        ("numgen inc mod 3 vmap { 0 : jump a, 1 : jump b }", 1),
+        ("jhash ip saddr mod 2 vmap { 0 : jump a, 1 : jump b }", 0),
+    ],
+)
+def test_a_map_of_all_that_a_generator_gives_always_holds_it(line: str, asked: int) -> None:
+    """Which element it gives is unknown; that it gives one is certain where the map has them all,
+    and asked where it lacks one."""
+    assert len(rule(line).conditions) == asked
+    assert [one.chain for one in rule(line).jumps] == ["a", "b"]
