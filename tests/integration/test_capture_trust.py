@@ -42,22 +42,27 @@ def test_no_file_of_roots_can_be_had(open_path: Path) -> None:
     victim.mkdir()
     (victim / "nft-1.rules").write_text("secret\n")
     (victim / "nft-1.rules").chmod(0o600)
-    session = open_path / "s"
+    quick = []
     with Lab() as lab:
         lab.rules(published_rules(WEB))
-        attacker = subprocess.Popen(
-            [sys.executable, "-c", RACE, str(session), str(victim)], stdout=subprocess.PIPE
-        )
-        assert attacker.stdout is not None
-        attacker.stdout.readline()
-        done = _capture(lab, "-i", "eth0", "--duration", "1s", "-o", str(session), **AS_SUDO)
-        attacker.kill()
-        attacker.wait()
-    assert (session / "rulesets").is_symlink()  # the attacker was quick enough
+        for number in range(5):  # a race: the attacker need not win it on a busy machine
+            session = open_path / f"s{number}"
+            attacker = subprocess.Popen(
+                [sys.executable, "-c", RACE, str(session), str(victim)], stdout=subprocess.PIPE
+            )
+            assert attacker.stdout is not None
+            attacker.stdout.readline()
+            done = _capture(lab, "-i", "eth0", "--duration", "1s", "-o", str(session), **AS_SUDO)
+            attacker.kill()
+            attacker.wait()
+            quick.append((session / "rulesets").is_symlink())
+            assert "Traceback" not in done.stderr
+            if quick[-1]:
+                break
+    assert any(quick)
     assert [path.name for path in victim.iterdir()] == ["nft-1.rules"]
     assert (victim / "nft-1.rules").read_text() == "secret\n"
     assert {path.stat().st_uid for path in (victim, *victim.iterdir())} == {0}
-    assert "Traceback" not in done.stderr
 
 
 def test_a_session_is_not_made_where_the_user_may_not(open_path: Path) -> None:
