@@ -10,6 +10,8 @@ conntrack made of the packets before it. The reading is wrong where
 * labels were made for a way that was not taken in the end (``LABELS``): whether conntrack forgot a
   packet, or never saw it, says what the next one is; or an ICMP error quotes too little to tell
   whose it is;
+* a rule of nat that its first packet hit counted more just when the connection was tried again:
+  a firewall that nobody listed may have dropped that, and conntrack forgot it (``REOPENED``);
 * a rule ahead of conntrack ended an answer, which to the kernel is of no connection (``AHEAD``);
 * another packet of the connection fits no way at all, or no rule makes the translation that its
   packets show: they may be of two connections, as where a server answers from another of the
@@ -28,13 +30,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from correlator.addresses import is_ipv6
 from correlator.endpoints import NOWHERE, address_of, port_of
 from correlator.firewall.published import may_lead_to, shows_as
-from correlator.flows.conntrack import REPLY, S_RELATED, S_UNTRACKED
+from correlator.firewall.walk.path import End
+from correlator.flows.conntrack import RELATED_KIND, REPLY, S_NEW, S_RELATED, S_UNTRACKED
+from correlator.flows.pairs import UNREACHABLE
 from correlator.reconcile.clocks import to_counters
 from correlator.reconcile.possible.walks import NO_WAY
 from correlator.reconcile.settle.judge import Fact, together, where
 from correlator.reconcile.times import SLACK_NS
+
+PROHIBITED, PROHIBITED6 = (9, 10, 13), (1, 5, 6)
+"""Codes of "destination unreachable" that say "prohibited" (RFC 1812, 5.2.7.1; RFC 4443, 3.1)."""
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -62,6 +70,8 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
             explored, row, way, crossings.time, books.ledger, books.counters, intervals
         )
         facts = facts | where(rejected[crossing], Fact.REJECTED)
+        again = reopened(verdict, row, way, connection, intervals)
+        facts = facts | where(again[connection], Fact.REOPENED)
     pair = crossings.pair
     facts = facts | where(chosen(explored, pair, crossing, facts)[pair[crossing]], Fact.CHOSEN)
     open_picks = [pick for unit in decided.open for option in unit.options for pick in option]
@@ -75,6 +85,7 @@ def doubts_of_packets(verdict: Verdict, row: Ints, way: Ints, connection: Ints) 
         unlike[pair[crossings.quote_cut]] = True
     nowhere = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
     nowhere[connection[way == NO_WAY]] = True
+    nowhere |= prohibited(verdict, row, way, connection)
     if decided.scene.witness is None:
         nowhere |= untranslatable(verdict, row, connection)
     return (
@@ -143,6 +154,27 @@ def untranslatable(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
     return found
 
 
+def prohibited(verdict: Verdict, row: Ints, way: Ints, connection: Ints) -> Bools:
+    """Connections (by their numbers from 1) of which the host said that they are prohibited, as
+    only a rule or a route does, where no listed rule and no route turned any of them away."""
+    found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    scene, explored = verdict.decided.scene, verdict.decided.explored
+    crossing = explored.rows.crossing[row]
+    made = (scene.crossings.kind[crossing] == RELATED_KIND) & ~scene.crossings.entered[crossing]
+    said = np.maximum(scene.crossings.left[crossing], 0)
+    icmp = [scene.packets[name].to_numpy()[said] for name in ("icmp_type", "icmp_code")]
+    six = is_ipv6(address_of(scene.crossings.out_source[crossing]))
+    codes = np.where(six, np.isin(icmp[1], PROHIBITED6), np.isin(icmp[1], PROHIBITED))
+    found[connection[made & (icmp[0] == np.where(six, 1, UNREACHABLE)) & codes]] = True
+    walked = explored.walked
+    width = max((len(ways) for ways in walked.ways), default=1) or 1
+    away = np.zeros((len(walked.ways), width), dtype=bool)
+    for kind, ways in enumerate(walked.ways):
+        away[kind, : len(ways)] = [one.path.end not in (End.SENT, End.DELIVERED) for one in ways]
+    found[connection[(way != NO_WAY) & away[walked.kind[row], np.maximum(way, 0)]]] = False
+    return found
+
+
 def _undialled(verdict: Verdict, row: Ints, connection: Ints) -> Bools:
     """Connections (by their numbers from 1) of which no tap saw what was dialled, where nat was not
     listed."""
@@ -194,6 +226,48 @@ def _told_by_ways(explored: Explored, row: Ints, way: Ints) -> tuple[Bools, Bool
     there = (way >= 0) & (way < walked.forks[walked.kind[row]])
     forgotten, untracked, ahead = table[:, walked.kind[row], np.where(there, way, 0)]
     return there, forgotten, untracked, ahead
+
+
+def reopened(
+    verdict: Verdict, row: Ints, way: Ints, connection: Ints, intervals: Intervals
+) -> Bools:
+    """Connections (by their numbers from 1) that were tried again, unanswered, while a rule of nat
+    that the first packet hit counted more than is explained."""
+    found = np.zeros(int(connection.max(initial=0)) + 1, dtype=bool)
+    explored, books = verdict.decided.explored, verdict.books
+    assert books is not None
+    v = explored.rows.columns
+    opens = ((v["destination_nat"][row] | v["source_nat"][row]) == 1) & (way != NO_WAY)
+    again = np.flatnonzero((v["state"][row] == S_NEW) & ~opens & (v["reply"][row] == 0))
+    tables = frozenset[str]().union(*(one.nat_tables for one in verdict.stages.rulesets))
+    excess = {
+        entry: np.r_[0, np.cumsum(account.residual > 0)]
+        for entry, account in books.ledger.accounts.items()
+        if verdict.stages.register.entries[entry].table in tables and (account.residual > 0).any()
+    }
+    if not len(again) or not excess:
+        return found
+    times = verdict.decided.scene.crossings.time[explored.rows.crossing[row[again]]]
+    first, behind = intervals.around(times)
+    for entry, upto in excess.items():
+        hit = _hits(explored, row, way, entry) & opens
+        concerned = np.zeros(len(found), dtype=bool)
+        concerned[connection[hit]] = True
+        most = len(upto) - 1
+        moved = upto[np.minimum(behind, most)] > upto[np.minimum(first, most)]
+        found[connection[again[moved & concerned[connection[again]]]]] = True
+    return found
+
+
+def _hits(explored: Explored, row: Ints, way: Ints, entry: int) -> Bools:
+    """Which rows (k,) hit an entry on their way."""
+    walked = explored.walked
+    width = max((len(ways) for ways in walked.ways), default=1) or 1
+    table = np.zeros((len(walked.ways), width), dtype=bool)
+    for kind, ways in enumerate(walked.ways):
+        table[kind, : len(ways)] = [entry in found.hits for found in ways]
+    result: Bools = (way != NO_WAY) & table[walked.kind[row], np.maximum(way, 0)]
+    return result
 
 
 class Intervals:

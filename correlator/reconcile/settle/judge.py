@@ -97,6 +97,8 @@ class Fact(IntFlag):
     """Some packet ended in one of several chains that have one priority."""
     UNANSWERED = auto()
     """Some packet is taken to have been delivered here, and nothing answered it."""
+    REOPENED = auto()
+    """Tried again, it seems to have walked nat again."""
 
 
 NOTHING = Fact(0)
@@ -128,6 +130,10 @@ class Ground:
     opens: Fact = Fact.RULE_OPEN
 
 
+REOPENED = (  # findings look for it
+    "tried again, it seems to have walked nat again, as what conntrack never confirmed: it may "
+    "have been dropped by a table that was not recorded"
+)
 GROUNDS = (
     Ground(
         AMBIGUOUS,
@@ -161,6 +167,7 @@ GROUNDS = (
         NOTHING,
         "a rule on its way counted otherwise than packets explain just then",
     ),
+    Ground(AMBIGUOUS, Fact.REOPENED, NOTHING, REOPENED),
     Ground(
         AMBIGUOUS,
         Fact.REJECTED,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from correlator.reconcile.settle.judge import REOPENED
 from correlator.report.findings.finding import Finding
 from correlator.report.findings.patience import overdue
 from correlator.report.findings.phrases import (
@@ -102,7 +103,8 @@ def unanswered(analysis: Analysis) -> list[Finding]:
         & (table["packets_reply"] == 0)
         & ~table["outcome"].isin(STOPPED)
     ]
-    mine = mine[(mine["status"] != "ambiguous") & (mine["protocol"] == "tcp")]
+    certain = (mine["status"] != "ambiguous") | (mine["reason"] == REOPENED)
+    mine = mine[certain & (mine["protocol"] == "tcp")]
     if not len(mine):
         return []
     mine = overdue(analysis, mine)
@@ -121,8 +123,8 @@ def unanswered(analysis: Analysis) -> list[Finding]:
     }
     here = np.array([local[str(address)] for address in mine["reply_src"]], dtype=bool)
     findings = []
-    for (at_home, leaves), frame in mine.groupby(
-        [here, mine["out_interface"].astype(str)], sort=False
+    for (at_home, leaves, again), frame in mine.groupby(
+        [here, mine["out_interface"].astype(str), mine["reason"] == REOPENED], sort=False
     ):
         gone = f"{f'left by {leaves}' if leaves else 'went on'} to {{server}}"
         passed = "recorded rule and reached this host" if at_home else f"rule and {gone}"
@@ -131,5 +133,7 @@ def unanswered(analysis: Analysis) -> list[Finding]:
             f"{connections_of(analysis, frame)} passed every {passed}, and no answer was seen: "
             f"look at the server, {look}.{unproven(frame)}"
         )
+        if again:
+            text = text.removesuffix(".") + f": {REOPENED}."
         findings.append(Finding("unanswered", said(analysis, text, frame), numbers(frame)))
     return findings

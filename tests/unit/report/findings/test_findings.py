@@ -348,7 +348,10 @@ def test_a_table_that_nobody_recorded() -> None:
     )
     (waiting,) = unanswered(analysis)
     assert "passed every recorded rule and reached this host" in waiting.text
-    assert waiting.text.endswith("or at firewall tables that were not recorded (nft list ruleset).")
+    assert "or at firewall tables that were not recorded (nft list ruleset): tried again" in (
+        waiting.text
+    )
+    assert waiting.text.endswith("it may have been dropped by a table that was not recorded.")
 
 
 def test_gone_without_facts_is_only_possible(tmp_path: Path) -> None:
